@@ -1,0 +1,109 @@
+"""Files that are either wholly written or not there: temporary file, fsync, rename."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from netwright.core.errors import NetwrightError
+
+
+@contextlib.contextmanager
+def atomic_path(path: Path) -> Iterator[Path]:
+    """Yield a temporary path beside `path`; on success it is synced and takes its place.
+
+    On any failure (also a full disk or a kill) `path` keeps what it held before.
+
+    Raises:
+        NetwrightError: the file cannot be written (no space, no permission, no such folder).
+    """
+    path = Path(path)
+    temporary: Path | None = None
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".tmp", dir=path.parent)
+        os.close(handle)
+        temporary = Path(name)
+        yield temporary
+        with temporary.open("rb+") as file:
+            os.fsync(file.fileno())
+        temporary.chmod(0o644)
+        temporary.replace(path)
+        temporary = None
+        _sync_directory(path.parent)
+    except OSError as error:
+        reason = error.strerror or error
+        raise NetwrightError(f"Cannot write {path}: {reason}. What it held before is kept.") from error
+    finally:
+        if temporary is not None:
+            temporary.unlink(missing_ok=True)
+
+
+def write_bytes(path: Path, content: bytes) -> None:
+    """Write a whole file atomically."""
+    with atomic_path(path) as temporary:
+        temporary.write_bytes(content)
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write JSON atomically, readable by people and stable in its order."""
+    write_bytes(path, (json.dumps(value, indent=1) + "\n").encode())
+
+
+def read_json(path: Path) -> Any:
+    """Read a JSON file.
+
+    Raises:
+        NetwrightError: the file is missing, unreadable or not JSON.
+    """
+    try:
+        return json.loads(Path(path).read_bytes())
+    except OSError as error:
+        raise NetwrightError(f"Cannot read {path}: {error.strerror or error}.") from error
+    except ValueError as error:
+        raise NetwrightError(f"{path} is not valid JSON ({error}). Was it cut off or edited?") from error
+
+
+def append_line(path: Path, record: dict[str, Any]) -> None:
+    """Append one JSON record as one line (one write call, so that lines never interleave)."""
+    line = (json.dumps(record) + "\n").encode()
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with path.open("ab") as file:
+            if file.tell() and not _ends_with_newline(path):
+                line = b"\n" + line
+            file.write(line)
+    except OSError as error:
+        raise NetwrightError(f"Cannot append to {path}: {error.strerror or error}.") from error
+
+
+def read_lines(path: Path) -> list[dict[str, Any]]:
+    """Read a file of JSON lines; a line cut off by a kill is left out."""
+    if not path.exists():
+        return []
+    records = []
+    for line in path.read_bytes().splitlines():
+        with contextlib.suppress(ValueError):
+            record = json.loads(line)
+            if isinstance(record, dict):
+                records.append(record)
+    return records
+
+
+def _ends_with_newline(path: Path) -> bool:
+    with path.open("rb") as file:
+        file.seek(-1, os.SEEK_END)
+        return file.read(1) == b"\n"
+
+
+def _sync_directory(folder: Path) -> None:
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

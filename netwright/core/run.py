@@ -1,0 +1,113 @@
+"""The run directory: config.json, environment.json, metrics.jsonl, model.safetensors, report.html."""
+
+from __future__ import annotations
+
+import os
+import platform
+import sys
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from netwright.core.errors import NetwrightError
+from netwright.core.files import append_line, read_json, read_lines, write_json
+
+SCHEMA = 1
+
+
+class Run:
+    """One directory that holds everything about one training and what was made from it.
+
+    Files: `config.json` (what was asked), `environment.json` (machine and versions),
+    `metrics.jsonl` (one record a line), `checkpoint.safetensors` (full training state),
+    `model.safetensors` (the result); later stages add `evaluations.jsonl`, `search/` and `report.html`.
+    """
+
+    def __init__(self, path: Path, config: dict[str, Any]):
+        self.path = path
+        self.config = config
+
+    @classmethod
+    def create(cls, path: str | Path, config: dict[str, Any]) -> Run:
+        """Make the directory, or return the one that is there when its config is the same.
+
+        Raises:
+            NetwrightError: the directory holds a run with another config, or other files.
+        """
+        path = Path(path)
+        config = {"schema": SCHEMA, **config}
+        if (path / "config.json").exists():
+            run = cls.open(path)
+            differing = [key for key in config if run.config.get(key) != config[key]]
+            if differing:
+                raise NetwrightError(
+                    f"{path} holds a run with other settings ({', '.join(differing)} differ). "
+                    "Choose another --out, or repeat the same settings to resume it."
+                )
+            return run
+        if path.exists() and (not path.is_dir() or any(path.iterdir())):
+            raise NetwrightError(f"{path} exists and is not a netwright run. Choose another --out.")
+        write_json(path / "environment.json", environment())
+        write_json(path / "config.json", config)
+        return cls(path, config)
+
+    @classmethod
+    def open(cls, path: str | Path) -> Run:
+        """Open an existing run.
+
+        Raises:
+            NetwrightError: no such run, or one written under another schema version.
+        """
+        path = Path(path)
+        if not (path / "config.json").is_file():
+            raise NetwrightError(
+                f"{path} is not a netwright run: it has no config.json. Make one with `netwright train`."
+            )
+        config = read_json(path / "config.json")
+        version = config.get("schema") if isinstance(config, dict) else None
+        if version != SCHEMA:
+            raise NetwrightError(
+                f"{path} was written under schema {version}; this netwright reads schema {SCHEMA}. "
+                "Use the version named in its environment.json, or train again."
+            )
+        return cls(path, config)
+
+    def log(self, record: dict[str, Any]) -> None:
+        """Append one record to metrics.jsonl."""
+        append_line(self.path / "metrics.jsonl", record)
+
+    def metrics(self) -> list[dict[str, Any]]:
+        """Return the records of metrics.jsonl."""
+        return read_lines(self.path / "metrics.jsonl")
+
+
+def environment() -> dict[str, Any]:
+    """Return the machine and the versions that figures made here belong to."""
+    packages = ("netwright", "torch", "torchvision", "numpy", "onnx", "onnxruntime", "timm")
+    versions = {}
+    for package in packages:
+        try:
+            versions[package] = metadata.version(package)
+        except metadata.PackageNotFoundError:
+            versions[package] = "not installed"
+    return {
+        "python": sys.version.split()[0],
+        "platform": platform.platform(),
+        "processor": processor(),
+        "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
+        "versions": versions,
+    }
+
+
+def processor() -> str:
+    """Return the processor's name and the instruction sets that matter for inference."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        return platform.processor() or platform.machine()
+    fields = {key.strip(): value.strip() for key, _, value in (line.partition(":") for line in lines)}
+    flags = set(fields.get("flags", "").split())
+    sets = [name for name in ("avx2", "avx512f", "avx512_vnni", "amx_int8") if name in flags]
+    return (
+        f"{fields.get('model name', platform.machine())} ({' '.join(sets)})" if sets else fields.get("model name", "")
+    )

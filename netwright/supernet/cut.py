@@ -1,0 +1,72 @@
+"""How the weights of a sub-network are cut from those of the largest one.
+
+Leading channels, and the centre of a kernel through its transform matrix: Once-for-all, Cai et al. 2020,
+arXiv:1908.09791, Section 3.3 (elastic width, elastic kernel size).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+
+import torch
+from torch import Tensor
+from torch.autograd import Function
+from torch.nn import functional
+
+CutRule = Callable[[Tensor, torch.Size], Tensor]
+
+
+class _Leading(Function):
+    """The leading part of every dimension, as one view; its gradient is padded with zeros in one pass."""
+
+    @staticmethod
+    def forward(ctx: torch.autograd.function.FunctionCtx, weight: Tensor, shape: torch.Size) -> Tensor:
+        ctx.full = weight.shape  # type: ignore[attr-defined]
+        return _narrow(weight, shape)
+
+    @staticmethod
+    def backward(ctx: torch.autograd.function.FunctionCtx, *grads: Tensor) -> tuple[Tensor, None]:
+        padded = grads[0].new_zeros(ctx.full)  # type: ignore[attr-defined]
+        _narrow(padded, grads[0].shape).copy_(grads[0])
+        return padded, None
+
+
+def _narrow(tensor: Tensor, shape: Iterable[int]) -> Tensor:
+    for dim, size in enumerate(shape):
+        if size != tensor.shape[dim]:
+            tensor = tensor.narrow(dim, 0, size)
+    return tensor
+
+
+def leading(tensor: Tensor, shape: torch.Size) -> Tensor:
+    """Return the leading part of a tensor as a view, differentiable."""
+    if tensor.shape == shape:
+        return tensor
+    if tensor.requires_grad and torch.is_grad_enabled():
+        return _Leading.apply(tensor, shape)  # type: ignore[no-any-return]
+    return _narrow(tensor, shape)
+
+
+def kernel_steps(sizes: Iterable[int], largest: int) -> list[tuple[int, int]]:
+    """Return the transforms of a kernel, largest first: 7, 5, 3 gives (7, 5), (5, 3)."""
+    falling = sorted((size for size in set(sizes) if size <= largest), reverse=True)
+    return list(zip(falling, falling[1:], strict=False))
+
+
+def kernel_name(name: str, step: tuple[int, int]) -> str:
+    """Return the parameter name of one transform matrix of one weight."""
+    return f"{name.replace('.', '/')}:{step[0]}to{step[1]}"
+
+
+def shrink_kernel(
+    name: str, weight_OIKK: Tensor, size: int, steps: list[tuple[int, int]], matrices: Mapping[str, Tensor]
+) -> Tensor:
+    """Return the centre of a kernel, multiplied by its transform matrix at every step down to `size`."""
+    for step in steps:
+        if weight_OIKK.shape[-1] == size:
+            break
+        margin = (step[0] - step[1]) // 2
+        centre = weight_OIKK[..., margin : margin + step[1], margin : margin + step[1]]
+        flat = functional.linear(centre.flatten(-2), matrices[kernel_name(name, step)])
+        weight_OIKK = flat.unflatten(-1, (step[1], step[1]))
+    return weight_OIKK
