@@ -1,0 +1,135 @@
+"""The families that come with netwright, by name. Each is a function of plain settings that returns a `Family`."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from typing import Any
+
+from netwright.core.errors import NetwrightError, unknown
+from netwright.models.mobilenet import MobileConfig, Stage, mobile_blocks
+from netwright.nn.layers import Norm
+from netwright.supernet.family import Family
+from netwright.supernet.space import SearchSpace
+
+
+def small_resolutions(size: int) -> tuple[int, ...]:
+    """Return three input sizes up to `size`: 3/4, 7/8 and all of it, in steps of 4 pixels."""
+    return tuple(
+        sorted({max(8, round(size * part / 4) * 4) for part in (0.75, 0.875)} | {size})
+    )
+
+
+def mobilenet_v3_small(
+    *, classes: int = 10, size: int = 32, normalization: Norm = "batch"
+) -> Family:
+    """MobileNetV3-Small's stages (arXiv:1905.02244, Table 2) for inputs of 32 to 96 pixels, with strides to match."""
+    config = MobileConfig(
+        classes=classes,
+        stem_channels=16,
+        stem_stride=1 if size < 64 else 2,
+        stem_activation="hswish",
+        first_channels=16,
+        stages=(
+            Stage(24, 2, "relu"),
+            Stage(40, 2, "hswish", True),
+            Stage(48, 1, "hswish", True),
+            Stage(96, 2, "hswish", True),
+        ),
+        last_channels=288,
+        head_channels=512,
+        normalization=normalization,
+    )
+    space = SearchSpace(
+        name="mobilenet-v3-small",
+        resolutions=small_resolutions(size),
+        depths=((1, 2, 3),) * 4,
+        kernels=((3, 5, 7),) * 12,
+        expansions=((2, 3, 4, 6),) * 12,
+        widths=((0.5, 0.75, 1.0),),
+    )
+    settings = {"classes": classes, "size": size, "normalization": normalization}
+    return Family(space, functools.partial(mobile_blocks, config), settings=settings)
+
+
+def proxyless_small(
+    *, classes: int = 10, size: int = 32, normalization: Norm = "batch"
+) -> Family:
+    """The ProxylessNAS space (MobileNetV2 blocks, arXiv:1812.00332) for inputs of 32 to 96 pixels."""
+    config = MobileConfig(
+        classes=classes,
+        stem_channels=16,
+        stem_stride=1 if size < 64 else 2,
+        stem_activation="relu6",
+        first_channels=16,
+        stages=(
+            Stage(24, 2, "relu6"),
+            Stage(40, 2, "relu6"),
+            Stage(64, 1, "relu6"),
+            Stage(96, 2, "relu6"),
+        ),
+        last_channels=384,
+        normalization=normalization,
+    )
+    space = SearchSpace(
+        name="proxyless-small",
+        resolutions=small_resolutions(size),
+        depths=((1, 2, 3),) * 4,
+        kernels=((3, 5, 7),) * 12,
+        expansions=((3, 4, 6),) * 12,
+        widths=((0.5, 0.75, 1.0),),
+    )
+    settings = {"classes": classes, "size": size, "normalization": normalization}
+    return Family(space, functools.partial(mobile_blocks, config), settings=settings)
+
+
+def tiny(*, classes: int = 10, size: int = 32, normalization: Norm = "batch") -> Family:
+    """A very small mobile space: the demo trains it in a minute or two on two cores."""
+    config = MobileConfig(
+        classes=classes,
+        stem_channels=8,
+        stem_stride=2,
+        stem_activation="relu",
+        first_channels=8,
+        stages=(
+            Stage(16, 1, "relu"),
+            Stage(24, 2, "hswish", True),
+            Stage(40, 2, "hswish", True),
+        ),
+        last_channels=96,
+        head_channels=128,
+        normalization=normalization,
+    )
+    space = SearchSpace(
+        name="tiny",
+        resolutions=small_resolutions(size)[-2:],
+        depths=((1, 2),) * 3,
+        kernels=((3, 5),) * 6,
+        expansions=((2, 4, 6),) * 6,
+        widths=((0.5, 1.0),),
+    )
+    settings = {"classes": classes, "size": size, "normalization": normalization}
+    return Family(space, functools.partial(mobile_blocks, config), settings=settings)
+
+
+SPACES: dict[str, Callable[..., Family]] = {
+    "mobilenet-v3-small": mobilenet_v3_small,
+    "proxyless-small": proxyless_small,
+    "tiny": tiny,
+}
+
+
+def family(name: str, **settings: Any) -> Family:
+    """Return a family by name.
+
+    Raises:
+        NetwrightError: an unknown name, or settings the family does not have.
+    """
+    if name not in SPACES:
+        raise unknown("Space", name, SPACES)
+    try:
+        return SPACES[name](**settings)
+    except TypeError as error:
+        raise NetwrightError(
+            f"Space {name!r} does not take these settings: {error}."
+        ) from error
