@@ -45,7 +45,7 @@ def mobilenet_v3_small(
         resolutions=small_resolutions(size),
         depths=((1, 2, 3),) * 4,
         kernels=((3, 5, 7),) * 12,
-        expansions=((2, 3, 4, 6),) * 12,
+        expansions=((2, 3, 4),) * 12,
         widths=((0.5, 0.75, 1.0),),
     )
     settings = {"classes": classes, "size": size, "normalization": normalization}
