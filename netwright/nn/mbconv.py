@@ -6,6 +6,7 @@ MobileNetV2, Sandler et al. 2018, arXiv:1801.04381; squeeze-excite after MobileN
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import nn
@@ -56,7 +57,7 @@ class MBConvModule(nn.Module):
 
     def __init__(self, spec: MBConv):
         super().__init__()
-        parts = {"activation": spec.activation, "normalization": spec.normalization}
+        parts: dict[str, Any] = {"activation": spec.activation, "normalization": spec.normalization}
         if spec.expands:
             self.expand = conv_norm(spec.in_channels, spec.hidden, 1, **parts)
         self.depthwise = conv_norm(spec.hidden, spec.hidden, spec.kernel, spec.stride, depthwise=True, **parts)
@@ -83,7 +84,8 @@ class MBConvModule(nn.Module):
         """
         if not hasattr(self, "expand"):
             return
-        importance = self.project.conv.weight.abs().sum((0, 2, 3))
+        project_OI11 = self.project.get_parameter("conv.weight")
+        importance = project_OI11.abs().sum((0, 2, 3))
         normalization = self.depthwise.norm
         group = importance.numel() // normalization.num_groups if isinstance(normalization, nn.GroupNorm) else 1
         first = importance.view(-1, group).sum(1).argsort(descending=True) * group  # whole groups keep their statistics
@@ -92,9 +94,9 @@ class MBConvModule(nn.Module):
             for tensor in (*layer.parameters(), *layer.buffers()):
                 if tensor.ndim:
                     tensor.copy_(tensor[order])
-        self.project.conv.weight.copy_(self.project.conv.weight[:, order])
+        project_OI11.copy_(project_OI11[:, order])
         if hasattr(self, "squeeze_excite"):
             gate = self.squeeze_excite
             gate.reduce.weight.copy_(gate.reduce.weight[:, order])
-            gate.expand.weight.copy_(gate.expand.weight[order])
-            gate.expand.bias.copy_(gate.expand.bias[order])
+            for tensor in gate.expand.parameters():
+                tensor.copy_(tensor[order])

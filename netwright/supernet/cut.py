@@ -6,6 +6,7 @@ arXiv:1908.09791, Section 3.3 (elastic width, elastic kernel size).
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Iterable, Mapping
 
 import torch
@@ -50,7 +51,7 @@ def leading(tensor: Tensor, shape: torch.Size) -> Tensor:
 def kernel_steps(sizes: Iterable[int], largest: int) -> list[tuple[int, int]]:
     """Return the transforms of a kernel, largest first: 7, 5, 3 gives (7, 5), (5, 3)."""
     falling = sorted((size for size in set(sizes) if size <= largest), reverse=True)
-    return list(zip(falling, falling[1:], strict=False))
+    return list(itertools.pairwise(falling))
 
 
 def kernel_name(name: str, step: tuple[int, int]) -> str:

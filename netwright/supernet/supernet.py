@@ -87,8 +87,9 @@ class Supernet(nn.Module):
     def sort_channels(self) -> None:
         """Order hidden channels by importance, before widths shrink; the largest network's output does not change."""
         for module in self.net.modules():
-            if hasattr(module, "sort_channels"):
-                module.sort_channels()
+            sort = getattr(module, "sort_channels", None)
+            if callable(sort):
+                sort()
 
     def _build_skeleton(self, arch: Arch) -> tuple[nn.Sequential, tuple[tuple[str, torch.Size], ...]]:
         with torch.device("meta"):
