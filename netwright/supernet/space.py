@@ -99,7 +99,7 @@ class SearchSpace:
         Raises:
             NetwrightError: the arch is not in this space; the message names field and position.
         """
-        expected = dict.fromkeys(("depths", "kernels", "expansions", "widths", "heads"), 0)
+        expected: dict[str, int] = dict.fromkeys(("depths", "kernels", "expansions", "widths", "heads"), 0)
         genes = []
         for field, index, choices in self.positions:
             values = (arch.resolution,) if field == "resolution" else getattr(arch, field)

@@ -1,0 +1,55 @@
+# Every target makes .venv by itself; it is made anew when pyproject.toml or constraints.txt changes.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+WORKERS ?= 2
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS)
+
+.PHONY: help demo test test-all check format bench docs clean
+
+help:
+	@echo "make demo      the whole way on scikit-learn's digits: train, measure, search, export, report"
+	@echo "make test      the default tests (make test-all: the slow ones too)"
+	@echo "make check     formatting, lint, types, layers, sizes (make format: mend the formatting)"
+	@echo "make bench     the quick form of every benchmark"
+	@echo "make docs      build the documentation into site/"
+	@echo "make clean     remove .venv and everything that is built"
+
+$(STAMP): pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --disable-pip-version-check --progress-bar off -e '.[test,dev,docs]' -c constraints.txt
+	touch $@
+
+demo: $(STAMP)
+	$(BIN)/netwright demo
+
+test: $(STAMP)
+	$(PYTEST)
+
+test-all: $(STAMP)
+	$(PYTEST) -m 'slow or not slow'
+
+check: $(STAMP)
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/lint-imports --no-logo
+	$(BIN)/python tools/check_size.py
+	$(BIN)/pyright
+
+format: $(STAMP)
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+bench: $(STAMP)
+	@set -e; for script in benchmarks/[a-z]*.py; do \
+		echo "$(BIN)/python $$script --quick"; OMP_NUM_THREADS=1 $(BIN)/python $$script --quick; \
+	done
+
+docs: $(STAMP)
+	$(BIN)/mkdocs build --strict
+
+clean:
+	rm -rf $(VENV) site build dist .pytest_cache .ruff_cache .import_linter_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
