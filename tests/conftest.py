@@ -1,13 +1,13 @@
-"""What all tests share: one thread a process, and repeatable property tests."""
+"""What all tests share: one thread a process, repeatable property tests, a home of their own."""
 
 import os
 
-for variable in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
-    os.environ[variable] = "1"  # before torch and numpy are imported; child processes inherit it
-os.environ["MPLBACKEND"] = "agg"
-
 import pytest
 from hypothesis import settings
+
+for variable in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
+    os.environ[variable] = "1"  # torch and numpy, imported later, read these; child processes inherit them
+os.environ["MPLBACKEND"] = "agg"
 
 settings.register_profile("netwright", deadline=None, derandomize=True, print_blob=True)
 settings.load_profile("netwright")

@@ -15,14 +15,10 @@ from netwright.supernet.space import SearchSpace
 
 def small_resolutions(size: int) -> tuple[int, ...]:
     """Return three input sizes up to `size`: 3/4, 7/8 and all of it, in steps of 4 pixels."""
-    return tuple(
-        sorted({max(8, round(size * part / 4) * 4) for part in (0.75, 0.875)} | {size})
-    )
+    return tuple(sorted({max(8, round(size * part / 4) * 4) for part in (0.75, 0.875)} | {size}))
 
 
-def mobilenet_v3_small(
-    *, classes: int = 10, size: int = 32, normalization: Norm = "batch"
-) -> Family:
+def mobilenet_v3_small(*, classes: int = 10, size: int = 32, normalization: Norm = "batch") -> Family:
     """MobileNetV3-Small's stages (arXiv:1905.02244, Table 2) for inputs of 32 to 96 pixels, with strides to match."""
     config = MobileConfig(
         classes=classes,
@@ -52,9 +48,7 @@ def mobilenet_v3_small(
     return Family(space, functools.partial(mobile_blocks, config), settings=settings)
 
 
-def proxyless_small(
-    *, classes: int = 10, size: int = 32, normalization: Norm = "batch"
-) -> Family:
+def proxyless_small(*, classes: int = 10, size: int = 32, normalization: Norm = "batch") -> Family:
     """The ProxylessNAS space (MobileNetV2 blocks, arXiv:1812.00332) for inputs of 32 to 96 pixels."""
     config = MobileConfig(
         classes=classes,
@@ -130,6 +124,4 @@ def family(name: str, **settings: Any) -> Family:
     try:
         return SPACES[name](**settings)
     except TypeError as error:
-        raise NetwrightError(
-            f"Space {name!r} does not take these settings: {error}."
-        ) from error
+        raise NetwrightError(f"Space {name!r} does not take these settings: {error}.") from error
