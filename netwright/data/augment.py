@@ -1,0 +1,109 @@
+"""Random crops and flips of whole batches, as tensor operations on any device.
+
+Random numbers are drawn on the CPU, so that a batch is the same on every device.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from netwright.core.errors import NetwrightError, unknown
+from netwright.data.images import Dataset
+
+KINDS = ("crop", "resized-crop", "none")
+
+
+@dataclass(frozen=True)
+class Augment:
+    """How training images are varied.
+
+    Attributes:
+        kind: "crop": shifted by up to `padding` of the side, mirrored at the border (He et al., arXiv:1512.03385,
+            with reflection for zeros); "resized-crop": a part of random area and aspect ratio, scaled to the whole
+            (Szegedy et al., arXiv:1409.4842); "none".
+        flip: mirrored left to right, half of the time (with either kind, also "none").
+        padding: of "crop", as a fraction of the side.
+        area: of "resized-crop", smallest and largest fraction of the image.
+        ratio: of "resized-crop", smallest and largest width / height.
+    """
+
+    kind: str = "crop"
+    flip: bool = True
+    padding: float = 0.125
+    area: tuple[float, float] = (0.25, 1.0)
+    ratio: tuple[float, float] = (3 / 4, 4 / 3)
+
+    def __post_init__(self) -> None:
+        if self.kind not in KINDS:
+            raise unknown("Augmentation", self.kind, KINDS)
+        if not 0 <= self.padding <= 0.5:
+            raise NetwrightError(f"Augment.padding is a fraction of the side from 0 to 0.5, not {self.padding}.")
+        if not 0 < self.area[0] <= self.area[1] <= 1:
+            raise NetwrightError(f"Augment.area holds two ascending fractions above 0, at most 1, not {self.area}.")
+        if not 0 < self.ratio[0] <= self.ratio[1]:
+            raise NetwrightError(f"Augment.ratio holds two ascending positive numbers, not {self.ratio}.")
+
+
+def augment_for(dataset: Dataset) -> Augment:
+    """Return the usual augmentation: crops up to 96 pixels, resized crops above; characters are never mirrored.
+
+    A dataset shows characters when the first word of every class name is one character, as in "7" or "7 - seven".
+    """
+    characters = all(len(name.split(" ")[0]) == 1 for name in dataset.classes)
+    return Augment(kind="crop" if dataset.train.size <= 96 else "resized-crop", flip=not characters)
+
+
+def augmented(images_NCHW: Tensor, index_B: Tensor, augment: Augment, resolution: int, rng: torch.Generator) -> Tensor:
+    """Return a varied batch [B, 3, H, W] with values 0 to 255.
+
+    Bytes of the stored side for "crop" and "none"; float32 of side `resolution` for "resized-crop".
+    """
+    if augment.kind == "resized-crop":
+        return _resized_crop(images_NCHW, index_B, augment, resolution, rng)
+    return _crop(images_NCHW, index_B, augment, rng)
+
+
+def _crop(images_NCHW: Tensor, index_B: Tensor, augment: Augment, rng: torch.Generator) -> Tensor:
+    """Gather the shifted, mirrored images in one indexing: batch, shift, reflection and flip are all in the indices."""
+    size, device = images_NCHW.shape[-1], images_NCHW.device
+    most = round(size * augment.padding) if augment.kind == "crop" else 0
+    shift_2B = torch.randint(-most, most + 1, (2, len(index_B)), generator=rng)
+    flip_B = torch.rand(len(index_B), generator=rng) < (0.5 if augment.flip else 0.0)
+    place_2BS = _reflect(shift_2B[:, :, None] + torch.arange(size), size)
+    place_2BS[1] = torch.where(flip_B[:, None], place_2BS[1].flip(-1), place_2BS[1])
+    rows_BS, columns_BS = place_2BS.to(device)
+    batch_B111 = index_B.to(device)[:, None, None, None]
+    channel_1C11 = torch.arange(3, device=device)[None, :, None, None]
+    return images_NCHW[batch_B111, channel_1C11, rows_BS[:, None, :, None], columns_BS[:, None, None, :]]
+
+
+def _reflect(place: Tensor, size: int) -> Tensor:
+    """Mirror positions outside 0 ... size - 1 at the border pixel."""
+    return size - 1 - (size - 1 - place.abs()).abs()
+
+
+def _resized_crop(
+    images_NCHW: Tensor, index_B: Tensor, augment: Augment, resolution: int, rng: torch.Generator
+) -> Tensor:
+    count, device = len(index_B), images_NCHW.device
+    area_B, ratio_B, x_B, y_B, flip_B = torch.rand(5, count, generator=rng)
+    area_B = augment.area[0] + (augment.area[1] - augment.area[0]) * area_B
+    low, high = math.log(augment.ratio[0]), math.log(augment.ratio[1])
+    ratio_B = torch.exp(low + (high - low) * ratio_B)
+    width_B, height_B = (area_B * ratio_B).sqrt().clamp(max=1), (area_B / ratio_B).sqrt().clamp(max=1)
+    theta_B23 = torch.zeros(count, 2, 3)
+    sign_B = torch.where((flip_B < 0.5) & augment.flip, -1.0, 1.0)
+    theta_B23[:, 0, 0], theta_B23[:, 0, 2] = width_B * sign_B, (2 * x_B - 1) * (1 - width_B)
+    theta_B23[:, 1, 1], theta_B23[:, 1, 2] = height_B, (2 * y_B - 1) * (1 - height_B)
+    # Sampling every k-th pixel would alias: sample k times as densely, then average.
+    dense = max(1, round(images_NCHW.shape[-1] / resolution))
+    side = dense * resolution
+    grid = F.affine_grid(theta_B23.to(device), [count, 3, side, side], align_corners=False)
+    x_BCHW = images_NCHW[index_B.to(device)].float()
+    x_BCHW = F.grid_sample(x_BCHW, grid, mode="bilinear", padding_mode="border", align_corners=False)
+    return F.avg_pool2d(x_BCHW, dense) if dense > 1 else x_BCHW

@@ -1,0 +1,172 @@
+"""From image files to square RGB bytes, decoded once, by several threads."""
+
+from __future__ import annotations
+
+import io
+import itertools
+import os
+import warnings
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image, ImageOps
+from torch import Tensor
+
+from netwright.core.errors import NetwrightError
+from netwright.core.progress import say, track
+from netwright.data.items import Items
+
+MEMORY_SHARE = 0.6  # of the free memory, that decoded images may take
+MOST_PIXELS = 89_478_485  # a quarter gigabyte of RGB: PIL's own limit for what may be a decompression bomb
+FORMATS = ("JPEG", "PNG", "BMP", "GIF", "PPM", "TIFF", "WEBP")
+_CHUNK = 64
+
+
+@dataclass(frozen=True)
+class Decoded:
+    """The images that could be read: uint8 [N, 3, S, S], labels, positions in the items; and those that could not."""
+
+    images_NCHW: Tensor
+    labels_N: Tensor
+    positions_N: Tensor
+    skipped: tuple[str, ...]
+
+
+def decode_all(items: Items, size: int) -> Decoded:
+    """Decode every image of a source to size x size.
+
+    Raises:
+        NetwrightError: too large for the memory, or more than half of the images cannot be read.
+    """
+    count = len(items.names)
+    check_memory(count, size)
+    images_NCHW = torch.empty(count, 3, size, size, dtype=torch.uint8)
+    labels_N = torch.empty(count, dtype=torch.int64)
+    rows = images_NCHW.numpy()
+    reasons: dict[int, str] = {}
+
+    def decode(positions: range) -> Iterator[None]:
+        for position in positions:
+            try:
+                content, label = items.open(position)
+                rows[position] = square_rgb(content, size).transpose(2, 0, 1)
+                labels_N[position] = label
+            except MemoryError:
+                raise
+            except Exception as error:  # image parsers raise anything on damaged files; the reason is kept
+                reasons[position] = str(error).partition("\n")[0] or type(error).__name__
+        return itertools.repeat(None, len(positions))
+
+    chunks = [range(start, min(start + _CHUNK, count)) for start in range(0, count, _CHUNK)]
+    pool = ThreadPoolExecutor(_cores())
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # remarks on odd metadata; what cannot be read raises
+            done = itertools.chain.from_iterable(pool.map(decode, chunks))
+            for _ in track(done, f"Decoding {items.name}", count):
+                pass
+    finally:
+        pool.shutdown(cancel_futures=True)
+    skipped = tuple(f"{items.names[position]}: {reasons[position]}" for position in sorted(reasons))
+    _report(items.name, count, skipped)
+    if reasons:
+        kept_N = torch.tensor([position for position in range(count) if position not in reasons])
+        images_NCHW, labels_N = compact(images_NCHW, kept_N), labels_N[kept_N]
+    else:
+        kept_N = torch.arange(count)
+    return Decoded(images_NCHW, labels_N, kept_N, skipped)
+
+
+def square_rgb(content: bytes | Image.Image, size: int) -> np.ndarray:
+    """Return the centre square of an image, scaled (bicubic, antialiased) to uint8 [size, size, 3].
+
+    That is: the short side becomes `size`, and what the long side has beyond it is cut off at both ends.
+    Upright as the EXIF orientation says; transparent parts on white; 16-bit grey by its upper 8 bits.
+    """
+    image = content if isinstance(content, Image.Image) else Image.open(io.BytesIO(content), formats=FORMATS)
+    if image.width * image.height > MOST_PIXELS:
+        raise ValueError(f"{image.width} x {image.height} pixels are too many for one image")
+    image.draft(None, (2 * size, 2 * size))  # a large JPEG is decoded at a half, quarter or eighth: much faster
+    ImageOps.exif_transpose(image, in_place=True)
+    image = _to_rgb(image)
+    if image.size != (size, size):
+        short = min(image.size)
+        left, top = (image.width - short) / 2, (image.height - short) / 2
+        image = image.resize((size, size), Image.Resampling.BICUBIC, box=(left, top, left + short, top + short))
+    return np.asarray(image)
+
+
+def compact(images_NCHW: Tensor, keep_N: Tensor) -> Tensor:
+    """Return the rows at ascending positions, moved to the front of the same memory."""
+    for start in range(0, len(keep_N), 1024):
+        rows = keep_N[start : start + 1024]
+        images_NCHW[start : start + len(rows)] = images_NCHW[rows]
+    return images_NCHW[: len(keep_N)]
+
+
+def check_memory(count: int, size: int) -> None:
+    """Refuse, before anything is decoded, what would not fit.
+
+    Raises:
+        NetwrightError: the decoded images would take more than 60 % of the free memory.
+    """
+    needed, free = count * 3 * size * size, free_memory()
+    if free is None or needed <= MEMORY_SHARE * free:
+        return
+    fitting = int((MEMORY_SHARE * free / (3 * count)) ** 0.5)
+    raise NetwrightError(
+        f"{count} images of {size} x {size} need {needed / 1e9:.2f} GB; {free / 1e9:.2f} GB of memory are free and "
+        f"{MEMORY_SHARE:.0%} of that may be used. Use images of at most {fitting} pixels a side, or "
+        f"{int(MEMORY_SHARE * free / (3 * size * size))} images."
+    )
+
+
+def free_memory() -> int | None:
+    """Return the bytes that this process could still take, or None where the system does not say."""
+    bounds = []
+    try:
+        lines = Path("/proc/meminfo").read_text().splitlines()
+        bounds += [int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable:")]
+    except OSError:
+        if "SC_AVPHYS_PAGES" in os.sysconf_names:
+            bounds.append(os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"))
+    try:  # a container's own limit
+        limit = Path("/sys/fs/cgroup/memory.max").read_text().strip()
+        if limit != "max":
+            bounds.append(max(0, int(limit) - int(Path("/sys/fs/cgroup/memory.current").read_text())))
+    except OSError:
+        pass  # no container
+    return min(bounds, default=None)
+
+
+def _to_rgb(image: Image.Image) -> Image.Image:
+    if image.mode == "RGB":
+        return image
+    if image.mode.startswith("I"):
+        grey = np.clip(np.asarray(image).astype(np.int64), 0, 65535) >> 8
+        return Image.fromarray(grey.astype(np.uint8)).convert("RGB")
+    if image.mode == "F":
+        raise ValueError("floating-point pixels have no known range")
+    if image.mode in ("RGBA", "LA", "PA", "RGBa", "La") or "transparency" in image.info:
+        image = image.convert("RGBA")
+        white = Image.new("RGBA", image.size, "white")
+        image = Image.alpha_composite(white, image)
+    return image.convert("RGB")
+
+
+def _report(name: str, count: int, skipped: tuple[str, ...]) -> None:
+    if not skipped:
+        return
+    text = f"{name}: {len(skipped)} of {count} images cannot be read, such as {'; '.join(skipped[:3])}"
+    if 2 * len(skipped) > count:
+        raise NetwrightError(f"{text}. More than half are unreadable: is the source complete?")
+    say(f"{text}. They are left out.")
+
+
+def _cores() -> int:
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return min(cores, 16)

@@ -1,0 +1,168 @@
+"""Class folders: CLASS/image, or train/CLASS/image beside val/, validation/ or test/; in one or two trees."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+
+from netwright.core.errors import NetwrightError
+from netwright.core.progress import say
+from netwright.data.files import Tree, open_tree
+from netwright.data.items import Items
+
+SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".gif", ".pgm", ".ppm", ".tif", ".tiff", ".webp")
+_TRAIN = ("train", "training")
+_VAL = ("val", "validation", "valid", "test", "testing")  # the first that is there is used
+
+
+@dataclass(frozen=True)
+class _Classes:
+    """Class folders below one folder: class name to the sorted image files in it."""
+
+    tree: Tree
+    files: dict[str, list[str]]
+    left_out: tuple[str, ...]
+
+
+def list_folders(paths: list[Path], stack: contextlib.ExitStack) -> Items:
+    """List one tree (with split folders, or to be split by seed), or two: training first, then validation.
+
+    Raises:
+        NetwrightError: a path is wrong, or its folders are not class folders with images.
+    """
+    trees = [open_tree(path, stack) for path in paths]
+    if len(trees) == 1 and not any(map(_is_image, trees[0].stamps)) and (pair := _pair_of_zips(paths[0])):
+        trees = [open_tree(path, stack) for path in pair]
+    parts = _split_folders(trees[0]) if len(trees) == 1 else [_class_folders(tree, "") for tree in trees]
+    for part in parts:
+        _check_classes(part)
+    if len(parts) == 2:
+        _check_same(parts[0], parts[1])
+    return _items(parts, paths)
+
+
+def _items(parts: list[_Classes], paths: list[Path]) -> Items:
+    classes = tuple(sorted(parts[0].files))
+    entries = [
+        (part.tree, name, label)
+        for part in parts
+        for label, class_name in enumerate(classes)
+        for name in part.files[class_name]
+    ]
+    digest = hashlib.sha256()
+    for tree, name, label in entries:
+        digest.update(f"{name}\0{tree.stamps[name]}\0{label}\n".encode(errors="surrogateescape"))
+
+    def read(position: int) -> tuple[bytes, int]:
+        tree, name, label = entries[position]
+        return tree.read(name), label
+
+    return Items(
+        name=paths[0].absolute().stem,
+        classes=classes,
+        names=[name for _, name, _ in entries],
+        open=read,
+        fingerprint=digest.hexdigest(),
+        train_count=sum(map(len, parts[0].files.values())) if len(parts) == 2 else None,
+        left_out=tuple(reason for part in parts for reason in part.left_out),
+    )
+
+
+def _pair_of_zips(path: Path) -> list[Path]:
+    """Return the training and the validation archive in a directory, or nothing when there is none of them."""
+    if not path.is_dir():
+        return []
+    archives = sorted(file for file in path.iterdir() if file.suffix.lower() == ".zip" and file.is_file())
+    train = [file for file in archives if "train" in file.stem.lower()]
+    val = [file for file in archives if "val" in file.stem.lower() and file not in train]
+    val = val or [file for file in archives if "test" in file.stem.lower() and file not in train]
+    if len(train) > 1 or len(val) > 1:
+        names = ", ".join(file.name for file in train + val)
+        raise NetwrightError(f"{path} holds several archives ({names}). Name two: TRAIN.zip,VAL.zip.")
+    return train + val if train and val else []
+
+
+def _split_folders(tree: Tree) -> list[_Classes]:
+    """Return the training and validation part of a tree, or the whole of it when it has no split folders."""
+    base = _unwrap(tree)
+    tops = {top.lower(): top for top in _children(tree.folders, base)}
+    train = next((tops[name] for name in _TRAIN if name in tops), None)
+    val = next((tops[name] for name in _VAL if name in tops), None)
+    if train is None or val is None:
+        return [_class_folders(tree, base)]
+    parts = [_class_folders(tree, f"{base}{top}/") for top in (train, val)]
+    if not parts[1].files:  # such as a test set without labels
+        say(f"{tree.path}: {val}/ has no class folders and is left out; {train}/ is split instead.")
+        return [_Classes(tree, parts[0].files, (*parts[0].left_out, *parts[1].left_out))]
+    return parts
+
+
+def _unwrap(tree: Tree) -> str:
+    """Return the folder, as a prefix, that holds the class or split folders: a single folder around all is stepped into."""
+    base = ""
+    while True:
+        tops = _children(tree.folders, base)
+        if len(tops) != 1 or not _children(tree.folders, f"{base}{tops[0]}/"):
+            return base
+        base = f"{base}{tops[0]}/"
+
+
+def _class_folders(tree: Tree, base: str) -> _Classes:
+    if not base:
+        base = _unwrap(tree)
+    files: dict[str, list[str]] = {name: [] for name in _children(tree.folders, base)}
+    loose = []
+    for name in sorted(filter(_is_image, tree.stamps)):
+        if name.startswith(base):
+            top, below, _ = name[len(base) :].partition("/")
+            files[top].append(name) if below else loose.append(name)
+    left_out = (f"{base or tree.path}: {len(loose)} images outside class folders",) if loose else ()
+    return _Classes(tree, files, left_out)
+
+
+def _children(folders: Iterable[str], base: str) -> list[str]:
+    """Return the names of the folders directly below a prefix that ends with a slash; hidden ones are left out."""
+    names = {folder[len(base) :].partition("/")[0] for folder in folders if folder.startswith(base)}
+    return sorted(name for name in names if name and not name.startswith(".") and name != "__MACOSX")
+
+
+def _is_image(name: str) -> bool:
+    parts = PurePosixPath(name).parts
+    hidden = any(part.startswith(".") or part == "__MACOSX" for part in parts)
+    return not hidden and parts[-1].lower().endswith(SUFFIXES)
+
+
+def _check_classes(part: _Classes) -> None:
+    path = part.tree.path
+    kinds = ", ".join(SUFFIXES)
+    if not any(part.files.values()):
+        hint = f" ({part.left_out[0]})" if part.left_out else ""
+        raise NetwrightError(
+            f"{path} has no images in class folders{hint}. Expected CLASS/IMAGE, or train/CLASS/IMAGE and "
+            f"val/CLASS/IMAGE, with files ending in {kinds}; or a training and a validation .zip."
+        )
+    empty = [name for name, files in part.files.items() if not files]
+    if empty:
+        raise NetwrightError(
+            f"{path}: class folder {_some(empty)} holds no images ({kinds}). Add images, or remove the folder."
+        )
+    if len(part.files) < 2:
+        raise NetwrightError(f"{path} has one class only ({_some(part.files)}). A classifier needs at least two.")
+
+
+def _check_same(train: _Classes, val: _Classes) -> None:
+    for one, other, where in ((train, val, "validation"), (val, train, "training")):
+        lacking = sorted(set(one.files) - set(other.files))
+        if lacking:
+            raise NetwrightError(
+                f"{other.tree.path}: the {where} images have no folder for class {_some(lacking)}. "
+                "Both parts need the same class folders."
+            )
+
+
+def _some(names: Iterable[str]) -> str:
+    names = list(names)
+    return ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
