@@ -18,8 +18,9 @@ help:
 	@echo "make clean     remove .venv and everything that is built"
 
 $(STAMP): pyproject.toml constraints.txt
+	@echo "Making $(VENV) with everything that is needed: some minutes, and some gigabytes for PyTorch."
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --disable-pip-version-check --progress-bar off -e '.[test,dev,docs]' -c constraints.txt
+	$(BIN)/python -m pip install --disable-pip-version-check -e '.[test,dev,docs]' -c constraints.txt
 	touch $@
 
 demo: $(STAMP)
