@@ -1,0 +1,171 @@
+"""Limits on cost, and the answer when no architecture can hold them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from netwright.core.errors import NetwrightError
+from netwright.nn.block import Block, Shape
+from netwright.search.minimum import minimize_sum
+from netwright.search.tables import AdditiveTable, macs_price, params_price
+from netwright.supernet.family import Family
+from netwright.supernet.space import Genes, SearchSpace
+
+UNITS = {"latency": "ms", "macs": "MACs", "params": "parameters"}
+
+_ROUNDS = 25
+
+
+class LatencyPrices(Protocol):
+    """What a latency model must offer: block times that add up."""
+
+    @property
+    def offset_ms(self) -> float: ...
+
+    def block_ms(self, block: Block, in_shape: Shape) -> float: ...
+
+
+@dataclass(frozen=True)
+class Limit:
+    """A cost that must not exceed a bound; with the default bound it is only an objective."""
+
+    name: str
+    table: AdditiveTable
+    bound: float = math.inf
+
+    def text(self, value: float) -> str:
+        """Write a value of this cost with its unit."""
+        unit = UNITS.get(self.name, "")
+        return f"{value:.4g} {unit}".rstrip() if unit == "ms" or value < 1e4 else f"{value / 1e6:.4g} M {unit}".rstrip()
+
+
+@dataclass(frozen=True)
+class Budget:
+    """Upper limits on one network; None is no limit.
+
+    Raises:
+        NetwrightError: no limit is given, or one is not greater than zero.
+    """
+
+    latency_ms: float | None = None
+    macs: float | None = None
+    params: float | None = None
+
+    def __post_init__(self) -> None:
+        given = {name: value for name, value in vars(self).items() if value is not None}
+        if not given:
+            raise NetwrightError("A budget needs at least one limit: latency, macs or params.")
+        for name, value in given.items():
+            if not (math.isfinite(value) and value > 0):
+                raise NetwrightError(f"The limit on {name} must be a number greater than zero, not {value}.")
+
+    def to_json(self) -> dict[str, float]:
+        """Return the limits that are given."""
+        return {name: value for name, value in vars(self).items() if value is not None}
+
+    def limits(self, family: Family, latency: LatencyPrices | None = None) -> list[Limit]:
+        """Tabulate the costs of a family: latency where a model is given, MACs, parameters; unlimited ones too.
+
+        Raises:
+            NetwrightError: latency is limited but there is no latency model.
+        """
+        if self.latency_ms is not None and latency is None:
+            raise NetwrightError(
+                "A latency limit needs a latency model of the device. Make one with `netwright device NAME --measure`."
+            )
+        macs = AdditiveTable(family, macs_price)
+        params = AdditiveTable(family, params_price, layout=macs.layout)
+        costs = [("macs", macs, self.macs), ("params", params, self.params)]
+        if latency is not None:
+            table = AdditiveTable(family, latency.block_ms, latency.offset_ms, layout=macs.layout)
+            costs.insert(0, ("latency", table, self.latency_ms))
+        return [Limit(name, table, math.inf if bound is None else bound) for name, table, bound in costs]
+
+
+def costs_of(limits: Sequence[Limit], genes: Genes) -> NDArray[np.float64]:
+    """Return the costs of each row of genes, one column a limit."""
+    return np.stack([limit.table(genes) for limit in limits], 1) if limits else np.zeros((len(genes), 0))
+
+
+def reach(space: SearchSpace, limits: Sequence[Limit], rng: np.random.Generator) -> Genes:
+    """Return an arch that holds all limits.
+
+    Each limit alone is decided exactly. Several together are sought by minimising weighted sums of the costs
+    (exactly, raising the weight of what is violated), then by mutation; a weighted sum whose minimum exceeds
+    its bound proves that no arch exists.
+
+    Raises:
+        NetwrightError: there is none, or none was found; names each limit with its least reachable value.
+    """
+    bounded = [limit for limit in limits if math.isfinite(limit.bound)]
+    if not bounded:
+        return np.zeros_like(space.sizes)
+    least = [limit.table.minimum() for limit in bounded]
+    beyond = [value > limit.bound for (value, _), limit in zip(least, bounded, strict=True)]
+    if any(beyond):
+        raise NetwrightError(_infeasible(space, bounded, [value for value, _ in least]))
+    scale = np.array([max(abs(limit.bound), 1e-12) for limit in bounded])
+    bounds = np.array([limit.bound for limit in bounded])
+
+    def violation(genes: Genes) -> NDArray[np.float64]:
+        return (costs_of(bounded, genes) - bounds) / scale
+
+    tried = np.stack([genes for _, genes in least])
+    weights = np.full(len(bounded), 1 / len(bounded))
+    proven = False
+    for _ in range(_ROUNDS):
+        if violation(tried).max(1).min() <= 0 or proven:
+            break
+        factors = [
+            (columns, values * weight / size)
+            for limit, weight, size in zip(bounded, weights, scale, strict=True)
+            for columns, values in limit.table.factors
+        ]
+        _, genes = minimize_sum(factors, space.sizes)
+        genes = space.canonical(genes[None])
+        excess = violation(genes)[0]
+        proven = float(weights @ excess) > 1e-9
+        tried = np.concatenate([tried, genes])
+        weights = weights * np.exp(np.clip(4 * excess, -4, 4))
+        weights /= weights.sum()
+    for _ in range(0 if proven else _ROUNDS):
+        worst = violation(tried).max(1)
+        if worst.min() <= 0:
+            break
+        near = tried[np.argsort(worst, kind="stable")[:20]]
+        tried = np.concatenate([near, space.mutate(rng, near.repeat(50, 0), 2 / len(space.sizes))])
+    worst = violation(tried).max(1)
+    best = tried[worst.argmin()]
+    if worst.min() > 0:
+        raise NetwrightError(
+            _infeasible(space, bounded, [value for value, _ in least], costs_of(bounded, best[None])[0], proven)
+        )
+    return best
+
+
+def _infeasible(
+    space: SearchSpace,
+    limits: Sequence[Limit],
+    least: Sequence[float],
+    joint: NDArray[np.float64] | None = None,
+    proven: bool = True,
+) -> str:
+    """Write the message: each limit with its least reachable value, and the nearest miss where only jointly impossible."""
+    parts = [
+        f"{limit.name} at most {limit.text(limit.bound)} (least reachable: {limit.text(value)})"
+        for limit, value in zip(limits, least, strict=True)
+    ]
+    if joint is None:
+        return f"No network of space {space.name!r} fits this budget: {'; '.join(parts)}. Raise the limits to at least these."
+    nearest = ", ".join(f"{limit.name} {limit.text(value)}" for limit, value in zip(limits, joint, strict=True))
+    how = "fits" if proven else "was found to fit"
+    return (
+        f"No network of space {space.name!r} {how} all limits together, though each alone can be reached: "
+        f"{'; '.join(parts)}. The nearest found has {nearest}. Raise a limit."
+    )
