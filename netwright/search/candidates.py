@@ -106,7 +106,7 @@ class Candidates:
 
     def result(self) -> Result:
         """Return everything evaluated, best score first; equal scores in the order of evaluation."""
-        genes, scores, costs = (np.concatenate(parts) for parts in (self._genes, self._scores, self._costs))
+        genes, scores, costs = np.concatenate(self._genes), np.concatenate(self._scores), np.concatenate(self._costs)
         order = np.argsort(-scores, kind="stable")
         return Result(genes[order], scores[order], costs[order], tuple(self._history))
 

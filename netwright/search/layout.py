@@ -76,8 +76,10 @@ class Layout:
         return row
 
     def _probe(self, bases: Sequence[Genes]) -> tuple[Columns, ...]:
-        """Return for each slot the genes that change it when changed alone: all choices at the first and at
-        later misfitting bases, one other choice at the random ones."""
+        """Return for each slot the genes that change it when changed alone.
+
+        All choices are tried at the first and at later, misfitting bases; one other choice at the two random ones.
+        """
         depends = np.zeros((len(self.names), len(self.sizes)), bool)
         for number, base in enumerate(bases):
             reference = np.array(self._decode(base))

@@ -29,7 +29,7 @@ def front(objectives_NM: Floats) -> NDArray[np.int64]:
 
 def ranks(objectives_NM: Floats) -> NDArray[np.int64]:
     """Return the number of the front each row belongs to: 0 where nothing dominates it, and so on."""
-    no_worse = (objectives_NM[:, None] <= objectives_NM[None]).all(2)
+    no_worse = np.all(objectives_NM[:, None] <= objectives_NM[None], axis=2)
     dominates = no_worse & ~no_worse.T
     dominators = dominates.sum(0)
     rank = np.full(len(objectives_NM), -1)

@@ -19,7 +19,7 @@ from netwright.supernet.space import Genes, SearchSpace
 
 def small_family() -> Family:
     """1,600 networks of two stages."""
-    stages = (Stage(16, 1, "relu"), Stage(24, 2, "hswish", True))
+    stages = (Stage(16, 1, "relu", blocks=2), Stage(24, 2, "hswish", True, blocks=2))
     config = MobileConfig(4, 8, 2, "relu", 8, stages, 32, 16)
     space = SearchSpace("small", (16, 24), ((1, 2),) * 2, ((3, 5),) * 4, ((2, 4),) * 4, ((0.5, 1.0),))
     return Family(space, functools.partial(mobile_blocks, config))
