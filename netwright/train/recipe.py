@@ -1,0 +1,200 @@
+"""Recipes: everything a training run needs besides data, as one frozen dataclass and functions that fill it."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, get_args, get_origin, get_type_hints
+
+from netwright.core.errors import NetwrightError, unknown
+
+MethodName = Literal["progressive", "sandwich", "random", "static"]
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How to train. Rates and decays are plain numbers, times are epochs (passes over the training images).
+
+    Attributes:
+        method: which networks learn in a step, and from what (`methods.METHODS`).
+        epochs: length of the whole training; fractions are allowed.
+        stages: shares of the epochs that the method's stages get; empty: the method's own.
+        batch_size: images of one optimizer step, over all processes and accumulated parts.
+        learning_rate: peak rate for that batch size; falls to 0 by a cosine in every stage.
+        stage_learning_rate: factor on the peak in every stage after the first.
+        warmup_epochs: linear rise at the start of every stage, at most a tenth of the stage.
+        weight_decay: not applied to norms, biases and kernel transforms.
+        label_smoothing: on hard labels only.
+        distillation_weight: share of the soft targets in the loss of a network that has a teacher; 1: no hard labels.
+        subnets_per_step: networks that learn in one step (sandwich: largest, smallest, the rest random).
+        ema_decay: of the averaged weights that are evaluated and saved; 0: no averaging. Ramps up from 0.1.
+        grad_clip: greatest norm of the whole gradient; 0: no clipping.
+        accumulate: parts that a batch is cut into, to save memory.
+        precision: fp32, bf16 (autocast), or fp16 (autocast and loss scaling; GPU only).
+        augment: auto: what suits the data set; else one of data.Augment's kinds.
+        evaluate_every: epochs between evaluations on the validation images; 0: at the end only.
+        calibration_images: images for the BatchNorm statistics of evaluated sub-networks.
+        checkpoint_seconds, checkpoint_steps: how often the full state is written; steps count if not 0.
+        log_every: steps between training records.
+    """
+
+    method: MethodName
+    epochs: float = 30.0
+    stages: tuple[float, ...] = ()
+    batch_size: int = 128
+    learning_rate: float = 0.2
+    stage_learning_rate: float = 0.5
+    warmup_epochs: float = 1.0
+    optimizer: Literal["sgd", "adamw"] = "sgd"
+    momentum: float = 0.9
+    weight_decay: float = 1e-4
+    label_smoothing: float = 0.1
+    distillation_weight: float = 0.0
+    subnets_per_step: int = 1
+    ema_decay: float = 0.998
+    grad_clip: float = 5.0
+    accumulate: int = 1
+    precision: Literal["fp32", "bf16", "fp16"] = "fp32"
+    augment: Literal["auto", "crop", "resized-crop", "none"] = "auto"
+    seed: int = 0
+    evaluate_every: float = 5.0
+    calibration_images: int = 512
+    checkpoint_seconds: float = 120.0
+    checkpoint_steps: int = 0
+    log_every: int = 50
+
+    def __post_init__(self) -> None:
+        """Refuse values that cannot train."""
+        positive = ("epochs", "batch_size", "learning_rate", "stage_learning_rate", "subnets_per_step")
+        positive += ("accumulate", "log_every", "calibration_images")
+        zero_or_more = ("warmup_epochs", "weight_decay", "grad_clip", "evaluate_every", "checkpoint_steps", "seed")
+        below_one = ("momentum", "label_smoothing", "ema_decay")
+        for name in positive:
+            _check(name, getattr(self, name), getattr(self, name) > 0, "greater than 0")
+        for name in (*zero_or_more, "checkpoint_seconds"):
+            _check(name, getattr(self, name), getattr(self, name) >= 0, "0 or greater")
+        for name in below_one:
+            _check(name, getattr(self, name), 0 <= getattr(self, name) < 1, "from 0 to below 1")
+        _check("distillation_weight", self.distillation_weight, 0 <= self.distillation_weight <= 1, "from 0 to 1")
+        _check("stages", self.stages, all(share > 0 for share in self.stages), "shares greater than 0")
+        if self.batch_size % self.accumulate:
+            raise NetwrightError(
+                f"Recipe: batch_size {self.batch_size} cannot be cut into accumulate={self.accumulate} equal parts."
+            )
+        for name, kind in get_type_hints(Recipe).items():
+            if get_origin(kind) is Literal and getattr(self, name) not in get_args(kind):
+                raise unknown(f"Recipe: {name}", str(getattr(self, name)), get_args(kind))
+
+    def to_json(self) -> dict[str, Any]:
+        """Return plain JSON values."""
+        values = dataclasses.asdict(self)
+        return {name: list(value) if isinstance(value, tuple) else value for name, value in values.items()}
+
+    @classmethod
+    def from_json(cls, values: Any) -> Recipe:
+        """Read what `to_json` wrote.
+
+        Raises:
+            NetwrightError: a field is unknown, missing or of the wrong type.
+        """
+        kinds = get_type_hints(cls)
+        if not isinstance(values, dict) or "method" not in values:
+            raise NetwrightError(f"Not a recipe: {str(values)[:200]}. It must be a JSON object with a method.")
+        return cls(**{name: _from_json(name, kinds, value) for name, value in values.items()})
+
+
+def progressive_shrinking(**fields: Any) -> Recipe:
+    """Largest network, then elastic kernels, depths, widths, distilled from the largest (arXiv:1908.09791)."""
+    return Recipe(**{"method": "progressive", "distillation_weight": 0.5, "subnets_per_step": 4, **fields})
+
+
+def sandwich(**fields: Any) -> Recipe:
+    """Largest, smallest and random networks in every step, distilled in place (arXiv:2003.11142)."""
+    return Recipe(**{"method": "sandwich", "distillation_weight": 1.0, "subnets_per_step": 4, **fields})
+
+
+def random_sampling(**fields: Any) -> Recipe:
+    """Random networks in every step, each from the labels: the baseline."""
+    return Recipe(**{"method": "random", "subnets_per_step": 4, **fields})
+
+
+def static_training(**fields: Any) -> Recipe:
+    """One network from its initial weights."""
+    return Recipe(**{"method": "static", **fields})
+
+
+def fine_tuning(**fields: Any) -> Recipe:
+    """A few epochs for an extracted sub-network: low rate, and distilled where a teacher is given."""
+    defaults = {"method": "static", "epochs": 5.0, "learning_rate": 0.02, "distillation_weight": 0.5}
+    return Recipe(**{**defaults, "warmup_epochs": 0.5, **fields})
+
+
+RECIPES: dict[str, Callable[..., Recipe]] = {
+    "progressive": progressive_shrinking,
+    "sandwich": sandwich,
+    "random": random_sampling,
+    "static": static_training,
+    "fine-tuning": fine_tuning,
+}
+
+
+def recipe(name: str, **fields: Any) -> Recipe:
+    """Return a recipe by its name in RECIPES.
+
+    Raises:
+        NetwrightError: no such recipe.
+    """
+    if name not in RECIPES:
+        raise unknown("Recipe", name, RECIPES)
+    return RECIPES[name](**fields)
+
+
+def override(recipe: Recipe, settings: Sequence[str]) -> Recipe:
+    """Return the recipe with fields replaced, each setting a text `name=value`.
+
+    Raises:
+        NetwrightError: a setting has no `=`, names no field, or holds a value of another type.
+    """
+    kinds = get_type_hints(Recipe)
+    values: dict[str, Any] = {}
+    for setting in settings:
+        name, equals, text = setting.partition("=")
+        name = name.strip()
+        if not equals:
+            raise NetwrightError(f"--set {setting!r} must look like name=value, for example --set learning_rate=0.1.")
+        if name not in kinds:
+            raise unknown("Recipe setting", name, kinds)
+        values[name] = _parse(name, kinds[name], text.strip())
+    return dataclasses.replace(recipe, **values)
+
+
+def _parse(name: str, kind: Any, text: str) -> Any:
+    if get_origin(kind) is Literal:
+        return text  # checked by the recipe itself
+    if get_origin(kind) is tuple:
+        return tuple(_parse(name, float, part.strip()) for part in text.strip("()[]").split(",") if part.strip())
+    try:
+        value = kind(text)
+    except ValueError as error:
+        example = {int: "a whole number, such as 4", float: "a number, such as 0.1"}[kind]
+        raise NetwrightError(f"Recipe setting {name}={text}: it must be {example}.") from error
+    return value
+
+
+def _from_json(name: str, kinds: dict[str, Any], value: Any) -> Any:
+    if name not in kinds:
+        raise unknown("Recipe setting", name, kinds)
+    if get_origin(kinds[name]) is tuple and isinstance(value, list):
+        return tuple(_from_json("epochs", kinds, share) for share in value)
+    wanted = {int: (int,), float: (int, float)}.get(kinds[name], (str,))
+    if isinstance(value, bool) or not isinstance(value, wanted):
+        raise NetwrightError(f"Recipe setting {name} holds {str(value)[:100]!r}, which is of the wrong type.")
+    return float(value) if kinds[name] is float else value
+
+
+def _check(name: str, value: Any, holds: bool, rule: str) -> None:
+    numbers = value if isinstance(value, tuple) else (value,)
+    if not holds or not all(math.isfinite(number) for number in numbers):
+        raise NetwrightError(f"Recipe: {name} is {value}; it must be {rule}.")
