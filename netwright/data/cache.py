@@ -71,5 +71,5 @@ def _load(stored: Path, count: int, size: int) -> Decoded:
 def _crc32(images: np.ndarray) -> int:
     flat, crc = images.reshape(-1), 0
     for start in range(0, len(flat), _CHUNK):
-        crc = zlib.crc32(flat[start : start + _CHUNK], crc)
+        crc = zlib.crc32(flat[start : start + _CHUNK].data, crc)
     return crc

@@ -22,6 +22,8 @@ _SOURCES = (
     "or a Hugging Face dataset directory"
 )
 _LARGEST_SIZE = 4096
+_GREY_LEVEL = 0.0039
+_CHUNK = 1 << 24
 
 
 def load_dataset(
@@ -35,14 +37,15 @@ def load_dataset(
 ) -> Dataset:
     """Decode a dataset once into square RGB bytes.
 
-    Args:
-        source: a directory or .zip of class folders, with train/ beside val/, validation/ or test/, or without;
-            two of them with a comma between (training, validation); a directory with a training and a
-            validation .zip; "digits"; "torchvision:NAME[:ROOT]"; a Hugging Face dataset directory.
-        size: side in pixels: the short side is scaled to it and the centre square is kept.
-        val_fraction: of every class, where the source has no validation images; chosen by `seed`.
-        cache: directory that keeps the decoded bytes for the next time.
-        download: let torchvision fetch what is not there.
+    A `source` is one of:
+    - a directory or .zip of class folders, with train/ beside val/, validation/ or test/, or without;
+    - two of them with a comma between: training, validation; or a directory that holds a training and a validation .zip;
+    - "digits": scikit-learn's, or "torchvision:NAME[:ROOT]";
+    - a directory written by `save_to_disk` of the Hugging Face package `datasets`.
+
+    The short side of every image is scaled to `size` pixels and the centre square is kept. Where the source has no
+    validation images, `val_fraction` of every class is held out, chosen by `seed`. `cache` is a directory that keeps the
+    decoded bytes for the next time. Only with `download` does torchvision fetch what is not there.
 
     Raises:
         NetwrightError: nothing usable at the source, or more than the memory holds; says what to do.
@@ -60,17 +63,18 @@ def load_dataset(
 
 
 def channel_statistics(images_NCHW: Tensor) -> tuple[tuple[float, float, float], tuple[float, float, float]]:
-    """Return mean and standard deviation per channel on the scale 0 to 1, to four digits, from exact sums."""
-    sums, squares = torch.zeros(3, dtype=torch.int64), torch.zeros(3, dtype=torch.int64)
-    for chunk in images_NCHW.split(max(1, (1 << 24) // images_NCHW[0].numel())):
-        sums += chunk.sum((0, 2, 3))
-        squares += chunk.int().square().sum((0, 2, 3))
-    count = images_NCHW.numel() // 3
-    means = [total / count / 255 for total in sums.tolist()]
-    variances = [total / count / 255**2 - mean**2 for total, mean in zip(squares.tolist(), means, strict=True)]
-    red, green, blue = (round(mean, 4) for mean in means)
-    # At least one grey level, so that images of a single colour can be divided by it.
-    red_std, green_std, blue_std = (max(round(max(variance, 0.0) ** 0.5, 4), 1 / 255) for variance in variances)
+    """Return mean and standard deviation per channel on the scale 0 to 1, to four digits."""
+    histogram_CV = torch.zeros(3, 256, dtype=torch.float64)
+    for chunk in images_NCHW.split(max(1, _CHUNK // images_NCHW[0].numel())):
+        for channel in range(3):
+            histogram_CV[channel] += chunk[:, channel].flatten().bincount(minlength=256)
+    histogram_CV /= images_NCHW.numel() // 3
+    values_V = torch.arange(256, dtype=torch.float64) / 255
+    mean_C = histogram_CV @ values_V
+    variance_C = (histogram_CV * (values_V - mean_C[:, None]) ** 2).sum(1)
+    red, green, blue = (round(mean, 4) for mean in mean_C.tolist())
+    # At least a grey level, so that images of a single colour can be divided by it.
+    red_std, green_std, blue_std = (max(round(std, 4), _GREY_LEVEL) for std in variance_C.sqrt().tolist())
     return (red, green, blue), (red_std, green_std, blue_std)
 
 

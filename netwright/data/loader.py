@@ -35,11 +35,7 @@ class Loader:
         world_size: int = 1,
         device: str | torch.device = "cpu",
     ):
-        """Prepare the loader.
-
-        Args:
-            batch_size: images a process and step.
-            augment: None for none.
+        """Prepare the loader; `batch_size` counts the images of one process and step.
 
         Raises:
             NetwrightError: sizes below 1, a rank outside the world, or fewer images than processes.
@@ -121,4 +117,4 @@ def normalized(x_BCHW: Tensor, mean: Sequence[float], std: Sequence[float], reso
         x_BCHW = F.interpolate(x_BCHW, size=(resolution, resolution), mode="bilinear", antialias=True)
     mean_C11 = torch.tensor(mean, device=x_BCHW.device)[:, None, None]
     std_C11 = torch.tensor(std, device=x_BCHW.device)[:, None, None]
-    return (x_BCHW - 255 * mean_C11) / (255 * std_C11)
+    return (x_BCHW - 255 * mean_C11).div_(255 * std_C11)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import inspect
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ from netwright.core.errors import NetwrightError, unknown
 from netwright.data.files import open_tree
 from netwright.data.items import Items
 
+_EXTRA: dict[str, dict[str, Any]] = {"EMNIST": {"split": "balanced"}}  # what a dataset cannot do without
 _VAL = ("val", "valid", "validation", "test")  # the first that is there is used
 
 
@@ -23,13 +24,13 @@ def list_digits() -> Items:
     """List scikit-learn's 1,797 handwritten digits of 8 x 8 pixels (UCI, Alpaydin and Kaynak 1998)."""
     from sklearn.datasets import load_digits
 
-    digits = load_digits()
-    grey_N88 = np.round(digits.images * (255 / 16)).astype(np.uint8)
+    grey_NP, labels_N = load_digits(return_X_y=True)
+    grey_N88 = np.round(np.asarray(grey_NP).reshape(-1, 8, 8) * (255 / 16)).astype(np.uint8)
     return Items(
         name="digits",
         classes=tuple(str(number) for number in range(10)),
         names=[f"digit {position}" for position in range(len(grey_N88))],
-        open=lambda position: (Image.fromarray(grey_N88[position]), int(digits.target[position])),
+        open=lambda position: (Image.fromarray(grey_N88[position]), int(labels_N[position])),
         fingerprint="digits",
     )
 
@@ -55,11 +56,11 @@ def list_torchvision(source: str, download: bool) -> Items:
 
 def _torchvision_parts(kind: Any, name: str, root: str, download: bool) -> list[Any]:
     accepted = inspect.signature(kind).parameters
-    settings: dict[str, Any] = {"root": root} if "root" in accepted else {}
-    if "download" in accepted:
+    settings: dict[str, Any] = {**({"root": root} if "root" in accepted else {}), **_EXTRA.get(name, {})}
+    if "download" in accepted or name in _EXTRA:
         settings["download"] = download
     try:
-        if "train" in accepted:
+        if "train" in accepted or name in _EXTRA:
             return [kind(**settings, train=True), kind(**settings, train=False)]
         if "split" not in accepted:
             return [kind(**settings)]
@@ -84,21 +85,14 @@ def _first_val(kind: Any, settings: dict[str, Any]) -> list[Any]:
 
 
 def _torchvision_classes(parts: Sequence[Any]) -> tuple[str, ...]:
-    classes = getattr(parts[0], "classes", None) or getattr(parts[0], "categories", None)
-    if classes is None:
-        labels = next(
-            (
-                found
-                for field in ("targets", "labels", "_labels")
-                if (found := getattr(parts[0], field, None)) is not None
-            ),
-            None,
-        )
-        if labels is None:
-            classes = range(int(getattr(parts[0], "num_classes", 0)))
-        else:
-            classes = range(max(map(int, labels)) + 1)
-    return tuple(name if isinstance(name, str) else str(name) for name in classes)
+    for field in ("classes", "categories"):
+        if names := getattr(parts[0], field, None):
+            return tuple(name if isinstance(name, str) else str(name[0]) for name in names)  # ImageNet lists synonyms
+    known = [getattr(parts[0], field, None) for field in ("targets", "labels", "_labels")]
+    labels = next((found for found in known if found is not None), None)
+    if labels is None:
+        labels = [label for _, label in parts[0]]
+    return tuple(str(number) for number in range(max(map(int, labels)) + 1))
 
 
 def list_hugging_face(path: Path) -> Items:
@@ -161,11 +155,12 @@ def _joined(name: str, parts: Sequence[Any], classes: tuple[str, ...], fingerpri
     def read(position: int) -> tuple[Any, int]:
         part, place = (parts[0], position) if position < train_count else (parts[1], position - train_count)
         image, label = part[place]
-        if not isinstance(image, bytes | Image.Image) or isinstance(label, Iterable):
+        if not isinstance(image, bytes | Image.Image) or np.ndim(label) > 0:
             raise TypeError(f"not an image with a class, but {type(image).__name__} with {type(label).__name__}")
         if not 0 <= int(label) < len(classes):
             raise ValueError(f"label {int(label)} is not one of {len(classes)} classes")
         return image, int(label)
 
-    names = [f"image {place} of {which}" for which, part in zip(("train", "val"), parts) for place in range(len(part))]
+    which = ("train", "val")
+    names = [f"image {place} of {which[number]}" for number, part in enumerate(parts) for place in range(len(part))]
     return Items(name, classes, names, read, fingerprint, train_count if len(parts) == 2 else None)
