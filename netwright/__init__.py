@@ -12,36 +12,98 @@ if TYPE_CHECKING:
     from netwright.core.arch import Arch
     from netwright.core.errors import NetwrightError
     from netwright.core.run import Run
+    from netwright.data import Augment, Dataset, ImageSet, Loader, calibration_batches, eval_batches, load_dataset
     from netwright.nn.block import Block
+    from netwright.search.candidates import Result
+    from netwright.search.limits import Budget
+    from netwright.search.tables import AdditiveTable
     from netwright.supernet.calibrate import calibrate
     from netwright.supernet.family import Family
     from netwright.supernet.space import SearchSpace
     from netwright.supernet.spaces import SPACES, family
     from netwright.supernet.supernet import Supernet
+    from netwright.train.evaluate import accuracy, subnet_accuracy
+    from netwright.train.load import load_supernet
+    from netwright.train.loop import train_network, train_supernet
+    from netwright.train.recipe import (
+        RECIPES,
+        Recipe,
+        fine_tuning,
+        progressive_shrinking,
+        random_sampling,
+        sandwich,
+        static_training,
+    )
 
 __all__ = [
+    "RECIPES",
     "SPACES",
+    "AdditiveTable",
     "Arch",
+    "Augment",
     "Block",
+    "Budget",
+    "Dataset",
     "Family",
+    "ImageSet",
+    "Loader",
     "NetwrightError",
+    "Recipe",
+    "Result",
     "Run",
     "SearchSpace",
     "Supernet",
+    "accuracy",
     "calibrate",
+    "calibration_batches",
+    "eval_batches",
     "family",
+    "fine_tuning",
+    "load_dataset",
+    "load_supernet",
+    "progressive_shrinking",
+    "random_sampling",
+    "sandwich",
+    "static_training",
+    "subnet_accuracy",
+    "train_network",
+    "train_supernet",
 ]
 
 _WHERE = {
     "netwright.core.arch": ("Arch",),
     "netwright.core.errors": ("NetwrightError",),
     "netwright.core.run": ("Run",),
+    "netwright.data": (
+        "Augment",
+        "Dataset",
+        "ImageSet",
+        "Loader",
+        "calibration_batches",
+        "eval_batches",
+        "load_dataset",
+    ),
     "netwright.nn.block": ("Block",),
+    "netwright.search.candidates": ("Result",),
+    "netwright.search.limits": ("Budget",),
+    "netwright.search.tables": ("AdditiveTable",),
     "netwright.supernet.calibrate": ("calibrate",),
     "netwright.supernet.family": ("Family",),
     "netwright.supernet.space": ("SearchSpace",),
     "netwright.supernet.spaces": ("SPACES", "family"),
     "netwright.supernet.supernet": ("Supernet",),
+    "netwright.train.evaluate": ("accuracy", "subnet_accuracy"),
+    "netwright.train.load": ("load_supernet",),
+    "netwright.train.loop": ("train_network", "train_supernet"),
+    "netwright.train.recipe": (
+        "RECIPES",
+        "Recipe",
+        "fine_tuning",
+        "progressive_shrinking",
+        "random_sampling",
+        "sandwich",
+        "static_training",
+    ),
 }
 
 

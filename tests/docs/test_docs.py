@@ -33,6 +33,13 @@ def test_blocks_keep_their_line_numbers():
     assert code == "\n\n\nx = 1\n"
 
 
+def test_a_family_of_ones_own_takes_at_most_40_lines():
+    family, *_ = (ROOT / "docs" / "tutorial-own-family.md").read_text().split("from netwright import Supernet")
+    code = "\n".join(python_blocks(family)).partition("print(")[0]
+    assert "family = Family(" in code
+    assert sum(bool(line.strip()) for line in code.splitlines()) <= 40
+
+
 def test_relative_links_of_the_root_pages_lead_somewhere():
     for page in ROOT.glob("*.md"):
         for target in re.findall(r"\]\((?!https?:|#)([^)#]+)", page.read_text()):
