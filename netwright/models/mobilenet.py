@@ -18,12 +18,13 @@ from netwright.nn.simple import ConvNorm, PoolHead
 
 @dataclass(frozen=True)
 class Stage:
-    """Blocks of one output width; the first one has the stride."""
+    """At most `blocks` blocks of one output width; the first one has the stride."""
 
     channels: int
     stride: int
     activation: Activation
     squeeze_excite: bool = False
+    blocks: int = 3
 
 
 @dataclass(frozen=True)
@@ -40,39 +41,42 @@ class MobileConfig:
     head_channels: int = 0
     base_width: float = 1.0
     normalization: Norm = "batch"
+    first_activation: Activation | None = None  # None: the stem's
+    eps: float = 1e-5
 
 
 def mobile_blocks(config: MobileConfig, arch: Arch) -> Mapping[str, Block]:
     """Return the blocks of one network: stem, a block without expansion, the stages, last convolution, head.
 
     `arch.depths` is one depth a stage; `kernels` and `expansions` have a position for each block a stage may have;
-    `widths` is one multiplier, relative to the family's `base_width`.
+    `widths` is one multiplier, relative to the family's `base_width`, or empty where the width is not elastic.
     """
-    width = config.base_width * arch.widths[0]
-    channels = divisible(config.stem_channels * width)
-    norm = config.normalization
-    blocks: dict[str, Block] = {"stem": ConvNorm(3, channels, 3, config.stem_stride, config.stem_activation, norm)}
+    width = config.base_width * (arch.widths[0] if arch.widths else 1)
+    shared = {"normalization": config.normalization, "eps": config.eps}
+    stem = divisible(config.stem_channels * width)
     first = divisible(config.first_channels * width)
-    blocks["first"] = MBConv(channels, first, channels, 3, 1, config.stem_activation, False, norm)
-    channels = first
-    most = len(arch.kernels) // len(config.stages)
-    for number, (stage, depth) in enumerate(zip(config.stages, arch.depths, strict=True)):
+    blocks: dict[str, Block] = {
+        "stem": ConvNorm(3, stem, 3, config.stem_stride, config.stem_activation, **shared),
+        "first": MBConv(stem, first, stem, 3, 1, config.first_activation or config.stem_activation, **shared),
+    }
+    channels, start = first, 0
+    for number, (stage, depth) in enumerate(zip(config.stages, arch.depths, strict=True), 1):
         out = divisible(stage.channels * width)
         for index in range(depth):
-            at = number * most + index
-            hidden = divisible(round(channels * arch.expansions[at]))
+            kernel, expansion = arch.kernels[start + index], arch.expansions[start + index]
+            hidden = divisible(round(channels * expansion))
             stride = stage.stride if index == 0 else 1
-            blocks[f"stage{number + 1}.{index}"] = MBConv(
-                channels, out, hidden, arch.kernels[at], stride, stage.activation, stage.squeeze_excite, norm
+            blocks[f"stage{number}.{index}"] = MBConv(
+                channels, out, hidden, kernel, stride, stage.activation, stage.squeeze_excite, **shared
             )
             channels = out
-    last = (
-        divisible(config.last_channels * width)
-        if config.head_channels
-        else max(config.last_channels, divisible(config.last_channels * width))
-    )
+        start += stage.blocks
+    last = divisible(config.last_channels * width)
+    if not config.head_channels:  # MobileNetV2 and ProxylessNAS never narrow the last convolution
+        last = max(config.last_channels, last)
     activation = config.stages[-1].activation
-    blocks["last"] = ConvNorm(channels, last, 1, 1, activation, norm)
-    hidden = divisible(config.head_channels * width) if config.head_channels else 0
-    blocks["head"] = PoolHead(last, config.classes, hidden, activation)
+    blocks["last"] = ConvNorm(channels, last, 1, 1, activation, **shared)
+    blocks["head"] = PoolHead(
+        last, config.classes, divisible(config.head_channels * width) if config.head_channels else 0, activation
+    )
     return blocks

@@ -19,11 +19,11 @@ ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {
 }
 
 
-def norm(kind: Norm, channels: int) -> nn.Module:
+def norm(kind: Norm, channels: int, eps: float = 1e-5) -> nn.Module:
     """Return BatchNorm, or GroupNorm with 8 channels a group (so that cutting channels keeps the groups)."""
     if kind == "batch":
-        return nn.BatchNorm2d(channels)
-    return nn.GroupNorm(max(1, channels // 8), channels)
+        return nn.BatchNorm2d(channels, eps=eps)
+    return nn.GroupNorm(max(1, channels // 8), channels, eps=eps)
 
 
 def conv_norm(
@@ -35,6 +35,7 @@ def conv_norm(
     depthwise: bool = False,
     activation: Activation = "none",
     normalization: Norm = "batch",
+    eps: float = 1e-5,
 ) -> nn.Sequential:
     """Return convolution, normalisation and activation, as children conv, norm and act."""
     groups = in_channels if depthwise else 1
@@ -42,7 +43,7 @@ def conv_norm(
     layer.add_module(
         "conv", nn.Conv2d(in_channels, out_channels, kernel, stride, kernel // 2, groups=groups, bias=False)
     )
-    layer.add_module("norm", norm(normalization, out_channels))
+    layer.add_module("norm", norm(normalization, out_channels, eps))
     if activation != "none":
         layer.add_module("act", ACTIVATIONS[activation]())
     return layer
@@ -60,3 +61,19 @@ class SqueezeExcite(nn.Module):
         scale_BC11 = x_BCHW.mean((2, 3), keepdim=True)
         scale_BC11 = self.expand(nn.functional.relu(self.reduce(scale_BC11)))
         return x_BCHW * nn.functional.hardsigmoid(scale_BC11)
+
+
+def channel_order(reader_OI: torch.Tensor, normalization: nn.Module | None = None) -> torch.Tensor:
+    """Return input channels by falling L1 norm of the weight that reads them; groups of a GroupNorm stay together."""
+    importance = reader_OI.abs().transpose(0, 1).flatten(1).sum(1)
+    group = importance.numel() // normalization.num_groups if isinstance(normalization, nn.GroupNorm) else 1
+    first = importance.view(-1, group).sum(1).argsort(descending=True) * group
+    return (first[:, None] + torch.arange(group, device=first.device)).flatten()
+
+
+@torch.no_grad()
+def permute_channels(layer: nn.Module, order: torch.Tensor) -> None:
+    """Reorder the output channels of everything in a layer: weights, normalisation, running statistics."""
+    for tensor in (*layer.parameters(), *layer.buffers()):
+        if tensor.ndim:
+            tensor.copy_(tensor[order])

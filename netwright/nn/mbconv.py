@@ -12,7 +12,7 @@ import torch
 from torch import nn
 
 from netwright.nn.block import Block, Shape, conv_out, divisible
-from netwright.nn.layers import Activation, Norm, SqueezeExcite, conv_norm
+from netwright.nn.layers import Activation, Norm, SqueezeExcite, channel_order, conv_norm, permute_channels
 
 
 @dataclass(frozen=True)
@@ -27,6 +27,7 @@ class MBConv(Block):
     activation: Activation = "relu6"
     squeeze_excite: bool = False
     normalization: Norm = "batch"
+    eps: float = 1e-5
 
     @property
     def reduced(self) -> int:
@@ -57,13 +58,13 @@ class MBConvModule(nn.Module):
 
     def __init__(self, spec: MBConv):
         super().__init__()
-        parts: dict[str, Any] = {"activation": spec.activation, "normalization": spec.normalization}
+        parts: dict[str, Any] = {"activation": spec.activation, "normalization": spec.normalization, "eps": spec.eps}
         if spec.expands:
             self.expand = conv_norm(spec.in_channels, spec.hidden, 1, **parts)
         self.depthwise = conv_norm(spec.hidden, spec.hidden, spec.kernel, spec.stride, depthwise=True, **parts)
         if spec.squeeze_excite:
             self.squeeze_excite = SqueezeExcite(spec.hidden, spec.reduced)
-        self.project = conv_norm(spec.hidden, spec.out_channels, 1, normalization=spec.normalization)
+        self.project = conv_norm(spec.hidden, spec.out_channels, 1, normalization=spec.normalization, eps=spec.eps)
         self.residual = spec.stride == 1 and spec.in_channels == spec.out_channels
 
     def forward(self, x_BCHW: torch.Tensor) -> torch.Tensor:
@@ -85,18 +86,14 @@ class MBConvModule(nn.Module):
         if not hasattr(self, "expand"):
             return
         project_OI11 = self.project.get_parameter("conv.weight")
-        importance = project_OI11.abs().sum((0, 2, 3))
-        normalization = self.depthwise.norm
-        group = importance.numel() // normalization.num_groups if isinstance(normalization, nn.GroupNorm) else 1
-        first = importance.view(-1, group).sum(1).argsort(descending=True) * group  # whole groups keep their statistics
-        order = (first[:, None] + torch.arange(group, device=first.device)).flatten()
-        for layer in (self.expand, self.depthwise):
-            for tensor in (*layer.parameters(), *layer.buffers()):
-                if tensor.ndim:
-                    tensor.copy_(tensor[order])
+        order = channel_order(project_OI11, self.depthwise.get_submodule("norm"))
+        permute_channels(self.expand, order)
+        permute_channels(self.depthwise, order)
         project_OI11.copy_(project_OI11[:, order])
         if hasattr(self, "squeeze_excite"):
             gate = self.squeeze_excite
             gate.reduce.weight.copy_(gate.reduce.weight[:, order])
-            for tensor in gate.expand.parameters():
-                tensor.copy_(tensor[order])
+            permute_channels(gate.expand, order)
+            inner = channel_order(gate.expand.weight)
+            permute_channels(gate.reduce, inner)
+            gate.expand.weight.copy_(gate.expand.weight[:, inner])

@@ -21,6 +21,7 @@ class ConvNorm(Block):
     stride: int = 1
     activation: Activation = "relu6"
     normalization: Norm = "batch"
+    eps: float = 1e-5
 
     def build(self) -> nn.Module:
         return conv_norm(
@@ -30,6 +31,7 @@ class ConvNorm(Block):
             self.stride,
             activation=self.activation,
             normalization=self.normalization,
+            eps=self.eps,
         )
 
     def out_shape(self, in_shape: Shape) -> Shape:

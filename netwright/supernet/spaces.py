@@ -8,8 +8,10 @@ from typing import Any
 
 from netwright.core.errors import NetwrightError, unknown
 from netwright.models.mobilenet import MobileConfig, Stage, mobile_blocks
+from netwright.models.vit import vit_blocks, vit_config
 from netwright.nn.layers import Norm
 from netwright.supernet.family import Family
+from netwright.supernet.ofa_families import ofa_mobilenet_v3, ofa_proxyless, ofa_resnet50
 from netwright.supernet.space import SearchSpace
 
 
@@ -86,9 +88,9 @@ def tiny(*, classes: int = 10, size: int = 32, normalization: Norm = "batch") ->
         stem_activation="relu",
         first_channels=8,
         stages=(
-            Stage(16, 1, "relu"),
-            Stage(24, 2, "hswish", True),
-            Stage(40, 2, "hswish", True),
+            Stage(16, 1, "relu", blocks=2),
+            Stage(24, 2, "hswish", True, 2),
+            Stage(40, 2, "hswish", True, 2),
         ),
         last_channels=96,
         head_channels=128,
@@ -106,10 +108,38 @@ def tiny(*, classes: int = 10, size: int = 32, normalization: Norm = "batch") ->
     return Family(space, functools.partial(mobile_blocks, config), settings=settings)
 
 
+def vit(*, classes: int = 10, size: int = 32) -> Family:
+    """Vision transformers (arXiv:2010.11929) of elastic depth, width, heads and MLP ratio (arXiv:2107.00651).
+
+    Up to 95 pixels small ones with patches of 4 or 8 pixels; from 96 on the choices of AutoFormer-Tiny with patches of 16.
+    """
+    config = vit_config(classes, size)
+    large = size >= 96
+    depths = (12, 13, 14) if large else (4, 5, 6)
+    most = max(depths)
+    space = SearchSpace(
+        name="vit",
+        resolutions=tuple(
+            config.patch * round(config.grid * part) for part in ((5 / 7, 6 / 7, 1) if large else (0.75, 0.875, 1))
+        ),
+        depths=(depths,),
+        expansions=((3.5, 4.0) if large else (2.0, 3.0, 4.0),) * most,
+        widths=((192, 216, 240) if large else (96, 128, 160),),
+        heads=((3, 4) if large else (2, 3, 4, 5),) * most,
+        per_block=("expansions", "heads"),
+    )
+    return Family(space, functools.partial(vit_blocks, config), settings={"classes": classes, "size": size})
+
+
 SPACES: dict[str, Callable[..., Family]] = {
     "mobilenet-v3-small": mobilenet_v3_small,
     "proxyless-small": proxyless_small,
     "tiny": tiny,
+    "ofa-mbv3-w1.0": functools.partial(ofa_mobilenet_v3, 1.0),
+    "ofa-mbv3-w1.2": functools.partial(ofa_mobilenet_v3, 1.2),
+    "ofa-proxyless-w1.3": ofa_proxyless,
+    "ofa-resnet50": ofa_resnet50,
+    "vit": vit,
 }
 
 
