@@ -92,11 +92,11 @@ def test_the_front_is_what_nothing_evaluated_beats(search):
 @strategies
 def test_a_budget_out_of_reach_names_the_least_value_within_a_second(search):
     made = family("mobilenet-v3-small")
-    start = time.perf_counter()
+    start = time.process_time()
     limits = Budget(macs=1000, params=1e9).limits(made)
     with pytest.raises(NetwrightError) as error:
         search(made.space, bumpy_score(made.space), limits)
-    assert time.perf_counter() - start < 1
+    assert time.process_time() - start < 1
     least = limits[0].table.minimum()[0]
     assert f"macs at most 1000 MACs (least reachable: {least / 1e6:.4g} M MACs)" in str(error.value)
 

@@ -1,0 +1,264 @@
+"""From a trained supernet and a budget to the best sub-networks within it.
+
+Once-for-all, Cai et al. 2020, arXiv:1908.09791, Section 3.4: evaluate some sub-networks, fit a predictor, search with it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+
+from netwright.core.arch import Arch
+from netwright.core.errors import unknown
+from netwright.core.progress import say
+from netwright.core.seeds import derive_seed
+from netwright.data import Dataset, ImageSet
+from netwright.search import nsga2
+from netwright.search.candidates import Result
+from netwright.search.evaluate import Evaluator
+from netwright.search.limits import Budget, LatencyPrices, Limit, costs_of, reach
+from netwright.search.pareto import front
+from netwright.search.predictor import AccuracyPredictor, Quality
+from netwright.search.strategies import STRATEGIES
+from netwright.supernet.family import Family
+from netwright.supernet.space import Genes, SearchSpace
+from netwright.supernet.supernet import Supernet
+
+
+@dataclass(frozen=True)
+class Figure:
+    """A number and where it comes from."""
+
+    value: float
+    kind: Literal["measured", "predicted"]
+
+    def to_json(self) -> dict[str, Any]:
+        """Return plain JSON values."""
+        return {"value": self.value, "kind": self.kind}
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A network that fits: accuracy in percent, latency in milliseconds where the device is known."""
+
+    arch: Arch
+    accuracy: Figure
+    latency_ms: Figure | None
+    macs: int
+    params: int
+
+    def to_json(self) -> dict[str, Any]:
+        """Return plain JSON values."""
+        latency = self.latency_ms.to_json() if self.latency_ms else None
+        return {
+            "arch": self.arch.to_json(),
+            "accuracy": self.accuracy.to_json(),
+            "latency_ms": latency,
+            "macs": self.macs,
+            "params": self.params,
+        }
+
+
+@dataclass(frozen=True)
+class Specialization:
+    """What a search found: candidates, the most accurate first; the front of accuracy against the limited costs.
+
+    `predictor` states how well held-out sub-networks are ranked; `considered` counts the networks scored by it.
+    """
+
+    budget: Budget
+    candidates: tuple[Candidate, ...]
+    front: tuple[Candidate, ...]
+    predictor: Quality
+    considered: int
+
+    def to_json(self) -> dict[str, Any]:
+        """Return plain JSON values."""
+        return {
+            "budget": self.budget.to_json(),
+            "candidates": [candidate.to_json() for candidate in self.candidates],
+            "front": [candidate.to_json() for candidate in self.front],
+            "predictor": self.predictor.to_json(),
+            "considered": self.considered,
+        }
+
+
+def specialize(
+    supernet: Supernet,
+    dataset: Dataset,
+    budget: Budget,
+    folder: Path,
+    *,
+    latency: LatencyPrices | None = None,
+    images: ImageSet | None = None,
+    calibration_images: int = 1024,
+    samples: int = 200,
+    top: int = 10,
+    rounds: int = 2,
+    strategy: str = "evolution",
+    search_settings: Mapping[str, Any] | None = None,
+    workers: int | None = None,
+    seed: int = 0,
+) -> Specialization:
+    """Search the sub-networks of a supernet; every accuracy returned was measured on `images`.
+
+    A sample of the space is evaluated and a predictor fitted to it. In each round the strategy searches with the
+    predictor, the best it finds and points along the predicted front are evaluated, and the predictor learns from them.
+    The sample does not depend on the budget and evaluations are recorded in `folder`, so further budgets cost seconds.
+
+    Args:
+        supernet: trained weights.
+        dataset: normalisation, and training images to calibrate BatchNorm on.
+        budget: the limits.
+        folder: of `evaluations.jsonl` and `predictor.safetensors`, as a rule the run directory.
+        latency: the latency model of the device; needed where the budget limits latency.
+        images: what to evaluate on, as a rule a held-out part of the training images; None: the validation images.
+        calibration_images: how many training images BatchNorm is calibrated on.
+        samples: how many sub-networks the predictor is first fitted to.
+        top: how many candidates to evaluate a round, and to return.
+        rounds: how often to search, evaluate and learn.
+        strategy: a name in `STRATEGIES`.
+        search_settings: further arguments of the strategy, such as `generations`.
+        workers: see `Evaluator`.
+        seed: of sample and search.
+
+    Raises:
+        NetwrightError: no network fits the budget (within a second, before anything is evaluated), an unknown strategy,
+            or a failed evaluation.
+    """
+    if strategy not in STRATEGIES:
+        raise unknown("Strategy", strategy, STRATEGIES)
+    space = supernet.family.space
+    limits = budget.limits(supernet.family, latency)
+    reach(space, limits, np.random.default_rng(0))
+    folder = Path(folder)
+    evaluator = Evaluator(
+        supernet,
+        dataset,
+        folder / "evaluations.jsonl",
+        images=images,
+        calibration_images=calibration_images,
+        workers=workers,
+    )
+    genes = spread_sample(space, samples, seed)
+    accuracies = _measure(evaluator, genes)
+    considered = 0
+    for number in range(rounds):
+        predictor = AccuracyPredictor.fit(space, genes, accuracies, seed=seed)
+        found, along = _find(predictor, limits, strategy, {"seed": seed + number, **(search_settings or {})})
+        considered += found.evaluated + along.evaluated
+        new = _without(np.concatenate([found.genes[: 10 * top], _spaced(along, top)]), genes, top)
+        genes = np.concatenate([genes, new])
+        accuracies = np.concatenate([accuracies, _measure(evaluator, new)])
+    predictor = AccuracyPredictor.fit(space, genes, accuracies, seed=seed)
+    predictor.save(folder / "predictor.safetensors")
+    quality = predictor.quality
+    say(
+        f"accuracy predictor: Kendall tau {quality.kendall_tau:.3f} on held-out sub-networks, {quality.networks} evaluated"
+    )
+    return _collect(supernet.family, budget, limits, genes, accuracies, "measured", top, quality, considered)
+
+
+def specialize_predicted(
+    family: Family,
+    predictor: AccuracyPredictor,
+    budget: Budget,
+    *,
+    latency: LatencyPrices | None = None,
+    top: int = 10,
+    strategy: str = "evolution",
+    search_settings: Mapping[str, Any] | None = None,
+    seed: int = 0,
+) -> Specialization:
+    """Search with a predictor alone, where there are no images to evaluate on; accuracies are predicted.
+
+    Raises:
+        NetwrightError: no network fits the budget, or an unknown strategy.
+    """
+    if strategy not in STRATEGIES:
+        raise unknown("Strategy", strategy, STRATEGIES)
+    limits = budget.limits(family, latency)
+    found, along = _find(predictor, limits, strategy, {"seed": seed, **(search_settings or {})})
+    genes = np.unique(np.concatenate([found.genes, along.genes]), axis=0)
+    considered = found.evaluated + along.evaluated
+    return _collect(family, budget, limits, genes, predictor(genes), "predicted", top, predictor.quality, considered)
+
+
+def spread_sample(space: SearchSpace, count: int, seed: int) -> Genes:
+    """Return different archs from all sizes: uniform draws, pulled towards the smallest or the largest by varying shares.
+
+    Uniform draws alone have nearly equal cost, which teaches a predictor little about small and large networks.
+    """
+    rng = np.random.default_rng(derive_seed("sample", space.name, seed))
+    draws = space.sample(rng, 8 * count)
+    ends = np.where(rng.random((len(draws), 1)) < 0.5, 0, space.sizes - 1)
+    pulled = np.where(rng.random(draws.shape) < rng.random((len(draws), 1)) - 0.1, ends, draws)
+    extremes = np.stack([np.zeros_like(space.sizes), space.sizes - 1])
+    archs = space.canonical(np.concatenate([extremes, pulled]))
+    _, first = np.unique(archs, axis=0, return_index=True)
+    return archs[np.sort(first)[:count]]
+
+
+def _find(
+    predictor: AccuracyPredictor, limits: Sequence[Limit], strategy: str, settings: Mapping[str, Any]
+) -> tuple[Result, Result]:
+    """Return what the strategy found, and a search along the front of accuracy against the limited costs."""
+    bounded = [limit for limit in limits if np.isfinite(limit.bound)]
+    found = STRATEGIES[strategy](predictor.space, predictor, bounded, **settings)
+    along = found if strategy == "nsga2" else nsga2.search(predictor.space, predictor, bounded, seed=settings["seed"])
+    return found, along
+
+
+def _spaced(result: Result, count: int) -> Genes:
+    """Return rows along the front, evenly by rank."""
+    rows = result.front()
+    return result.genes[rows[np.unique(np.linspace(0, len(rows) - 1, count).round().astype(int))]]
+
+
+def _without(genes: Genes, known: Genes, count: int) -> Genes:
+    """Return the first `count` rows that are not known, and as many of the last ones, each once."""
+    seen = set(map(bytes, known))
+    fresh = [row for row in genes if bytes(row) not in seen and not seen.add(bytes(row))]
+    return np.array(fresh[:count] + fresh[count:][-count:], np.int64).reshape(-1, known.shape[1])
+
+
+def _measure(evaluator: Evaluator, genes: Genes) -> np.ndarray:
+    return evaluator([evaluator.supernet.family.space.decode(row) for row in genes])
+
+
+def _collect(
+    family: Family,
+    budget: Budget,
+    limits: Sequence[Limit],
+    genes: Genes,
+    accuracies: np.ndarray,
+    kind: Literal["measured", "predicted"],
+    top: int,
+    quality: Quality,
+    considered: int,
+) -> Specialization:
+    """Keep what is within the limits, rank it, and describe it; equal accuracies in rising order of the first cost."""
+    costs = costs_of(limits, genes)
+    within = (costs <= [limit.bound for limit in limits]).all(1)
+    genes, costs, accuracies = genes[within], costs[within], accuracies[within]
+    column = {limit.name: number for number, limit in enumerate(limits)}
+    bounded = [column[limit.name] for limit in limits if np.isfinite(limit.bound)]
+
+    def describe(row: int) -> Candidate:
+        latency = Figure(float(costs[row, column["latency"]]), "predicted") if "latency" in column else None
+        macs, params = (round(costs[row, column[name]]) for name in ("macs", "params"))
+        return Candidate(family.space.decode(genes[row]), Figure(float(accuracies[row]), kind), latency, macs, params)
+
+    best = np.lexsort((costs[:, bounded[0]], -accuracies))[:top]
+    rows = front(np.column_stack([-accuracies, costs[:, bounded]]))
+    return Specialization(
+        budget,
+        tuple(describe(row) for row in best),
+        tuple(describe(row) for row in rows),
+        quality,
+        considered,
+    )
