@@ -29,7 +29,7 @@ def decode_cached(items: Items, size: int, folder: Path) -> Decoded:
     if stored.exists():
         try:
             return _load(stored, len(items.names), size)
-        except (NetwrightError, OSError, ValueError, KeyError, TypeError) as error:
+        except (NetwrightError, OSError, EOFError, ValueError, KeyError, TypeError) as error:
             say(f"The cached images {stored.with_suffix('.npy')} are damaged ({error}); decoding again.")
     decoded = decode_all(items, size)
     try:
@@ -45,7 +45,7 @@ def _store(stored: Path, decoded: Decoded) -> None:
         np.save(file, images, allow_pickle=False)
     values = {
         "shape": list(images.shape),
-        "crc32": _crc32(images),
+        "crc32": _crc32(images, decoded.labels_N.numpy(), decoded.positions_N.numpy()),
         "labels": decoded.labels_N.tolist(),
         "positions": decoded.positions_N.tolist(),
         "skipped": list(decoded.skipped),
@@ -57,19 +57,20 @@ def _load(stored: Path, count: int, size: int) -> Decoded:
     values: dict[str, Any] = read_json(stored)
     # Copy-on-write: the file never changes, whatever happens to the tensor.
     images = np.load(stored.with_suffix(".npy"), mmap_mode="c", allow_pickle=False)
-    labels, positions = np.asarray(values["labels"]), np.asarray(values["positions"])
+    labels, positions = (np.asarray(values[name], dtype=np.int64) for name in ("labels", "positions"))
     if list(images.shape) != values["shape"] or images.shape[1:] != (3, size, size) or images.dtype != np.uint8:
         raise ValueError(f"unexpected shape {images.shape}")
     if not labels.shape == positions.shape == images.shape[:1] or positions.max(initial=0) >= count:
         raise ValueError("labels and images differ in number")
-    if _crc32(images) != values["crc32"]:
+    if _crc32(images, labels, positions) != values["crc32"]:
         raise ValueError("the checksum differs")
-    tensors = (torch.from_numpy(images), torch.tensor(values["labels"]), torch.tensor(values["positions"]))
-    return Decoded(*tensors, skipped=tuple(values["skipped"]))
+    return Decoded(*map(torch.from_numpy, (images, labels, positions)), skipped=tuple(values["skipped"]))
 
 
-def _crc32(images: np.ndarray) -> int:
-    flat, crc = images.reshape(-1), 0
-    for start in range(0, len(flat), _CHUNK):
-        crc = zlib.crc32(flat[start : start + _CHUNK].data, crc)
+def _crc32(*arrays: np.ndarray) -> int:
+    crc = 0
+    for array in arrays:
+        flat = array.reshape(-1)
+        for start in range(0, len(flat), _CHUNK):
+            crc = zlib.crc32(flat[start : start + _CHUNK].data, crc)
     return crc

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from PIL import Image, ImageOps
+from PIL import Image, ImageOps, UnidentifiedImageError
 from torch import Tensor
 
 from netwright.core.errors import NetwrightError
@@ -58,7 +58,7 @@ def decode_all(items: Items, size: int) -> Decoded:
             except MemoryError:
                 raise
             except Exception as error:  # noqa: BLE001 - image parsers raise anything on damaged files; the reason is kept
-                reasons[position] = str(error).partition("\n")[0] or type(error).__name__
+                reasons[position] = _reason(error)
         return itertools.repeat(None, len(positions))
 
     chunks = [range(start, min(start + _CHUNK, count)) for start in range(0, count, _CHUNK)]
@@ -159,6 +159,12 @@ def _to_rgb(image: Image.Image) -> Image.Image:
         white = Image.new("RGBA", image.size, "white")
         image = Image.alpha_composite(white, image)
     return image.convert("RGB")
+
+
+def _reason(error: Exception) -> str:
+    if isinstance(error, UnidentifiedImageError):  # its own text names an address in memory
+        return "not an image file, or damaged"
+    return str(error).partition("\n")[0] or type(error).__name__
 
 
 def _report(name: str, count: int, skipped: tuple[str, ...]) -> None:

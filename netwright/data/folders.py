@@ -132,7 +132,7 @@ def _children(folders: Iterable[str], base: str) -> list[str]:
 def _is_image(name: str) -> bool:
     parts = PurePosixPath(name).parts
     hidden = any(part.startswith(".") or part == "__MACOSX" for part in parts)
-    return not hidden and parts[-1].lower().endswith(SUFFIXES)
+    return not hidden and name.lower().endswith(SUFFIXES)
 
 
 def _check_classes(part: _Classes) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import inspect
+import operator
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -92,7 +93,9 @@ def _torchvision_classes(parts: Sequence[Any]) -> tuple[str, ...]:
     labels = next((found for found in known if found is not None), None)
     if labels is None:
         labels = [label for _, label in parts[0]]
-    return tuple(str(number) for number in range(max(map(int, labels)) + 1))
+    if not all(hasattr(label, "__index__") for label in labels):
+        raise NetwrightError(f"torchvision's {type(parts[0]).__name__} is not a classification dataset.")
+    return tuple(str(number) for number in range(max(map(operator.index, labels)) + 1))
 
 
 def list_hugging_face(path: Path) -> Items:
@@ -155,11 +158,12 @@ def _joined(name: str, parts: Sequence[Any], classes: tuple[str, ...], fingerpri
     def read(position: int) -> tuple[Any, int]:
         part, place = (parts[0], position) if position < train_count else (parts[1], position - train_count)
         image, label = part[place]
-        if not isinstance(image, bytes | Image.Image) or np.ndim(label) > 0:
+        if not isinstance(image, bytes | Image.Image) or not hasattr(label, "__index__"):
             raise TypeError(f"not an image with a class, but {type(image).__name__} with {type(label).__name__}")
-        if not 0 <= int(label) < len(classes):
-            raise ValueError(f"label {int(label)} is not one of {len(classes)} classes")
-        return image, int(label)
+        number = operator.index(label)
+        if not 0 <= number < len(classes):
+            raise ValueError(f"label {number} is not one of {len(classes)} classes")
+        return image, number
 
     which = ("train", "val")
     names = [f"image {place} of {which[number]}" for number, part in enumerate(parts) for place in range(len(part))]
