@@ -30,33 +30,29 @@ class Group:
         return self.rank == 0
 
     @torch.no_grad()
-    def agree(self, module: nn.Module) -> None:
+    def agree(self, module: nn.Module | None) -> None:
         """Give every process the first one's parameters and buffers."""
-        if self.size > 1:
+        if self.size > 1 and module is not None:
             for tensor in module.state_dict().values():
                 dist.broadcast(tensor, 0)
 
     @torch.no_grad()
-    def average(self, parameters: Iterable[nn.Parameter], extra: Tensor) -> Tensor:
-        """Average the gradients that exist (the same ones everywhere) in place; return the average of `extra` [N]."""
+    def average(self, parameters: Iterable[nn.Parameter], loss: Tensor, stop: bool) -> tuple[Tensor, bool]:
+        """Average in place the gradients that exist (of the same parameters everywhere), all in one message.
+
+        Returns:
+            The average loss, and whether any process is to stop.
+        """
         if self.size == 1:
-            return extra
+            return loss, stop
         grads = [parameter.grad for parameter in parameters if parameter.grad is not None]
-        flat = torch.cat([grad.flatten() for grad in grads] + [extra.to(grads[0])])
+        flat = torch.cat([*(grad.flatten() for grad in grads), loss[None], loss.new_tensor([float(stop)])])
         dist.all_reduce(flat)
         flat /= self.size
-        parts = flat.split([grad.numel() for grad in grads] + [len(extra)])
+        parts = flat.split([*(grad.numel() for grad in grads), 1, 1])
         for grad, part in zip(grads, parts, strict=False):
             grad.copy_(part.view(grad.shape))
-        return parts[-1]
-
-    def sum(self, value: float) -> float:
-        """Return the sum over the processes."""
-        if self.size == 1:
-            return value
-        total = torch.tensor([value], device=self.device)
-        dist.all_reduce(total)
-        return float(total)
+        return parts[-2][0], bool(parts[-1] > 0)
 
 
 @contextlib.contextmanager

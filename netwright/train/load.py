@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-import torch
+from typing import Any
+
+from torch import Tensor, nn
 
 from netwright.core.errors import NetwrightError
 from netwright.core.run import Run
@@ -25,27 +27,36 @@ def load_supernet(run: Run) -> Supernet:
             f"{run.path} has no model.safetensors: its training is not finished. Resume it by training into the same directory."
         )
     family = spaces.family(run.config["space"], **run.config.get("settings", {}))
-    with torch.device("meta"):
-        supernet = Supernet(family)
-    load_weights(supernet, load_state(path), str(path))
+    supernet = Supernet(family)
+    try:
+        load_tensors(supernet, load_state(path), "weights")
+    except NetwrightError as error:
+        raise NetwrightError(f"Cannot load {path}. {error}") from error
     return supernet.eval()
 
 
-def load_weights(module: torch.nn.Module, weights: dict, where: str) -> None:
-    """Put weights into a module, which takes them over.
+def load_tensors(module: nn.Module, given: Any, what: str) -> None:
+    """Copy tensors into a module's parameters and buffers.
 
     Raises:
-        NetwrightError: names or shapes differ; the message names the first.
+        NetwrightError: a name or shape differs.
     """
-    expected = {name: tuple(tensor.shape) for name, tensor in module.state_dict().items()}
-    given = {
-        name: tuple(tensor.shape) if isinstance(tensor, torch.Tensor) else "not a tensor"
-        for name, tensor in weights.items()
-    }
-    for name in sorted(expected.keys() | given.keys()):
-        if expected.get(name) != given.get(name):
+    check_tensors(given, module.state_dict(), what)
+    module.load_state_dict(given)
+
+
+def check_tensors(given: Any, expected: dict[str, Tensor], what: str) -> None:
+    """Raise unless `given` holds the expected names with the expected shapes.
+
+    Raises:
+        NetwrightError: naming the first tensor that is missing, surplus or of another shape.
+    """
+    if not isinstance(given, dict):
+        raise NetwrightError(f"Its {what} are missing.")
+    for name in sorted(given.keys() | expected.keys()):
+        shapes = [list(t.shape) if isinstance(t, Tensor) else "missing" for t in (given.get(name), expected.get(name))]
+        if shapes[0] != shapes[1]:
             raise NetwrightError(
-                f"{where} does not fit: {name} is {given.get(name, 'missing')}, expected {expected.get(name, 'nothing')}. "
-                "It was made for another space, other settings, or by another version."
+                f"Its {what} do not fit: {name} is {shapes[0]} there and {shapes[1]} here, so it belongs to another "
+                "space, other settings or another version."
             )
-    module.load_state_dict(weights, assign=True)

@@ -5,9 +5,10 @@ One loop serves supernets and single networks; what differs is in the recipe's m
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,14 +18,17 @@ from torch.nn import functional
 
 from netwright.core.arch import Arch
 from netwright.core.errors import NetwrightError
+from netwright.core.progress import say
 from netwright.core.run import Run
 from netwright.core.seeds import derive_seed
 from netwright.core.state import save_state
 from netwright.data import Dataset, Loader, augment_for
 from netwright.supernet.space import SearchSpace
 from netwright.supernet.supernet import Supernet
+from netwright.train import checkpoint
 from netwright.train.distributed import Group, processes
 from netwright.train.evaluate import accuracy, landmarks, subnet_accuracy
+from netwright.train.interrupt import interruptible
 from netwright.train.method import Lesson
 from netwright.train.methods import METHODS
 from netwright.train.monitor import Monitor
@@ -91,65 +95,78 @@ def train_network(
 
 def _train(task: Task, dataset: Dataset, recipe: Recipe, run: Run | None) -> None:
     method = METHODS[recipe.method]
-    with processes() as group, torch.random.fork_rng(devices=[group.device] if group.device.type == "cuda" else []):
+    with processes() as group, _own_randomness(group.device), interruptible() as asked:
         loader = _loader(dataset, recipe, group)
         schedule = Schedule.of(method.stages(task.space, recipe), recipe, loader.steps_per_epoch // recipe.accumulate)
         training = Training(task.module, recipe, group.device, task.teacher)
         group.agree(task.module)
-        monitor = Monitor(schedule, run if group.first else None, group.first)
+        if run and checkpoint.resume(training, run, group.first) and group.first:
+            say(f"Resuming {run.path} after step {training.step} of {schedule.steps}.")
+        own_run = run if group.first else None  # one process writes
+        monitor = Monitor(schedule, own_run, group.first)
+        saver = checkpoint.Saver(training, own_run)
         task.module.train()
         while training.step < schedule.steps:
             step = training.step
             span = schedule.span(step)
             if step == span.start:
                 training.begin(span)
-                if training.teacher is not None:
-                    group.agree(training.teacher)
-            lessons = method.lessons(
-                task.space, span.stage, np.random.default_rng(derive_seed(recipe.seed, "archs", step))
-            )
-            torch.manual_seed(derive_seed(recipe.seed, "step", step, group.rank))  # dropout; so no random state is kept
+                group.agree(training.teacher)
+            rng = np.random.default_rng(derive_seed(recipe.seed, "archs", step))
+            lessons = method.lessons(task.space, span.stage, rng)
+            torch.manual_seed(derive_seed(recipe.seed, "step", step, group.rank))  # for dropout
             loss = _learn(task, training, lessons, loader, schedule.epoch(step))
-            loss = group.average(task.module.parameters(), loss[None])[0]
+            loss, stop = group.average(task.module.parameters(), loss, bool(asked.signal))
             training.update(schedule.learning_rate(step), step - span.start)
             monitor.step(step, loss)
+            started = time.monotonic()
             if group.first and schedule.due(step, recipe.evaluate_every):
-                started = time.monotonic()
                 with training.averaged_weights():
                     monitor.evaluated(step, task.evaluate())
                 task.module.train()
-                monitor.skip_time(started)
+            if stop or training.step == schedule.steps or saver.due():
+                monitor.check()
+                saver.save()
+            monitor.skip_time(started)
+            if stop:
+                saver.say_how_to_resume()
+                asked.stop()
         training.finish()
-        if run and group.first:
-            save_state(run.path / "model.safetensors", task.module.state_dict())
+        if own_run:
+            save_state(own_run.path / "model.safetensors", task.module.state_dict())
+
+
+@contextlib.contextmanager
+def _own_randomness(device: torch.device) -> Iterator[None]:
+    """Leave the caller's random state as it was."""
+    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
+        yield
 
 
 def _learn(task: Task, training: Training, lessons: list[Lesson], loader: Loader, at: tuple[int, int]) -> Tensor:
     """Leave the gradients of all lessons on all parts of a batch; return their mean loss."""
-    recipe = training.recipe
+    recipe, teacher = training.recipe, training.teacher
     epoch, step = at
     total = torch.zeros((), device=training.device)
     for part in range(recipe.accumulate):
         batches: dict[int, tuple[Tensor, Tensor]] = {}
-        answers: dict[tuple[str, int], Tensor] = {}  # soft targets by (who gave them, at which resolution)
+        taught: dict[int, Tensor] = {}  # the teacher's answers, by resolution
+        first_BK: Tensor | None = None
         for lesson in lessons:
-            resolution = lesson.arch.resolution
-            if resolution not in batches:
-                x_BCHW, y_B = loader.batch(epoch, step * recipe.accumulate + part, resolution)
-                batches[resolution] = x_BCHW.contiguous(memory_format=torch.channels_last), y_B
-            x_BCHW, y_B = batches[resolution]
+            size = lesson.arch.resolution
+            if size not in batches:
+                x_BCHW, y_B = loader.batch(epoch, step * recipe.accumulate + part, size)
+                batches[size] = x_BCHW.contiguous(memory_format=torch.channels_last), y_B
+            x_BCHW, y_B = batches[size]
+            if lesson.target == "teacher" and teacher is not None and size not in taught:
+                with torch.no_grad(), training.autocast():
+                    taught[size] = teacher(x_BCHW).float().softmax(1)
+            soft_BK = {"labels": None, "first": first_BK, "teacher": taught.get(size)}[lesson.target]
             with training.autocast():
-                soft_BK = None
-                if lesson.target == "teacher" and training.teacher is not None:
-                    if ("teacher", resolution) not in answers:
-                        with torch.no_grad():
-                            answers["teacher", resolution] = training.teacher(x_BCHW).float().softmax(1)
-                    soft_BK = answers["teacher", resolution]
-                elif lesson.target == "first":
-                    soft_BK = answers["first", 0]
-                logits_BK = task.run_arch(x_BCHW, lesson.arch)
-            answers.setdefault(("first", 0), logits_BK.detach().float().softmax(1))
-            loss = objective(logits_BK.float(), y_B, soft_BK, recipe) / (len(lessons) * recipe.accumulate)
+                logits_BK = task.run_arch(x_BCHW, lesson.arch).float()
+            if first_BK is None:
+                first_BK = logits_BK.detach().softmax(1)
+            loss = objective(logits_BK, y_B, soft_BK, recipe) / (len(lessons) * recipe.accumulate)
             training.scaler.scale(loss).backward()
             total += loss.detach()
     return total
@@ -157,13 +174,14 @@ def _learn(task: Task, training: Training, lessons: list[Lesson], loader: Loader
 
 def objective(logits_BK: Tensor, y_B: Tensor, soft_BK: Tensor | None, recipe: Recipe) -> Tensor:
     """Return cross entropy with the labels and, by the distillation weight, with soft targets [B, K]."""
-    share = recipe.distillation_weight if soft_BK is not None else 0.0
-    loss = torch.zeros((), device=logits_BK.device)
-    if share < 1:
-        loss = (1 - share) * functional.cross_entropy(logits_BK, y_B, label_smoothing=recipe.label_smoothing)
-    if share > 0:
-        loss = loss + share * functional.cross_entropy(logits_BK, soft_BK)
-    return loss
+    share = recipe.distillation_weight
+    if soft_BK is None or share == 0:
+        return functional.cross_entropy(logits_BK, y_B, label_smoothing=recipe.label_smoothing)
+    soft = functional.cross_entropy(logits_BK, soft_BK)
+    if share == 1:
+        return soft
+    hard = functional.cross_entropy(logits_BK, y_B, label_smoothing=recipe.label_smoothing)
+    return share * soft + (1 - share) * hard
 
 
 def _loader(dataset: Dataset, recipe: Recipe, group: Group) -> Loader:

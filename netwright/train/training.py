@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator
+from typing import Any
 
 import torch
 from torch import nn
@@ -11,7 +12,8 @@ from torch import nn
 from netwright.core.errors import NetwrightError
 from netwright.supernet.supernet import Supernet
 from netwright.train.ema import Ema
-from netwright.train.optimizer import make_optimizer
+from netwright.train.load import check_tensors, load_tensors
+from netwright.train.optimizer import load_optimizer, make_optimizer, optimizer_state
 from netwright.train.recipe import Recipe
 from netwright.train.schedule import Span
 
@@ -29,6 +31,7 @@ class Training:
         self.module = module.to(device)
         self.recipe = recipe
         self.device = device
+        self._owns_teacher = teacher is None
         self.teacher = teacher.to(device).eval().requires_grad_(False) if teacher is not None else None
         self.optimizer = make_optimizer(module, recipe)
         self.ema = Ema(module, recipe.ema_decay) if recipe.ema_decay else None
@@ -60,7 +63,7 @@ class Training:
             self.ema.update(self.module, steps_of_stage)
         self.step += 1
 
-    def autocast(self) -> contextlib.AbstractContextManager[None]:
+    def autocast(self) -> contextlib.AbstractContextManager[Any]:
         """Return the context of mixed precision, if the recipe has one."""
         if self.recipe.precision == "fp32":
             return contextlib.nullcontext()
@@ -78,6 +81,44 @@ class Training:
         if self.ema:
             self.module.load_state_dict(self.ema.tensors)
         self.module.eval()
+
+    @torch.no_grad()
+    def finite(self) -> bool:
+        """Whether all weights are finite numbers."""
+        return all(bool(parameter.isfinite().all()) for parameter in self.module.parameters())
+
+    def state(self) -> dict[str, Any]:
+        """Return everything needed to go on, as nested dicts of tensors and JSON values."""
+        return {
+            "step": self.step,
+            "weights": self.module.state_dict(),
+            "optimizer": optimizer_state(self.optimizer),
+            "ema": self.ema.tensors if self.ema else None,
+            "scaler": self.scaler.state_dict(),
+            "teacher": self.teacher.state_dict() if self._owns_teacher and self.teacher is not None else None,
+        }
+
+    @torch.no_grad()
+    def restore(self, state: dict[str, Any]) -> None:
+        """Take over what `state` returned.
+
+        Raises:
+            NetwrightError: a tensor is missing or of another shape.
+        """
+        if not isinstance(state.get("step"), int) or not isinstance(state.get("scaler"), dict):
+            raise NetwrightError("It holds no training state.")
+        load_tensors(self.module, state.get("weights"), "weights")
+        if self.ema:
+            check_tensors(state.get("ema"), self.ema.tensors, "averaged weights")
+            for name, tensor in self.ema.tensors.items():
+                tensor.copy_(state["ema"][name])
+        if state.get("teacher") is not None:
+            self.teacher = self._largest()
+            load_tensors(self.teacher, state["teacher"], "teacher weights")
+        load_optimizer(self.optimizer, state["optimizer"])
+        if self.scaler.is_enabled():
+            self.scaler.load_state_dict(state["scaler"])
+        self.step = state["step"]
 
     def _largest(self) -> nn.Module:
         assert isinstance(self.module, Supernet)
