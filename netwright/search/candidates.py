@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -18,8 +19,9 @@ Floats = NDArray[np.float64]
 Score = Callable[[Genes], Floats]
 Propose = Callable[[int], Genes]
 
-_BATCH = 16_384
-_PATIENCE = 12  # batches without anything new
+_BATCH = 8192
+_PATIENCE = 6  # batches without anything new
+_ENUMERABLE = 100_000  # combinations of genes
 
 
 @dataclass(frozen=True)
@@ -61,6 +63,7 @@ class Candidates:
         self._costs: list[Floats] = []
         self._history: list[dict[str, float]] = []
         self._patience = _PATIENCE
+        self._rest = self._enumerate()
 
     def random(self, count: int) -> Genes:
         """Propose archs uniformly."""
@@ -70,7 +73,7 @@ class Candidates:
         """Return up to `count` new archs within the limits, and their costs; fewer only when no more turn up.
 
         Proposals are drawn and filtered in large batches. Where fewer than one in 20 passes, half of the next batch
-        is drawn towards a network known to fit.
+        is drawn towards a network known to fit; in a space that can be enumerated the rest is drawn from what is left.
         """
         found: list[Genes] = []
         missing, batch, poor, idle = count, 2 * count, False, 0
@@ -84,6 +87,12 @@ class Candidates:
             missing -= len(fresh)
             found.append(fresh)
             batch = min(_BATCH, 2 * batch)
+            if poor and self._rest is not None:
+                self._rest = self._rest[~self._met(self._rest)]
+                fresh = self._fresh(self.rng.permutation(self._rest), missing)
+                missing -= len(fresh)
+                found.append(fresh)
+                break
         if missing:
             self._patience = 2  # nearly everything within the limits was met: later generations give up sooner
         genes = np.concatenate(found)
@@ -110,20 +119,36 @@ class Candidates:
         order = np.argsort(-scores, kind="stable")
         return Result(genes[order], scores[order], costs[order], tuple(self._history))
 
+    def _enumerate(self) -> Genes | None:
+        """Return every arch within the limits, where that is cheap."""
+        count = math.prod(int(size) for size in self.space.sizes)
+        if count > _ENUMERABLE:
+            return None
+        every = self.space.canonical(np.stack(np.unravel_index(np.arange(count), self.space.sizes), 1))
+        within = every[(costs_of(self._limits, every) <= self._bounds).all(1)]
+        return np.unique(within, axis=0)
+
+    def _met(self, genes: Genes) -> NDArray[np.bool_]:
+        return np.array([key in self._seen for key in _keys(genes)], bool)
+
     def _fresh(self, genes: Genes, most: int) -> Genes:
+        """Return the first rows that are within the limits and new, and note them as met."""
         genes = genes[(costs_of(self._limits, genes) <= self._bounds).all(1)]
-        rows = np.ascontiguousarray(genes, np.uint16)
-        keys = rows.view(f"V{rows.itemsize * rows.shape[1]}").ravel().tolist()
         kept = []
-        for at, key in enumerate(keys):
+        for at, key in enumerate(_keys(genes)):
+            if len(kept) == most:
+                break
             if key not in self._seen:
                 self._seen.add(key)
                 kept.append(at)
-                if len(kept) == most:
-                    break
         return genes[kept]
 
     def _towards_anchor(self, genes: Genes) -> Genes:
         """Take a share of the positions, another for each arch, from the network known to fit."""
         take = self.rng.random(genes.shape) < self.rng.random((len(genes), 1))
         return self.space.canonical(np.where(take, self._anchor, genes))
+
+
+def _keys(genes: Genes) -> list[bytes]:
+    rows = np.ascontiguousarray(genes, np.uint16)
+    return rows.view(f"V{rows.itemsize * rows.shape[1]}").ravel().tolist()

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from netwright.core.errors import NetwrightError
 from netwright.nn.block import Block, Shape
+from netwright.search.layout import Layout
 from netwright.search.minimum import minimize_sum
 from netwright.search.tables import AdditiveTable, macs_price, params_price
 from netwright.supernet.family import Family
@@ -70,22 +71,25 @@ class Budget:
         return {name: value for name, value in vars(self).items() if value is not None}
 
     def limits(self, family: Family, latency: LatencyPrices | None = None) -> list[Limit]:
-        """Tabulate the costs of a family: latency where a model is given, MACs, parameters; unlimited ones too.
+        """Tabulate the limited costs of a family: latency, MACs, parameters, in this order.
 
         Raises:
             NetwrightError: latency is limited but there is no latency model.
         """
-        if self.latency_ms is not None and latency is None:
-            raise NetwrightError(
-                "A latency limit needs a latency model of the device. Make one with `netwright device NAME --measure`."
-            )
-        macs = AdditiveTable(family, macs_price)
-        params = AdditiveTable(family, params_price, layout=macs.layout)
-        costs = [("macs", macs, self.macs), ("params", params, self.params)]
-        if latency is not None:
-            table = AdditiveTable(family, latency.block_ms, latency.offset_ms, layout=macs.layout)
-            costs.insert(0, ("latency", table, self.latency_ms))
-        return [Limit(name, table, math.inf if bound is None else bound) for name, table, bound in costs]
+        layout = Layout(family)
+        limits = []
+        if self.latency_ms is not None:
+            if latency is None:
+                raise NetwrightError(
+                    "A latency limit needs a latency model of the device. Make one with `netwright device this --measure`."
+                )
+            table = AdditiveTable(family, latency.block_ms, latency.offset_ms, layout=layout)
+            limits.append(Limit("latency", table, self.latency_ms))
+        if self.macs is not None:
+            limits.append(Limit("macs", AdditiveTable(family, macs_price, layout=layout), self.macs))
+        if self.params is not None:
+            limits.append(Limit("params", AdditiveTable(family, params_price, layout=layout), self.params))
+        return limits
 
 
 def costs_of(limits: Sequence[Limit], genes: Genes) -> NDArray[np.float64]:

@@ -162,5 +162,6 @@ def _quality(predicted: Floats, actual: Floats) -> Quality:
     """Rank correlations are 0 where all accuracies are equal and nothing can be ranked."""
     if np.ptp(actual) == 0 or np.ptp(predicted) == 0:
         return Quality(len(actual), 0.0, 0.0, float(np.sqrt(np.mean((predicted - actual) ** 2))))
-    tau, rho = stats.kendalltau(predicted, actual)[0], stats.spearmanr(predicted, actual)[0]
-    return Quality(len(actual), float(tau), float(rho), float(np.sqrt(np.mean((predicted - actual) ** 2))))
+    correlations = [stats.kendalltau(predicted, actual), stats.spearmanr(predicted, actual)]
+    tau, rho = (float(np.asarray(correlation)[0]) for correlation in correlations)
+    return Quality(len(actual), tau, rho, float(np.sqrt(np.mean((predicted - actual) ** 2))))

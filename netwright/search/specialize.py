@@ -160,7 +160,8 @@ def specialize(
     say(
         f"accuracy predictor: Kendall tau {quality.kendall_tau:.3f} on held-out sub-networks, {quality.networks} evaluated"
     )
-    return _collect(supernet.family, budget, limits, genes, accuracies, "measured", top, quality, considered)
+    describe = _Describe(supernet.family, latency, "measured")
+    return _collect(describe, budget, limits, genes, accuracies, top, quality, considered)
 
 
 def specialize_predicted(
@@ -185,7 +186,8 @@ def specialize_predicted(
     found, along = _find(predictor, limits, strategy, {"seed": seed, **(search_settings or {})})
     genes = np.unique(np.concatenate([found.genes, along.genes]), axis=0)
     considered = found.evaluated + along.evaluated
-    return _collect(family, budget, limits, genes, predictor(genes), "predicted", top, predictor.quality, considered)
+    describe = _Describe(family, latency, "predicted")
+    return _collect(describe, budget, limits, genes, predictor(genes), top, predictor.quality, considered)
 
 
 def spread_sample(space: SearchSpace, count: int, seed: int) -> Genes:
@@ -207,9 +209,8 @@ def _find(
     predictor: AccuracyPredictor, limits: Sequence[Limit], strategy: str, settings: Mapping[str, Any]
 ) -> tuple[Result, Result]:
     """Return what the strategy found, and a search along the front of accuracy against the limited costs."""
-    bounded = [limit for limit in limits if np.isfinite(limit.bound)]
-    found = STRATEGIES[strategy](predictor.space, predictor, bounded, **settings)
-    along = found if strategy == "nsga2" else nsga2.search(predictor.space, predictor, bounded, seed=settings["seed"])
+    found = STRATEGIES[strategy](predictor.space, predictor, limits, **settings)
+    along = found if strategy == "nsga2" else nsga2.search(predictor.space, predictor, limits, seed=settings["seed"])
     return found, along
 
 
@@ -230,35 +231,38 @@ def _measure(evaluator: Evaluator, genes: Genes) -> np.ndarray:
     return evaluator([evaluator.supernet.family.space.decode(row) for row in genes])
 
 
+@dataclass(frozen=True)
+class _Describe:
+    family: Family
+    latency: LatencyPrices | None
+    kind: Literal["measured", "predicted"]
+
+    def __call__(self, genes: Genes, accuracy: float) -> Candidate:
+        arch = self.family.space.decode(genes)
+        priced = self.family.priced_blocks(arch)
+        latency = None
+        if self.latency is not None:
+            times_ms = (self.latency.block_ms(block, shape) for _, block, shape in priced)
+            latency = Figure(self.latency.offset_ms + sum(times_ms), "predicted")
+        macs = sum(block.macs(shape) for _, block, shape in priced)
+        return Candidate(arch, Figure(accuracy, self.kind), latency, macs, self.family.params(arch))
+
+
 def _collect(
-    family: Family,
+    describe: _Describe,
     budget: Budget,
     limits: Sequence[Limit],
     genes: Genes,
     accuracies: np.ndarray,
-    kind: Literal["measured", "predicted"],
     top: int,
     quality: Quality,
     considered: int,
 ) -> Specialization:
-    """Keep what is within the limits, rank it, and describe it; equal accuracies in rising order of the first cost."""
+    """Keep what is within the limits, rank it, and describe it; of equal accuracies the one of lower first cost leads."""
     costs = costs_of(limits, genes)
     within = (costs <= [limit.bound for limit in limits]).all(1)
     genes, costs, accuracies = genes[within], costs[within], accuracies[within]
-    column = {limit.name: number for number, limit in enumerate(limits)}
-    bounded = [column[limit.name] for limit in limits if np.isfinite(limit.bound)]
-
-    def describe(row: int) -> Candidate:
-        latency = Figure(float(costs[row, column["latency"]]), "predicted") if "latency" in column else None
-        macs, params = (round(costs[row, column[name]]) for name in ("macs", "params"))
-        return Candidate(family.space.decode(genes[row]), Figure(float(accuracies[row]), kind), latency, macs, params)
-
-    best = np.lexsort((costs[:, bounded[0]], -accuracies))[:top]
-    rows = front(np.column_stack([-accuracies, costs[:, bounded]]))
-    return Specialization(
-        budget,
-        tuple(describe(row) for row in best),
-        tuple(describe(row) for row in rows),
-        quality,
-        considered,
-    )
+    best = np.lexsort((costs[:, 0], -accuracies))[:top]
+    along = front(np.column_stack([-accuracies, costs]))
+    candidates, points = (tuple(describe(genes[row], float(accuracies[row])) for row in rows) for rows in (best, along))
+    return Specialization(budget, candidates, points, quality, considered)
