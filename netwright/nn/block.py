@@ -64,15 +64,20 @@ def shapes(blocks: Mapping[str, Block], in_shape: Shape) -> dict[str, Shape]:
 
 def assemble(blocks: Mapping[str, Block]) -> nn.Sequential:
     """Build a chain of blocks as nested nn.Sequential: the name `stage1.0` is child 0 of child stage1."""
+    return chain({name: block.build() for name, block in blocks.items()})
+
+
+def chain(modules: Mapping[str, nn.Module]) -> nn.Sequential:
+    """Chain modules in order as nested nn.Sequential, one level for every dot in their names."""
     root = nn.Sequential()
-    for name, block in blocks.items():
+    for name, module in modules.items():
         *parents, leaf = name.split(".")
         where = root
         for parent in parents:
             if parent not in where._modules:
                 where.add_module(parent, nn.Sequential())
             where = where.get_submodule(parent)
-        where.add_module(leaf, block.build())
+        where.add_module(leaf, module)
     return root
 
 

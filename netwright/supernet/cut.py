@@ -14,7 +14,10 @@ from torch import Tensor
 from torch.autograd import Function
 from torch.nn import functional
 
+from netwright.core.errors import NetwrightError
+
 CutRule = Callable[[Tensor, torch.Size], Tensor]
+Cut = Callable[[Tensor], Tensor]
 
 
 class _Leading(Function):
@@ -41,11 +44,42 @@ def _narrow(tensor: Tensor, shape: Iterable[int]) -> Tensor:
 
 def leading(tensor: Tensor, shape: torch.Size) -> Tensor:
     """Return the leading part of a tensor as a view, differentiable."""
-    if tensor.shape == shape:
-        return tensor
-    if tensor.requires_grad and torch.is_grad_enabled():
+    narrowed = [dim for dim, size in enumerate(shape) if size != tensor.shape[dim]]
+    if len(narrowed) > 1 and tensor.requires_grad and torch.is_grad_enabled():
         return _Leading.apply(tensor, shape)  # type: ignore[no-any-return]
     return _narrow(tensor, shape)
+
+
+def plan_cut(
+    name: str,
+    full: torch.Size,
+    part: torch.Size,
+    rules: Mapping[str, CutRule],
+    steps: list[tuple[int, int]],
+    matrices: Mapping[str, Tensor],
+) -> Cut | None:
+    """Return the function that cuts a tensor of shape `part` from the largest network's; None if it is all of it.
+
+    Raises:
+        NetwrightError: no rule of the family names the tensor, and a leading cut or a kernel's centre cannot give it.
+    """
+    for ending, rule in rules.items():
+        if name.endswith(ending):
+            return _checked(name, rule, part)
+    if full == part:
+        return None
+    if len(full) != len(part) or any(small > large for small, large in zip(part, full, strict=True)):
+        raise _impossible(name, full, part, "it does not fit into it")
+    if len(full) != 4 or full[2:] == part[2:]:
+        narrowed = [dim for dim, size in enumerate(part) if size != full[dim]]
+        if len(narrowed) == 1:
+            dim, size = narrowed[0], part[narrowed[0]]
+            return lambda tensor: tensor.narrow(dim, 0, size)
+        return lambda tensor: leading(tensor, part)
+    if part[2] != part[3] or part[2] not in [small for _, small in steps]:
+        raise _impossible(name, full, part, "the kernels of the space have no step to this size")
+    channels = torch.Size((*part[:2], *full[2:]))
+    return lambda tensor: shrink_kernel(name, leading(tensor, channels), part[3], steps, matrices)
 
 
 def kernel_steps(sizes: Iterable[int], largest: int) -> list[tuple[int, int]]:
@@ -71,3 +105,20 @@ def shrink_kernel(
         flat = functional.linear(centre.flatten(-2), matrices[kernel_name(name, step)])
         weight_OIKK = flat.unflatten(-1, (step[1], step[1]))
     return weight_OIKK
+
+
+def _checked(name: str, rule: CutRule, part: torch.Size) -> Cut:
+    def cut(tensor: Tensor) -> Tensor:
+        result = rule(tensor, part)
+        if result.shape != part:
+            raise _impossible(name, tensor.shape, part, f"the family's rule gave {tuple(result.shape)}")
+        return result
+
+    return cut
+
+
+def _impossible(name: str, full: Iterable[int], part: Iterable[int], why: str) -> NetwrightError:
+    return NetwrightError(
+        f"{name}: {tuple(part)} cannot be cut from the largest network's {tuple(full)}: {why}. Every tensor of a smaller "
+        "network must be a leading part of the largest one's, or have a rule of its own: Family(rules={name's end: rule})."
+    )

@@ -1,23 +1,27 @@
 """One set of weights that serves every architecture of a space.
 
 Once-for-all, Cai et al. 2020, arXiv:1908.09791. There are no elastic layers and no active sub-network: a static
-network is built on the meta device and called with tensors cut from the largest one.
+network is built on the meta device, block by block, and called with tensors cut from the largest one.
 """
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Iterable
+from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.func import functional_call
 
 from netwright.core.arch import Arch
 from netwright.core.errors import NetwrightError
+from netwright.nn.block import Block, chain
 from netwright.supernet.calibrate import calibrate, has_batch_norm
-from netwright.supernet.cut import kernel_name, kernel_steps, leading, shrink_kernel
+from netwright.supernet.cut import kernel_name, kernel_steps, plan_cut
 from netwright.supernet.family import Family
+from netwright.supernet.pieces import Piece, Slot, build_piece
+
+_MOST_PIECES = 4096  # some 50 kB each
+_MOST_NETWORKS = 4096
 
 
 class Supernet(nn.Module):
@@ -39,22 +43,24 @@ class Supernet(nn.Module):
             self._steps[name] = kernel_steps(kernels, weight.shape[-1]) if elastic else []
             for step in self._steps[name]:
                 self.transforms[kernel_name(name, step)] = nn.Parameter(torch.eye(step[1] ** 2))
-        self._skeleton = functools.lru_cache(maxsize=256)(self._build_skeleton)
+        self._pieces: dict[tuple[str, Block], Piece] = {}
+        self._networks: dict[Arch, dict[str, Piece]] = {}
 
     def forward(self, x_BCHW: Tensor, arch: Arch) -> Tensor:
-        """Run one arch in the supernet's mode (train or eval)."""
-        skeleton, _ = self._skeleton(arch)
-        if skeleton.training != self.training:
-            skeleton.train(self.training)
-        return functional_call(skeleton, self.cut(arch), (x_BCHW,), tie_weights=False)
+        """Run one arch in the supernet's mode (train or eval).
+
+        Gradients flow back to the whole tensors, zero where the arch has no part; running statistics are updated in place.
+        """
+        for piece in self._pieces_of(arch).values():
+            x_BCHW = piece(x_BCHW)
+        return x_BCHW
 
     def cut(self, arch: Arch) -> dict[str, Tensor]:
-        """Return the parameters and buffers of an arch, cut from the largest network's as views.
+        """Return the parameters and buffers of an arch by name, cut from the largest network's as views.
 
         Gradients flow back to the whole tensors; running statistics are updated in place.
         """
-        tensors = self._tensors
-        return {name: self._cut_one(name, tensors[name], shape) for name, shape in self._skeleton(arch)[1]}
+        return {slot.name: slot.weight() for piece in self._pieces_of(arch).values() for slot in piece.slots}
 
     def extract(self, arch: Arch, calibration: Iterable[Tensor] | None) -> nn.Sequential:
         """Return the arch as a static network of its own, in eval mode.
@@ -78,11 +84,15 @@ class Supernet(nn.Module):
     @torch.no_grad()
     def copy_of(self, arch: Arch) -> nn.Sequential:
         """Return a static network with copies of the arch's weights and the shared statistics, uncalibrated."""
-        with torch.device("meta"):
-            net = self.family.build(arch)
-        cut = {name: tensor.detach().clone() for name, tensor in self.cut(arch).items()}
-        net.load_state_dict(cut, assign=True)
-        return net.requires_grad_(True).train(self.training)
+        net = chain({name: piece.copy() for name, piece in self._pieces_of(arch).items()})
+        net.training = self.training
+        return net
+
+    def train(self, mode: bool = True) -> Supernet:
+        """Set train or eval mode for every arch."""
+        for piece in self._pieces.values():
+            piece.module.train(mode)
+        return super().train(mode)
 
     def sort_channels(self) -> None:
         """Order hidden channels by importance, before widths shrink; the largest network's output does not change."""
@@ -91,23 +101,44 @@ class Supernet(nn.Module):
             if callable(sort):
                 sort()
 
-    def _build_skeleton(self, arch: Arch) -> tuple[nn.Sequential, tuple[tuple[str, torch.Size], ...]]:
-        with torch.device("meta"):
-            net = self.family.build(arch)
-        named = (*net.named_parameters(), *net.named_buffers())
-        return net, tuple((name, tensor.shape) for name, tensor in named)
+    def _pieces_of(self, arch: Arch) -> dict[str, Piece]:
+        if arch not in self._networks:
+            if len(self._networks) >= _MOST_NETWORKS:
+                self._networks.clear()
+            blocks = self.family.blocks(arch)
+            self._networks[arch] = {name: self._piece(name, block) for name, block in blocks.items()}
+        return self._networks[arch]
 
-    @property
-    def _tensors(self) -> dict[str, Tensor]:
-        return {**dict(self.net.named_parameters()), **dict(self.net.named_buffers())}
+    def _piece(self, name: str, block: Block) -> Piece:
+        if (name, block) not in self._pieces:
+            if len(self._pieces) >= _MOST_PIECES:
+                self._pieces.clear()
+            module = build_piece(block).train(self.training)
+            self._pieces[name, block] = Piece(module, self._slots(name, module))
+        return self._pieces[name, block]
 
-    def _cut_one(self, name: str, tensor: Tensor, shape: torch.Size) -> Tensor:
-        for ending, rule in self.family.rules.items():
-            if name.endswith(ending):
-                return rule(tensor, shape)
-        if tensor.ndim == 4 and tensor.shape[-1] != shape[-1]:
-            if not self._steps[name]:
-                raise NetwrightError(f"{name}: no rule cuts a {tuple(tensor.shape)} tensor to {tuple(shape)}.")
-            channels = leading(tensor, torch.Size((*shape[:2], *tensor.shape[2:])))
-            return shrink_kernel(name, channels, shape[-1], self._steps[name], self.transforms)  # type: ignore[arg-type]
-        return leading(tensor, shape)
+    def _slots(self, block_name: str, module: nn.Module) -> list[Slot]:
+        sources = dict(self.net.named_modules(remove_duplicate=False))
+        slots = []
+        for path, owner in module.named_modules(remove_duplicate=False):
+            where = f"{block_name}.{path}" if path else block_name
+            for kind in ("_parameters", "_buffers"):
+                for key, tensor in getattr(owner, kind).items():
+                    source = getattr(sources.get(where), kind, {})
+                    if tensor is not None:
+                        slots.append(self._slot(f"{where}.{key}", key, getattr(owner, kind), source))
+        return slots
+
+    def _slot(self, name: str, key: str, target: dict[str, Tensor], source: dict[str, Tensor]) -> Slot:
+        if source.get(key) is None:
+            raise NetwrightError(
+                f"{name} is not in the largest network. blocks(arch) of a smaller arch must use names of the largest one, "
+                "for blocks of the same class whose tensors have the same names."
+            )
+        shapes = source[key].shape, target[key].shape
+        cut = plan_cut(name, *shapes, self.family.rules, self._steps.get(name, []), self.transforms)
+        return Slot(name, key, target, source, cut)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Leave out what is only kept for speed, so that copies and other processes make their own."""
+        return {**super().__getstate__(), "_pieces": {}, "_networks": {}}

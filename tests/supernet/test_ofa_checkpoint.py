@@ -11,7 +11,7 @@ from netwright.supernet.spaces import family
 
 pytest.importorskip("ofa", reason="the original once-for-all code is not installed (extra `test`)")
 
-from tests.supernet import conformance  # noqa: E402 - imports ofa
+from tests.supernet import conformance
 
 NAMES = list(conformance.NETWORKS)
 
