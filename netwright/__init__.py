@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from netwright.nn.block import Block
     from netwright.search.candidates import Result
     from netwright.search.limits import Budget
+    from netwright.search.predictor import AccuracyPredictor
+    from netwright.search.specialize import Specialization, specialize
     from netwright.search.tables import AdditiveTable
     from netwright.supernet.calibrate import calibrate
     from netwright.supernet.family import Family
@@ -38,6 +40,7 @@ if TYPE_CHECKING:
 __all__ = [
     "RECIPES",
     "SPACES",
+    "AccuracyPredictor",
     "AdditiveTable",
     "Arch",
     "Augment",
@@ -52,6 +55,7 @@ __all__ = [
     "Result",
     "Run",
     "SearchSpace",
+    "Specialization",
     "Supernet",
     "accuracy",
     "calibrate",
@@ -64,6 +68,7 @@ __all__ = [
     "progressive_shrinking",
     "random_sampling",
     "sandwich",
+    "specialize",
     "static_training",
     "subnet_accuracy",
     "train_network",
@@ -86,6 +91,8 @@ _WHERE = {
     "netwright.nn.block": ("Block",),
     "netwright.search.candidates": ("Result",),
     "netwright.search.limits": ("Budget",),
+    "netwright.search.predictor": ("AccuracyPredictor",),
+    "netwright.search.specialize": ("Specialization", "specialize"),
     "netwright.search.tables": ("AdditiveTable",),
     "netwright.supernet.calibrate": ("calibrate",),
     "netwright.supernet.family": ("Family",),

@@ -3,6 +3,7 @@
     python tools/check_size.py [FOLDER ...]
 
 Files: none over 500 lines, median at most 150. Functions: none over 80 lines, nine in ten at most 40.
+The median and the nine in ten are held for the package and its tests.
 Exit status 1 names every file and function that is over its limit.
 """
 
@@ -15,6 +16,7 @@ from pathlib import Path
 
 FILE_MOST, FILE_MEDIAN = 500, 150
 FUNCTION_MOST, FUNCTION_P90 = 80, 40
+FEW = ("benchmarks", "tools")  # scripts that stand alone: a median over a handful says nothing
 FOLDERS = ("netwright", "tests", "benchmarks", "tools")
 
 
@@ -39,9 +41,9 @@ def check(folder: Path) -> list[str]:
     p90 = sorted(lines for _, lines in functions)[int(0.9 * (len(functions) - 1))]
     over = [f"{name}: {lines} lines, at most {FILE_MOST}" for name, lines in files if lines > FILE_MOST]
     over += [f"{name}: {lines} lines, at most {FUNCTION_MOST}" for name, lines in functions if lines > FUNCTION_MOST]
-    if median > FILE_MEDIAN:
+    if median > FILE_MEDIAN and folder.name not in FEW:
         over.append(f"{folder}: the median file has {median:.0f} lines, at most {FILE_MEDIAN}")
-    if p90 > FUNCTION_P90:
+    if p90 > FUNCTION_P90 and folder.name not in FEW:
         over.append(f"{folder}: nine in ten functions have up to {p90} lines, at most {FUNCTION_P90}")
     total = sum(lines for _, lines in files)
     longest = max(lines for _, lines in files), max(lines for _, lines in functions)
