@@ -1,0 +1,168 @@
+"""`netwright deploy`: one found network as a verified artifact."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from netwright.cli.result import Result
+from netwright.core.errors import NetwrightError, unknown
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from netwright.core.arch import Arch
+    from netwright.core.run import Run
+    from netwright.cost.cost import Cost, Figure
+    from netwright.data.images import Dataset
+    from netwright.deploy.onnx import Artifact
+
+TARGETS = ("onnx",)
+
+
+def deploy(
+    run: Annotated[Path, typer.Argument(help="Run directory of a trained supernet.")],
+    out: Annotated[Path, typer.Option(help="Folder for the artifact.")],
+    arch: Annotated[
+        str, typer.Option(help="best (of the latest search), front:N, smallest, largest, or a JSON file.")
+    ] = "best",
+    to: Annotated[str, typer.Option(help="Format: onnx.")] = "onnx",
+    fine_tune: Annotated[float, typer.Option(help="Epochs of fine-tuning before the export.", min=0.0)] = 0.0,
+    json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+) -> Result:
+    """Extract a network, export it, verify it against its source on real images, and write its card."""
+    del json
+    from netwright.cli.workspace import has_model, open_run
+    from netwright.deploy.onnx import check_folder
+
+    if to not in TARGETS:
+        raise unknown("Format", to, TARGETS)
+    opened = open_run(run)
+    check_folder(out)
+    has_model(opened)
+    chosen, predicted = choose(opened, arch)
+    artifact = deploy_arch(opened, chosen, predicted, out, fine_tune=fine_tune)
+    return Result({"folder": str(out), **artifact.to_json()}, describe(artifact))
+
+
+def choose(run: Run, text: str, found: dict[str, Any] | None = None) -> tuple[Arch, Cost]:
+    """Return the arch that `text` means, with what is known of its cost; `found` stands for the latest search.
+
+    Raises:
+        NetwrightError: there is no search result, no such place on the front, or no such file.
+    """
+    from netwright.cli.profile import read_arch
+    from netwright.cli.workspace import family_of, latest_search
+    from netwright.core.arch import Arch
+    from netwright.cost.cost import Cost, Figure
+
+    made = family_of(run)
+    if text == "best" or text.startswith("front:"):
+        found = found or latest_search(run)
+        listed = found["candidates"] if text == "best" else found["front"]
+        place = 0 if text == "best" else _place(text, len(listed))
+        one = listed[place]
+        arch = Arch.from_json(one.get("arch"))
+        made.space.encode(arch)
+        told = {name: Figure.from_json(one[name]) if one.get(name) else None for name in ("accuracy", "latency_ms")}
+        return arch, Cost(made.macs(arch), made.params(arch), told["latency_ms"], told["accuracy"])
+    if text not in ("smallest", "largest") and not Path(text).is_file():
+        allowed = "best, front:N, smallest, largest, or a JSON file that exists"
+        raise NetwrightError(f"--arch {text!r} is none of: {allowed}.")
+    arch = read_arch(made, text)
+    return arch, Cost(made.macs(arch), made.params(arch), _predicted_latency(run, arch))
+
+
+def deploy_arch(run: Run, arch: Arch, predicted: Cost, out: Path, *, fine_tune: float = 0.0) -> Artifact:
+    """Extract, fine-tune where asked, deploy to ONNX, and note the artifact in the run."""
+    from netwright.cli.workspace import dataset_of, family_of, training_part
+    from netwright.core.files import append_line
+    from netwright.core.progress import say
+    from netwright.deploy.onnx import deploy_onnx
+
+    made, dataset = family_of(run), dataset_of(run)
+    say(f"extracting and exporting the network to {out}")
+    net = extract(run, arch, training_part(run, dataset), fine_tune)
+    data = run.config["data"]
+    origin = {
+        "run": run.path.resolve().name,
+        "space": run.config["space"],
+        "training data": f"{dataset.name}, {len(dataset.train)} images for training, {len(dataset.val)} for validation",
+        "training": f"{run.config['recipe'].get('method')}, {run.config['recipe'].get('epochs')} epochs"
+        + (f", then {fine_tune:g} epochs of fine-tuning" if fine_tune else ""),
+        "selection": "by accuracy on images held out from training; the validation images had no part in it",
+    }
+    artifact = deploy_onnx(
+        net,
+        arch=arch,
+        space=run.config["space"],
+        settings=dict(made.settings),
+        classes=data["classes"],
+        mean=data["mean"],
+        std=data["std"],
+        resolution=arch.resolution,
+        out_dir=out,
+        images=dataset.val,
+        predicted=predicted,
+        origin=origin,
+        measure=lambda path: measure_file(path, arch.resolution),
+    )
+    append_line(run.path / "deployed.jsonl", {"folder": str(out), **artifact.to_json()})
+    return artifact
+
+
+def extract(run: Run, arch: Arch, dataset: Dataset, fine_tune: float) -> nn.Module:
+    """Cut a network out of the run's supernet, calibrate it, and train it further where asked."""
+    from netwright.data.loader import calibration_batches
+    from netwright.train.load import load_supernet
+    from netwright.train.loop import train_network
+    from netwright.train.recipe import fine_tuning
+
+    supernet = load_supernet(run)
+    net = supernet.extract(arch, calibration_batches(dataset, resolution=arch.resolution))
+    if fine_tune:
+        largest = supernet.family.space.largest()
+        teacher = supernet.extract(largest, calibration_batches(dataset, resolution=arch.resolution))
+        train_network(net, dataset, fine_tuning(epochs=fine_tune), resolution=arch.resolution, teacher=teacher)
+    return net.cpu().eval()
+
+
+def describe(artifact: Artifact) -> list[Any]:
+    """Return the closing lines for people."""
+    checked, predicted = artifact.verification, artifact.predicted.latency_ms
+    expected = f" (predicted {predicted.value:.3g} ms)" if predicted else ""
+    return [
+        f"{artifact.folder}: model.onnx, its card README.md, model.json, and the weights as model.safetensors",
+        f"latency {artifact.latency_ms.value:.3g} ms measured{expected}, batch 1, one thread",
+        f"top-1 accuracy {checked.accuracy_deployed:.2f} % in ONNX Runtime, {checked.accuracy_source:.2f} % in PyTorch, "
+        f"same answer for {checked.agreement:.2f} % of {checked.images} images, "
+        f"largest difference {checked.max_abs_difference:.1e}",
+    ]
+
+
+def measure_file(path: Path, resolution: int) -> float:
+    """Return the latency of an ONNX file in milliseconds."""
+    from netwright.device.measure import measure_program
+    from netwright.runtime.onnxruntime import load
+
+    return measure_program(load(path), (3, resolution, resolution))
+
+
+def _place(text: str, count: int) -> int:
+    number = text.removeprefix("front:")
+    if not number.isdigit() or int(number) >= count:
+        raise NetwrightError(
+            f"--arch {text!r}: the front of the latest search has the places front:0 to front:{count - 1}."
+        )
+    return int(number)
+
+
+def _predicted_latency(run: Run, arch: Arch) -> Figure | None:
+    from netwright.cli.latency import latency_model, predicted_latency
+    from netwright.cli.workspace import family_of
+
+    made = family_of(run)
+    model = latency_model(made, "this", "onnxruntime", needed=False)
+    return predicted_latency(model, made, arch) if model else None

@@ -1,0 +1,92 @@
+"""Latency models in the verbs: measuring a space, finding its model, and predicting with it."""
+
+from __future__ import annotations
+
+import warnings
+from typing import TYPE_CHECKING, Any
+
+from netwright.core.progress import say
+
+if TYPE_CHECKING:
+    from netwright.core.arch import Arch
+    from netwright.cost.cost import Figure
+    from netwright.device.latency import LatencyModel
+    from netwright.supernet.family import Family
+
+MOST_BLOCKS = 1000
+
+
+def measure_space(made: Family, *, runtime: str, networks: int, seconds: float, seed: int = 0) -> LatencyModel:
+    """Measure networks of all sizes of a space on this machine, and keep the latency model fitted to them."""
+    from netwright.device.measure import measure
+    from netwright.device.store import save_model
+    from netwright.search.layout import Layout
+    from netwright.search.specialize import spread_sample
+
+    genes = spread_sample(made.space, networks, seed)
+    priced = [made.priced_blocks(made.space.decode(row)) for row in genes]
+    every = [key for key in Layout(made).keys if key is not None]
+    cover = every if len(every) <= MOST_BLOCKS else []  # in a larger space, blocks that were not timed are estimated
+    say(f"measuring {len(priced)} networks of space {made.space.name} with {runtime}, one thread")
+    model = measure(
+        priced,
+        space=made.space.name,
+        runtime=runtime,
+        cover=cover,
+        seconds=seconds,
+        seed=seed,
+        progress=_Teller().tell,
+    )
+    save_model(model)
+    return model
+
+
+def latency_model(made: Family, device: str, runtime: str, *, needed: bool) -> LatencyModel | None:
+    """Return the latency model of a space on a device; where it is not needed, None if there is none.
+
+    Raises:
+        NetwrightError: it is needed and was not measured yet, or its file is damaged.
+    """
+    from netwright.device.store import find_model, model_path
+
+    if not needed and not device.endswith(".json") and not model_path(device, made.space.name, runtime).is_file():
+        return None
+    with warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter("always")
+        model = find_model(device, made.space.name, runtime)
+    for warning in told:
+        say(f"warning: {warning.message}")
+    return model
+
+
+def predicted_latency(model: LatencyModel, made: Family, arch: Arch) -> Figure:
+    """Return the latency of a network with the error the model showed on networks it had not seen."""
+    from netwright.cost.cost import Figure
+
+    return Figure(model.predict(made.priced_blocks(arch)), "predicted", model.held_out["mape"] / 100)
+
+
+def describe_model(model: LatencyModel) -> dict[str, Any]:
+    """Return what a search result keeps of the model it used."""
+    return {
+        "device": model.device,
+        "runtime": model.runtime,
+        "runtime_version": model.runtime_version,
+        "threads": model.threads,
+        "held_out": dict(model.held_out),
+        "noise_floor": dict(model.noise_floor),
+        "pairs": model.measured.get("held_out_ms", []),
+        "date": model.measured.get("date"),
+    }
+
+
+class _Teller:
+    """Says how far a measurement is, at most every few seconds."""
+
+    def __init__(self) -> None:
+        self.last = ("", -1.0)
+
+    def tell(self, what: str, share: float) -> None:
+        if what != self.last[0] or share >= self.last[1] + 0.2:
+            self.last = (what, share)
+            say(f"{what}: {share:.0%}")

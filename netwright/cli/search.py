@@ -1,0 +1,230 @@
+"""`netwright search`: the best networks of a trained supernet within a budget."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from netwright.cli.result import Result
+from netwright.core.errors import unknown
+from netwright.core.units import COUNT, TIME_MS, parse_quantity
+
+if TYPE_CHECKING:
+    from netwright.core.arch import Arch
+    from netwright.core.run import Run
+    from netwright.device.latency import LatencyModel
+    from netwright.search.limits import Budget
+    from netwright.supernet.family import Family
+
+STRATEGY_NAMES = ("evolution", "nsga2", "random")
+LISTED = 5
+MOST_FRONT = 30
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How to search. `evaluations` sub-networks are evaluated before the accuracy predictor is first fitted."""
+
+    device: str = "this"
+    runtime: str = "onnxruntime"
+    strategy: str = "evolution"
+    evaluations: int = 200
+    seed: int = 0
+    calibration_images: int = 1024
+    workers: int | None = None
+
+
+def search(
+    run: Annotated[Path, typer.Argument(help="Run directory of a trained supernet.")],
+    device: Annotated[str, typer.Option(help="Device whose latency counts; measure it first.")] = "this",
+    latency: Annotated[str | None, typer.Option(help="Limit, for example 2ms or 500us.")] = None,
+    macs: Annotated[str | None, typer.Option(help="Limit on multiply-accumulates, for example 20M.")] = None,
+    params: Annotated[str | None, typer.Option(help="Limit on parameters, for example 1M.")] = None,
+    strategy: Annotated[str, typer.Option(help=f"One of {', '.join(STRATEGY_NAMES)}.")] = "evolution",
+    evaluations: Annotated[int, typer.Option(help="Sub-networks to evaluate for the predictor.", min=20)] = 200,
+    runtime: Annotated[str, typer.Option(help="onnxruntime or eager.")] = "onnxruntime",
+    seed: Annotated[int, typer.Option(help="Seed of the search.", min=0)] = 0,
+    json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+) -> Result:
+    """Find the networks with the best accuracy within the limits; all given limits hold at once."""
+    del json
+    from netwright.cli.workspace import open_run
+    from netwright.runtime.runtimes import runtime as runtime_of
+
+    limits = parse_limits(latency, macs, params)
+    if strategy not in STRATEGY_NAMES:
+        raise unknown("Strategy", strategy, STRATEGY_NAMES)
+    runtime_of(runtime)
+    opened = open_run(run)
+    found = search_run(opened, limits, Plan(device, runtime, strategy, evaluations, seed))
+    data = {key: found[key] for key in ("device", "budget", "candidates", "front")}
+    closing = [
+        "",
+        f"{len(found['front'])} networks on the front; all in {run / 'search' / found['name']}.json",
+        f"Next: netwright deploy {run} --arch best --to onnx --out build/; netwright report {run}",
+    ]
+    return Result(data, [f"{found['name']}, the most accurate first:", table(found["candidates"]), *closing])
+
+
+def parse_limits(latency: str | None, macs: str | None, params: str | None) -> dict[str, float]:
+    """Read the limits as they were typed.
+
+    Raises:
+        NetwrightError: not a number, not greater than zero, or a wrong unit.
+    """
+    given = {
+        "latency_ms": (latency, TIME_MS, "--latency"),
+        "macs": (macs, COUNT, "--macs"),
+        "params": (params, COUNT, "--params"),
+    }
+    return {key: parse_quantity(text, units, flag) for key, (text, units, flag) in given.items() if text is not None}
+
+
+def search_run(run: Run, limits: dict[str, float], plan: Plan) -> dict[str, Any]:
+    """Search a run within limits, write RUN/search/NAME.json, and return what it holds.
+
+    Networks are chosen by their accuracy on images held out from training. The accuracy of the candidates is then
+    measured on the validation images, by which nothing was chosen.
+
+    Raises:
+        NetwrightError: no network fits (before anything is loaded, with the least reachable values), or there is
+            nothing to search.
+    """
+    import numpy as np
+
+    from netwright.cli.latency import describe_model, latency_model
+    from netwright.cli.workspace import dataset_of, family_of, has_model, parts_of, training_part
+    from netwright.core.files import write_json
+    from netwright.search.evaluate import evaluate_archs
+    from netwright.search.limits import Budget, reach
+    from netwright.search.specialize import specialize
+    from netwright.train.load import load_supernet
+
+    budget, made = Budget(**limits), family_of(run)
+    model = latency_model(made, plan.device, plan.runtime, needed=budget.latency_ms is not None)
+    reach(made.space, budget.limits(made, model), np.random.default_rng(0))
+    has_model(run)
+    supernet, dataset = load_supernet(run), dataset_of(run)
+    training, (_, held_out) = training_part(run, dataset), parts_of(run, dataset)
+    shared = {"calibration_images": plan.calibration_images, "workers": plan.workers}
+    found = specialize(
+        supernet,
+        training,
+        budget,
+        run.path,
+        latency=model,
+        images=held_out,
+        samples=plan.evaluations,
+        strategy=plan.strategy,
+        seed=plan.seed,
+        **shared,
+    )
+    best = found.candidates[:LISTED]
+    values = evaluate_archs(supernet, training, [one.arch for one in best], run.path / "validation.jsonl", **shared)
+    listing = Listing(made, model)
+    result = {
+        "schema": 1,
+        "name": name_of(budget),
+        "device": plan.device,
+        "runtime": plan.runtime if model else None,
+        "strategy": plan.strategy,
+        "seed": plan.seed,
+        "evaluations": plan.evaluations,
+        "considered": found.considered,
+        "budget": budget.to_json(),
+        "candidates": [listing.entry(one.arch, float(value)) for one, value in zip(best, values, strict=True)],
+        "front": listing.front([(one.arch, one.accuracy.value) for one in found.front]),
+        "points": listing.points(run),
+        "predictor": {**found.predictor.to_json(), **held_out_pairs(made, run)},
+        "latency_model": describe_model(model) if model else None,
+    }
+    write_json(run.path / "search" / f"{result['name']}.json", result)
+    return result
+
+
+class Listing:
+    """Writes networks as entries of a search result."""
+
+    def __init__(self, made: Family, model: LatencyModel | None):
+        self.made, self.model = made, model
+
+    def entry(self, arch: Arch, accuracy: float) -> dict[str, Any]:
+        """Return one network with its measured accuracy."""
+        from netwright.cli.latency import predicted_latency
+        from netwright.cost.cost import Cost, Figure
+
+        latency = predicted_latency(self.model, self.made, arch) if self.model else None
+        figure = Figure(round(accuracy, 4), "measured")
+        return {"arch": arch.to_json(), **Cost(self.made.macs(arch), self.made.params(arch), latency, figure).to_json()}
+
+    def front(self, networks: list[tuple[Arch, float]]) -> list[dict[str, Any]]:
+        """Return the trade-off between accuracy and latency (MACs where it is unknown), best accuracy first, thinned."""
+        import numpy as np
+
+        from netwright.search.pareto import front
+
+        entries = [self.entry(arch, accuracy) for arch, accuracy in networks]
+        costs = [one["latency_ms"]["value"] if self.model else one["macs"] for one in entries]
+        rows = front(np.array([[-one["accuracy"]["value"], cost] for one, cost in zip(entries, costs, strict=True)]))
+        if len(rows) > MOST_FRONT:
+            rows = rows[np.linspace(0, len(rows) - 1, MOST_FRONT).round().astype(int)]
+        return [entries[row] for row in rows]
+
+    def points(self, run: Run) -> list[list[float | None]]:
+        """Return (latency or None, MACs, accuracy) of every network that was evaluated, for plots."""
+        from netwright.search.evaluate import recorded
+
+        points: list[list[float | None]] = []
+        for arch, accuracy in recorded(run.path / "evaluations.jsonl").items():
+            latency = self.model.predict(self.made.priced_blocks(arch)) if self.model else None
+            points.append([latency, self.made.macs(arch), round(accuracy, 4)])
+        return points
+
+
+def held_out_pairs(made: Family, run: Run) -> dict[str, Any]:
+    """Fit a predictor to four fifths of what was evaluated; return (predicted, measured) accuracies of the last fifth."""
+    import numpy as np
+
+    from netwright.search.evaluate import recorded
+    from netwright.search.predictor import AccuracyPredictor
+
+    known = recorded(run.path / "evaluations.jsonl")
+    order = np.random.default_rng(0).permutation(len(known))
+    genes = np.stack([made.space.encode(arch) for arch in known])[order]
+    values = np.array(list(known.values()))[order]
+    held = len(known) // 5
+    guessed = AccuracyPredictor.fit(made.space, genes[held:], values[held:])(genes[:held])
+    pairs = [
+        [round(float(guess), 4), round(float(value), 4)] for guess, value in zip(guessed, values[:held], strict=True)
+    ]
+    return {"held_out": held, "pairs": pairs}
+
+
+def table(candidates: list[dict[str, Any]]) -> Any:
+    """Return candidates as a table."""
+    from rich.table import Table
+
+    shown = Table("#", "top-1 accuracy", "latency", "MACs", "parameters", "input", box=None, pad_edge=False)
+    for column in shown.columns[1:]:
+        column.justify = "right"
+    for place, one in enumerate(candidates):
+        accuracy, latency = one["accuracy"], one["latency_ms"]
+        shown.add_row(
+            str(place),
+            f"{accuracy['value']:.2f} % {accuracy['kind']}",
+            f"{latency['value']:.3g} ms {latency['kind']}" if latency else "not measured",
+            f"{one['macs'] / 1e6:.2f} M",
+            f"{one['params'] / 1e3:.1f} k",
+            f"{one['arch']['resolution']} px",
+        )
+    return shown
+
+
+def name_of(budget: Budget) -> str:
+    """Return a file name for a budget: latency-2ms_macs-20M."""
+    from netwright.report.sections import budget_text
+
+    return budget_text({"budget": budget.to_json()}).replace(", ", "_").replace(" ", "-")

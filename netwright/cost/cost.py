@@ -1,0 +1,58 @@
+"""What one network costs; every figure says where it comes from."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from netwright.core.errors import NetwrightError
+
+Kind = Literal["measured", "predicted", "bounded", "exact"]
+
+
+@dataclass(frozen=True)
+class Figure:
+    """A number and its origin: measured, predicted by a model, bounded (never less than this), or exact by counting.
+
+    `error` is the relative error that the predicting model showed on networks it had not seen (0.03 is 3 %).
+    """
+
+    value: float
+    kind: Kind
+    error: float | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        """Return {"value", "kind"} and, where it is known, "error"."""
+        known = {} if self.error is None else {"error": self.error}
+        return {"value": self.value, "kind": self.kind, **known}
+
+    @classmethod
+    def from_json(cls, values: Any) -> Figure:
+        """Read what `to_json` wrote.
+
+        Raises:
+            NetwrightError: not such an object.
+        """
+        try:
+            return cls(float(values["value"]), values["kind"], values.get("error"))
+        except (TypeError, KeyError, ValueError, AttributeError) as error:
+            raise NetwrightError(f"Not a figure with value and kind: {str(values)[:100]}.") from error
+
+
+@dataclass(frozen=True)
+class Cost:
+    """The cost of one network for one image; a figure that nobody asked for is None."""
+
+    macs: int
+    params: int
+    latency_ms: Figure | None = None
+    accuracy: Figure | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        """Return plain JSON values, unknown figures as null."""
+        return {
+            "accuracy": self.accuracy.to_json() if self.accuracy else None,
+            "latency_ms": self.latency_ms.to_json() if self.latency_ms else None,
+            "macs": self.macs,
+            "params": self.params,
+        }

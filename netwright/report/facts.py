@@ -1,0 +1,81 @@
+"""What is known of a run, read from its directory; what is not there yet, or is damaged, is left out and named."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from netwright.core.errors import NetwrightError
+from netwright.core.files import read_json, read_lines
+from netwright.core.run import Run
+from netwright.report.shape import DEPLOYED, EVAL, OBJECT, TRAIN, mismatch, read_search
+
+
+@dataclass(frozen=True)
+class Facts:
+    """The contents of a run directory.
+
+    Attributes:
+        searches: results of `netwright search` by name, the latest last.
+        deployed: the artifacts made from the run, oldest first; one folder counts once.
+        damaged: files that could not be read, with the reason.
+    """
+
+    name: str
+    config: Mapping[str, Any]
+    environment: Mapping[str, Any]
+    training: list[dict[str, Any]]
+    searches: dict[str, dict[str, Any]]
+    deployed: list[dict[str, Any]]
+    finished: bool
+    damaged: list[str] = field(default_factory=list)
+
+    @classmethod
+    def of(cls, run: Run) -> Facts:
+        """Read a run; only a missing or damaged config.json is an error, which `Run.open` has raised by then."""
+        damaged: list[str] = []
+        files = sorted((run.path / "search").glob("*.json"), key=lambda file: (file.stat().st_mtime_ns, file.name))
+        searches = {}
+        for file in files:
+            try:
+                searches[file.stem] = read_search(file)
+            except NetwrightError as error:
+                damaged.append(str(error))
+        records = [one for one in read_lines(run.path / "deployed.jsonl") if not mismatch(one, DEPLOYED, "")]
+        return cls(
+            name=run.path.resolve().name,
+            config=run.config,
+            environment=_environment(run, damaged),
+            training=run.metrics(),
+            searches=searches,
+            deployed=list({record["folder"]: record for record in records}.values()),
+            finished=(run.path / "model.safetensors").is_file(),
+            damaged=damaged,
+        )
+
+    def losses(self) -> list[tuple[float, float]]:
+        """Return (epoch, training loss) in order."""
+        records = [one for one in self.training if one.get("kind") == "train" and not mismatch(one, TRAIN, "")]
+        return [(one["epoch"], one["loss"]) for one in records]
+
+    def accuracies(self) -> dict[str, list[tuple[float, float]]]:
+        """Return (epoch, top-1 accuracy in percent) of every watched network, smallest first."""
+        found: dict[str, list[tuple[float, float]]] = {name: [] for name in ("smallest", "middle", "largest")}
+        for one in self.training:
+            if one.get("kind") == "eval" and not mismatch(one, EVAL, ""):
+                found.setdefault(one["arch"], []).append((one["epoch"], one["accuracy"]))
+        return {name: points for name, points in found.items() if points}
+
+
+def _environment(run: Run, damaged: list[str]) -> dict[str, Any]:
+    file = run.path / "environment.json"
+    try:
+        found = read_json(file) if file.exists() else {}
+    except NetwrightError as error:
+        damaged.append(str(error))
+        return {}
+    wrong = mismatch(found, {"versions?": OBJECT}, "it")
+    if wrong:
+        damaged.append(f"{file}: {wrong}.")
+    return {} if wrong else found

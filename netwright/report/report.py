@@ -1,0 +1,44 @@
+"""One HTML file about a run."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from netwright.core.files import write_bytes
+from netwright.core.run import Run
+from netwright.report import sections
+from netwright.report.facts import Facts
+from netwright.report.html import join, page, tag
+from netwright.supernet.spaces import family
+
+
+def write_report(run: Run) -> Path:
+    """Write RUN/report.html from what the run holds so far, and return its path.
+
+    The file loads nothing from outside. Parts that are not there yet are named, with the command that makes them.
+
+    Raises:
+        NetwrightError: the run's space is not known here, or the file cannot be written.
+    """
+    facts = Facts.of(run)
+    made = family(run.config["space"], **run.config["settings"])
+    body = [
+        sections.summary(facts),
+        tag("h2", "Networks found"),
+        sections.networks(facts, made),
+        tag("h2", "Accuracy against cost"),
+        sections.trade_off(facts),
+        tag("h2", "Deployed"),
+        sections.deployed(facts),
+        tag("h2", "Training"),
+        sections.training(facts),
+        tag("h2", "Predictions and measurements"),
+        tag("div", sections.latency(facts), sections.predictor(facts), class_="plots"),
+        tag("h2", "Candidates"),
+        sections.candidates(facts),
+        tag("h2", "Make it again"),
+        sections.reproduce(facts),
+    ]
+    path = run.path / "report.html"
+    write_bytes(path, page(f"{facts.name}: netwright report", join(body)).encode())
+    return path

@@ -1,0 +1,294 @@
+"""The parts of the report. Each takes the facts of a run and returns HTML, or a note of what is missing."""
+
+from __future__ import annotations
+
+import json
+import shlex
+from collections.abc import Mapping
+from typing import Any
+
+from netwright.core.arch import Arch
+from netwright.core.errors import NetwrightError
+from netwright.report import plots
+from netwright.report.drawing import Scale, draw, legend
+from netwright.report.facts import Facts
+from netwright.report.html import Markup, figure, join, missing, table, tag
+from netwright.supernet.family import Family
+from netwright.train.recipe import RECIPES
+
+MOST_DRAWN = 6
+MOST_ROWS = 40
+
+
+def summary(facts: Facts) -> Markup:
+    """Name the run and show its most important numbers."""
+    data = facts.config.get("data", {})
+    best = [figure for found in facts.searches.values() if (figure := value(found["candidates"][0], "accuracy"))]
+    accuracies = {name: points[-1][1] for name, points in facts.accuracies().items()}
+    tiles = [
+        (facts.config.get("space", "unknown"), "search space"),
+        (f"{len(data.get('classes', []))}", f"classes, images of {data.get('size', '?')} px"),
+        (f"{accuracies['largest']:.2f} %" if "largest" in accuracies else "not yet", "top-1 of the largest network"),
+        (f"{max(best):.2f} %" if best else "not yet", "best network found"),
+        (f"{len(facts.searches)}", "budgets searched"),
+        (f"{len(facts.deployed)}", "networks deployed"),
+    ]
+    text = f"A supernet trained on {data.get('source', 'unknown data')}, and the networks found in it."
+    shown = [tag("div", tag("b", number), tag("span", label), class_="tile") for number, label in tiles]
+    notes = [tag("p", reason, class_="missing") for reason in facts.damaged]
+    return join([tag("h1", facts.name), tag("p", text, class_="soft"), tag("div", *shown, class_="tiles"), *notes])
+
+
+def networks(facts: Facts, family: Family) -> Markup:
+    """The best network of every budget: its figures, and its drawing."""
+    if not facts.searches:
+        return missing("No search was made yet.", f"netwright search {facts.name} --device this --latency 2ms")
+    best = {name: found["candidates"][0] for name, found in facts.searches.items()}
+    rows = [(budget_text(facts.searches[name]), *figures(one)) for name, one in best.items()]
+    parts: list[object] = [table(("budget", "top-1 accuracy", "latency", "MACs", "parameters"), rows)]
+    shown = dict(list(best.items())[-MOST_DRAWN:])
+    archs: dict[str, Arch] = {}
+    for name, one in shown.items():
+        try:
+            arch = Arch.from_json(one.get("arch"))
+            family.space.encode(arch)
+            archs[name] = arch
+        except NetwrightError as error:
+            parts.append(missing(f"{name} cannot be drawn:", str(error)))
+    priced = {name: family.priced_blocks(arch) for name, arch in archs.items()}
+    if priced:
+        scale = Scale.of(priced.values())
+        parts.append(
+            legend(int(getattr(block, "kernel", 0) or 0) for blocks in priced.values() for _, block, _ in blocks)
+        )
+    for name, blocks in priced.items():
+        text = f"{budget_text(facts.searches[name])}: {figures(shown[name])[0]}, {figures(shown[name])[1]}"
+        parts.append(tag("h3", text))
+        parts.append(tag("div", draw(blocks, text, scale), class_="drawing"))
+    if len(best) > len(shown):
+        parts.append(tag("p", f"Drawn: the {len(shown)} latest of {len(best)} searches.", class_="soft"))
+    return join(parts)
+
+
+def trade_off(facts: Facts) -> Markup:
+    """Accuracy against latency, or against MACs where latency is unknown."""
+    if not facts.searches:
+        return missing("The plot of accuracy against cost needs a search.", "See the commands at the end.")
+    latest = list(facts.searches.values())[-1]
+    by_latency = all(value(found["candidates"][0], "latency_ms") is not None for found in facts.searches.values())
+    key, unit, label = (0, 1.0, "predicted latency (ms)") if by_latency else (1, 1e6, "multiply-accumulates (M)")
+    points = [point for found in facts.searches.values() for point in found.get("points", [])]
+    evaluated = [(point[key] / unit, point[2]) for point in points if point[key] is not None]
+
+    def place(one: Mapping[str, Any]) -> tuple[float, float] | None:
+        cost = value(one, "latency_ms") if by_latency else value(one, "macs")
+        accuracy = value(one, "accuracy")
+        return None if cost is None or accuracy is None else (cost / unit, accuracy)
+
+    front = [spot for one in latest.get("front", []) if (spot := place(one))]
+    chosen = {
+        f"best within {budget_text(found)}": spot
+        for found in list(facts.searches.values())[-4:]
+        if (spot := place(found["candidates"][0]))
+    }
+    kinds = {one.get("accuracy", {}).get("kind") for one in latest.get("front", [])}
+    caption = (
+        f"Grey: {len(set(evaluated))} networks evaluated on the validation images with BatchNorm statistics of their own. "
+        f"Line: the front of the latest search ({budget_text(latest)}), accuracy {' and '.join(sorted(filter(None, kinds)))}."
+    )
+    return figure(plots.pareto("pareto", label, sorted(set(evaluated)), front, chosen), caption)
+
+
+def latency(facts: Facts) -> Markup:
+    """How well the latency model predicts networks it has not seen."""
+    models = [found["latency_model"] for found in facts.searches.values() if found.get("latency_model")]
+    if not models:
+        how = "netwright device this --measure, then search again with --device this"
+        return missing("No latency model was used in this run.", how)
+    model, held = models[-1], models[-1].get("held_out", {})
+    noise = model.get("noise_floor") or {}
+
+    def both(name: str, unit: str = "") -> tuple[str, str]:
+        return f"{number(held.get(name))}{unit}", f"{number(noise.get(name))}{unit}"
+
+    rows = [
+        ("networks it had not seen", held.get("networks", "unknown"), noise.get("networks", "unknown")),
+        ("mean absolute error", *both("mape", " %")),
+        ("within 10 %", *both("within_10pct", " %")),
+        ("Kendall tau", *both("kendall_tau")),
+    ]
+    parts: list[object] = [table(("latency model", "prediction", "noise floor"), rows)]
+    pairs = [(pair[0], pair[1]) for pair in model.get("pairs", [])]
+    if pairs:
+        caption = (
+            f"Held-out networks: latency predicted from their blocks against latency measured whole, on {model['device']}, "
+            f"{model['runtime']}. Noise floor: one half of the measurements against the other."
+        )
+        parts.insert(0, figure(plots.agreement("latency", "latency", "ms", pairs, band=0.1), caption))
+    return tag("div", *parts)
+
+
+def predictor(facts: Facts) -> Markup:
+    """How well the accuracy predictor ranks networks it has not seen."""
+    found = [found["predictor"] for found in facts.searches.values() if found.get("predictor")]
+    if not found:
+        return missing("No accuracy predictor was trained yet.", f"netwright search {facts.name} trains one.")
+    latest = found[-1]
+    rows = [
+        ("networks evaluated to train it", latest.get("networks", "unknown")),
+        ("networks held out", latest.get("held_out", "unknown")),
+        ("Kendall tau", number(latest.get("kendall_tau"))),
+        ("Spearman correlation", number(latest.get("spearman"))),
+        ("root mean square error", f"{number(latest.get('rmse'))} points"),
+    ]
+    parts: list[object] = [table(("accuracy predictor", "value"), rows)]
+    pairs = [(pair[0], pair[1]) for pair in latest.get("pairs", [])]
+    if pairs:
+        caption = "Held-out sub-networks: accuracy predicted from the architecture against accuracy measured."
+        parts.insert(0, figure(plots.agreement("predictor", "top-1 accuracy", "%", pairs), caption))
+    return tag("div", *parts)
+
+
+def training(facts: Facts) -> Markup:
+    """Loss and accuracies over the epochs."""
+    parts: list[object] = []
+    losses, accuracies = facts.losses(), facts.accuracies()
+    if losses:
+        caption = "Mean loss between two records; a jump marks a new stage, in which other sub-networks learn."
+        parts.append(figure(plots.curves("loss", "epoch", "training loss", {"loss": losses}, smooth=True), caption))
+    else:
+        parts.append(missing("No training loss was recorded yet.", "The training has not begun."))
+    if accuracies:
+        caption = "On the validation images, each network with BatchNorm statistics of its own."
+        parts.append(figure(plots.curves("accuracy", "epoch", "top-1 accuracy (%)", accuracies), caption))
+    else:
+        parts.append(missing("No accuracy was recorded yet.", "The first evaluation is still to come."))
+    if not facts.finished:
+        parts.append(missing("The training has not finished.", "Repeat its train command: it goes on where it was."))
+    return tag("div", *parts, class_="plots")
+
+
+def candidates(facts: Facts) -> Markup:
+    """All candidates and the front of every search, as tables."""
+    parts: list[object] = []
+    for found in facts.searches.values():
+        head = ("#", "top-1 accuracy", "latency", "MACs", "parameters", "architecture")
+        for label in ("candidates", "front"):
+            listed = found.get(label, [])
+            rows = [
+                (i, *figures(one), tag("code", json.dumps(one.get("arch")))) for i, one in enumerate(listed[:MOST_ROWS])
+            ]
+            more = f", the first {MOST_ROWS} shown" if len(listed) > MOST_ROWS else ""
+            title = f"{budget_text(found)}: {len(listed)} {'on the front' if label == 'front' else 'candidates'}{more}"
+            parts.append(tag("details", tag("summary", title), table(head, rows)))
+    return join(parts) if parts else missing("No candidates yet.", "They come with a search.")
+
+
+def deployed(facts: Facts) -> Markup:
+    """The artifacts, with what their verification found."""
+    if not facts.deployed:
+        return missing("Nothing was deployed yet.", f"netwright deploy {facts.name} --arch best --to onnx --out build/")
+    head = (
+        "folder",
+        "accuracy, deployed",
+        "accuracy, source",
+        "same answer",
+        "largest difference",
+        "latency",
+        "predicted",
+    )
+    rows = []
+    for one in facts.deployed:
+        checked = one.get("verification", {})
+        rows.append(
+            (
+                one.get("folder", "unknown"),
+                f"{number(checked.get('accuracy_deployed'))} %",
+                f"{number(checked.get('accuracy_source'))} %",
+                f"{number(checked.get('agreement'))} %",
+                number(checked.get("max_abs_difference"), 2),
+                f"{number(value(one, 'latency_ms'))} ms",
+                f"{number(value(one.get('predicted', {}), 'latency_ms'))} ms",
+            )
+        )
+    return table(head, rows)
+
+
+def reproduce(facts: Facts) -> Markup:
+    """The commands that make this run again, and the machine it was made on."""
+    config, environment = facts.config, facts.environment
+    machine = [(name, environment.get(name, "unknown")) for name in ("processor", "cores", "platform", "python")]
+    machine += list((environment.get("versions") or {}).items())
+    settings = json.dumps(config, indent=1)
+    return join(
+        [
+            tag("pre", "\n".join(commands(facts))),
+            tag("h3", "Machine and versions"),
+            table(("what", "value"), machine, numbers_from=2) if environment else missing("Unknown.", ""),
+            tag("details", tag("summary", "All settings (config.json)"), tag("pre", settings)),
+        ]
+    )
+
+
+def commands(facts: Facts) -> list[str]:
+    """Return the commands from data to report, with the settings of this run."""
+    config, data, recipe = facts.config, facts.config.get("data", {}), facts.config.get("recipe", {})
+    run = f"runs/{facts.name}"
+    train = ["netwright", "train", data.get("source", "DATA"), "--space", config.get("space", "SPACE"), "--out", run]
+    train += ["--recipe", recipe.get("method", "progressive"), "--size", data.get("size", 32)]
+    usual = RECIPES[recipe["method"]]().to_json() if recipe.get("method") in RECIPES else {}
+    for name, setting in recipe.items():
+        if setting != usual.get(name):
+            text = ",".join(map(str, setting)) if isinstance(setting, list) else setting
+            train += ["--set", f"{name}={text}"]
+    for name in ("seed", "val_fraction", "search_fraction"):
+        if name in data:
+            train += ["--set", f"data.{name}={data[name]}"]
+    for name, setting in config.get("settings", {}).items():
+        if name not in ("classes", "size"):
+            train += ["--set", f"space.{name}={setting}"]
+    lines = [shlex.join(map(str, train)), f"netwright device this --measure --space {run}"]
+    for found in facts.searches.values():
+        budget = found.get("budget", {})
+        units = {"latency_ms": ("--latency", "ms"), "macs": ("--macs", ""), "params": ("--params", "")}
+        limits = [
+            text for key, (flag, unit) in units.items() if budget.get(key) for text in (flag, f"{budget[key]:g}{unit}")
+        ]
+        options = ["--strategy", found.get("strategy", "evolution"), "--seed", str(found.get("seed", 0))]
+        lines.append(
+            shlex.join(["netwright", "search", run, "--device", str(found.get("device", "this")), *limits, *options])
+        )
+    lines += [f"netwright deploy {run} --arch best --to onnx --out build/", f"netwright report {run}"]
+    return lines
+
+
+def budget_text(found: Mapping[str, Any]) -> str:
+    """Return the limits of a search in words."""
+    budget = found.get("budget", {})
+    names = {"latency_ms": (1.0, "ms"), "macs": (1e6, "M MACs"), "params": (1e6, "M parameters")}
+    parts = [f"{budget[key] / by:.4g} {unit}" for key, (by, unit) in names.items() if budget.get(key)]
+    return ", ".join(parts) or "no limit"
+
+
+def figures(one: Mapping[str, Any]) -> tuple[str, str, str, str]:
+    """Return accuracy, latency, MACs and parameters of a candidate as texts, each with where it comes from."""
+    found, parts = value(one, "accuracy"), []
+    for name, unit in (("accuracy", "%"), ("latency_ms", "ms")):
+        found, kind = value(one, name), (one.get(name) or {}).get("kind", "")
+        parts.append("unknown" if found is None else f"{number(found)} {unit} ({kind})")
+    macs, params = value(one, "macs"), value(one, "params")
+    parts.append("unknown" if macs is None else f"{macs / 1e6:.2f} M")
+    parts.append("unknown" if params is None else f"{params / 1e3:.1f} k")
+    return parts[0], parts[1], parts[2], parts[3]
+
+
+def value(one: Mapping[str, Any], name: str) -> Any:
+    """Return a figure's value, whether it stands alone or with its kind; None if there is none."""
+    found = one.get(name)
+    found = found.get("value") if isinstance(found, dict) else found
+    return found if isinstance(found, int | float) else None
+
+
+def number(found: Any, digits: int = 4) -> str:
+    """Return a number with so many digits, or that it is unknown."""
+    return f"{found:.{digits}g}" if isinstance(found, int | float) else "unknown"
