@@ -143,6 +143,7 @@ def test_hugging_face_without_the_package(tmp_path: Path, monkeypatch: pytest.Mo
         load_dataset(str(tmp_path), size=8)
 
 
+@pytest.mark.filterwarnings("ignore")  # those of datasets and pyarrow themselves
 @pytest.mark.parametrize("val", ["validation", "test", None])
 def test_hugging_face(tmp_path: Path, val: str | None) -> None:
     datasets = pytest.importorskip("datasets", reason="the package datasets is not installed")
@@ -162,6 +163,7 @@ def test_hugging_face(tmp_path: Path, val: str | None) -> None:
         assert torch.equal(part.images_NCHW[:, 0, 4, 4].long(), 100 * part.labels_N)
 
 
+@pytest.mark.filterwarnings("ignore")
 def test_hugging_face_without_labels(tmp_path: Path) -> None:
     datasets = pytest.importorskip("datasets", reason="the package datasets is not installed")
     datasets.Dataset.from_dict({"text": ["a", "b"]}).save_to_disk(tmp_path / "hf")
