@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     from netwright.core.errors import NetwrightError
     from netwright.core.run import Run
     from netwright.data import Augment, Dataset, ImageSet, Loader, calibration_batches, eval_batches, load_dataset
+    from netwright.deploy.onnx import Artifact, deploy_onnx
+    from netwright.device.latency import LatencyModel
     from netwright.nn.block import Block
     from netwright.search.candidates import Result
     from netwright.search.limits import Budget
@@ -43,12 +45,14 @@ __all__ = [
     "AccuracyPredictor",
     "AdditiveTable",
     "Arch",
+    "Artifact",
     "Augment",
     "Block",
     "Budget",
     "Dataset",
     "Family",
     "ImageSet",
+    "LatencyModel",
     "Loader",
     "NetwrightError",
     "Recipe",
@@ -60,6 +64,7 @@ __all__ = [
     "accuracy",
     "calibrate",
     "calibration_batches",
+    "deploy_onnx",
     "eval_batches",
     "family",
     "fine_tuning",
@@ -88,6 +93,8 @@ _WHERE = {
         "eval_batches",
         "load_dataset",
     ),
+    "netwright.deploy.onnx": ("Artifact", "deploy_onnx"),
+    "netwright.device.latency": ("LatencyModel",),
     "netwright.nn.block": ("Block",),
     "netwright.search.candidates": ("Result",),
     "netwright.search.limits": ("Budget",),
