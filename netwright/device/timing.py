@@ -1,0 +1,98 @@
+"""Timing many programs on a machine that other work disturbs.
+
+Programs are visited in rounds of random order, so that a disturbance hits all alike, and the least time over all visits
+stands: what disturbs only ever adds. A small reference program runs beside every visit. Where it is slower than it can
+be, the machine was busy (work on the other half of a core often costs half of the speed), and rounds go on until every
+program has enough visits in calm moments, or the time is over.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+Task = Callable[[], object]
+
+CALM = 1.06  # a moment is calm while the reference takes at most this times its least time
+ENOUGH = 6  # calm visits of a program
+VISIT_MS = 2.0
+LEAST_ROUNDS = 6
+
+
+@dataclass(frozen=True)
+class Timing:
+    """Milliseconds of every program, and of the same programs by two disjoint halves of their visits.
+
+    `calm` is the share of all visits in calm moments, `unsettled` the share of programs with less than two such visits.
+    """
+
+    ms_N: np.ndarray
+    halves_2N: np.ndarray
+    calm: float
+    unsettled: float
+    rounds: int
+
+
+def time_programs(
+    tasks: Sequence[Task],
+    reference: Task,
+    *,
+    seconds: float,
+    seed: int = 0,
+    progress: Callable[[float], None] | None = None,
+) -> Timing:
+    """Time all tasks interleaved for at most `seconds` (but at least six rounds).
+
+    `progress` is called after every round with the share of the work that is done.
+    """
+    rng = np.random.default_rng(seed)
+    runs = [_runs(task) for task in tasks]
+    _least(reference, 20)
+    visits: list[list[tuple[float, float]]] = [[] for _ in tasks]  # (ms, ms of the reference), in order
+    start, rounds, pending = time.monotonic(), 0, list(range(len(tasks)))
+    while pending and (rounds < LEAST_ROUNDS or time.monotonic() - start < seconds):
+        for index in rng.permutation(pending):
+            visits[index].append(_visit(tasks[index], reference, runs[index]))
+        rounds += 1
+        calm = _calm_visits(visits)
+        pending = [index for index, count in enumerate(calm) if count < ENOUGH]
+        if progress is not None:
+            progress(min(1.0, max((time.monotonic() - start) / seconds, 1 - len(pending) / len(tasks))))
+    calm = _calm_visits(visits)
+    return Timing(
+        ms_N=np.array([min(ms for ms, _ in rows) for rows in visits]),
+        halves_2N=np.array([[min(ms for ms, _ in rows[half::2]) for rows in visits] for half in (0, 1)]),
+        calm=sum(calm) / sum(len(rows) for rows in visits),
+        unsettled=float(np.mean([count < 2 for count in calm])),
+        rounds=rounds,
+    )
+
+
+def _runs(task: Task) -> int:
+    task()
+    return int(np.clip(VISIT_MS / min(_once(task) for _ in range(3)), 3, 50))
+
+
+def _visit(task: Task, reference: Task, runs: int) -> tuple[float, float]:
+    before = _least(reference, 3)
+    task()
+    ms = _least(task, runs)
+    return ms, max(before, _least(reference, 3))
+
+
+def _least(task: Task, runs: int) -> float:
+    return min(_once(task) for _ in range(runs))
+
+
+def _once(task: Task) -> float:
+    start = time.perf_counter_ns()
+    task()
+    return (time.perf_counter_ns() - start) / 1e6
+
+
+def _calm_visits(visits: list[list[tuple[float, float]]]) -> list[int]:
+    least = min(reference_ms for rows in visits for _, reference_ms in rows)
+    return [sum(reference_ms <= CALM * least for _, reference_ms in rows) for rows in visits]

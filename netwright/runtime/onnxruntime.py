@@ -1,0 +1,73 @@
+"""ONNX Runtime on the CPU: the default runtime."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import onnx
+import onnxruntime as ort
+from onnxruntime.capi import onnxruntime_pybind11_state as errors  # type: ignore[attr-defined]
+from torch import nn
+
+from netwright.core.errors import NetwrightError
+from netwright.runtime.chain import chain_onnx
+from netwright.runtime.export import quick_onnx
+
+
+class OnnxProgram:
+    """One loaded model with one input and one output; `run` maps an array to an array."""
+
+    def __init__(self, session: ort.InferenceSession):
+        self.session = session
+        self.input_name = session.get_inputs()[0].name
+        self.metadata: dict[str, str] = dict(session.get_modelmeta().custom_metadata_map)
+
+    def run(self, x: np.ndarray) -> np.ndarray:
+        return np.asarray(self.session.run(None, {self.input_name: x})[0])
+
+
+def compile(module: nn.Module, in_shape: tuple[int, ...], *, threads: int = 1) -> OnnxProgram:
+    """Return a module in eval mode as a program for batch 1; `in_shape` leaves out the batch."""
+    return OnnxProgram(_session(quick_onnx(module, in_shape).SerializeToString(), threads))
+
+
+def prepare(module: nn.Module, in_shape: tuple[int, ...]) -> onnx.ModelProto:
+    """Return one part of later chains."""
+    return quick_onnx(module, in_shape)
+
+
+def chain(parts: Sequence[onnx.ModelProto], *, threads: int = 1) -> OnnxProgram:
+    """Return prepared parts, each fed by the one before, as one program."""
+    return OnnxProgram(_session(chain_onnx(parts).SerializeToString(), threads))
+
+
+def load(path: str | Path, *, threads: int = 1) -> OnnxProgram:
+    """Load an ONNX file.
+
+    Raises:
+        NetwrightError: the file is missing, damaged, or has other than one input.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise NetwrightError(f"{path} does not exist. Make an ONNX file with `netwright deploy`.")
+    try:
+        session = _session(str(path), threads)
+    except (errors.Fail, errors.InvalidProtobuf, errors.InvalidGraph, errors.NoModel, errors.NotImplemented) as error:
+        raise NetwrightError(f"{path} is not an ONNX model that ONNX Runtime can run: {error}") from error
+    if len(session.get_inputs()) != 1:
+        names = ", ".join(value.name for value in session.get_inputs())
+        raise NetwrightError(f"{path} has the inputs {names}; netwright runs models with one input.")
+    return OnnxProgram(session)
+
+
+def _session(model: bytes | str, threads: int) -> ort.InferenceSession:
+    options = ort.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.inter_op_num_threads = 1
+    options.execution_mode = ort.ExecutionMode.ORT_SEQUENTIAL
+    options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_ENABLE_ALL
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    options.log_severity_level = 3
+    return ort.InferenceSession(model, options, providers=["CPUExecutionProvider"])
