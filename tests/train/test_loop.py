@@ -23,7 +23,7 @@ from tests.train.small import colours, small_family, small_recipe, small_run, sm
 @pytest.mark.parametrize("method", ["progressive", "sandwich", "random"])
 def test_sub_networks_learn(method):
     supernet, data = small_supernet(), colours(240)
-    train_supernet(supernet, data, small_recipe(method, epochs=8, evaluate_every=0, learning_rate=0.2))
+    train_supernet(supernet, data, small_recipe(method, epochs=5, evaluate_every=0, learning_rate=0.3))
     space = supernet.family.space
     reached = [subnet_accuracy(supernet, arch, data) for arch in landmarks(space).values()]
     assert min(reached) > 60  # chance is 33 %
@@ -34,7 +34,7 @@ def test_static_trains_and_fine_tuning_follows_its_teacher():
     data = colours(240)
     family = small_family()
     supernet = small_supernet()
-    train_supernet(supernet, data, small_recipe("sandwich", epochs=8, evaluate_every=0, learning_rate=0.2))
+    train_supernet(supernet, data, small_recipe("sandwich", epochs=5, evaluate_every=0, learning_rate=0.3))
     calibration = calibration_batches(data, resolution=8)
     teacher = supernet.extract(family.space.largest(), calibration)
     student = supernet.extract(family.space.smallest(), calibration_batches(data, resolution=6))

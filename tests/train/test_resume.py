@@ -62,7 +62,7 @@ class Killed(BaseException):
 
 @pytest.mark.parametrize("method", METHODS)
 def test_resumes_to_the_same_bytes_from_every_step(tmp_path, monkeypatch, method):
-    recipe = small_recipe(method, epochs=3, evaluate_every=0, checkpoint_steps=1)
+    recipe = small_recipe(method, epochs=2, evaluate_every=0, checkpoint_steps=1)
     whole = _train(tmp_path / "whole", recipe)
     real = checkpoint.save_state
 
@@ -71,7 +71,7 @@ def test_resumes_to_the_same_bytes_from_every_step(tmp_path, monkeypatch, method
         raise Killed
 
     monkeypatch.setattr(checkpoint, "save_state", save_and_die)
-    for _ in range(9):
+    for _ in range(6):
         with pytest.raises(Killed):
             _train(tmp_path / "parts", recipe)
     monkeypatch.undo()
