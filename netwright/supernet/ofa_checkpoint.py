@@ -45,7 +45,7 @@ def load_ofa_checkpoint(source: str | Path | Mapping[str, Tensor], family: Famil
         )
     given = {_plain(name): tensor for name, tensor in _state(source).items()}
     supernet = Supernet(family)
-    wanted = dict(supernet.state_dict())
+    wanted: dict[str, Tensor] = supernet.state_dict()
     blocks = _their_blocks(family)
     names = {ours: _their_name(ours, blocks) for ours in wanted}
     missing = [name for name in names.values() if name not in given and not name.endswith("num_batches_tracked")]

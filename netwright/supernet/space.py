@@ -66,24 +66,35 @@ class SearchSpace:
             rows.append((1 + stage, least))
         return np.array(rows)
 
+    def active(self, genes: Genes) -> NDArray[np.bool_]:
+        """Return which positions matter: all but those of blocks beyond a stage's depth."""
+        column, least = self._gates.T
+        return (column < 0) | (genes[:, column] >= least)
+
     def canonical(self, genes: Genes) -> Genes:
         """Set inactive positions to their first choice."""
-        column, least = self._gates.T
-        active = (column < 0) | (genes[:, column] >= least)
-        return np.where(active, genes, 0)
+        return np.where(self.active(genes), genes, 0)
 
     def sample(self, rng: np.random.Generator, count: int) -> Genes:
         """Return `count` archs, every position uniform over its choices."""
         return self.canonical(rng.integers(0, self.sizes, size=(count, len(self.sizes))))
 
-    def mutate(self, rng: np.random.Generator, genes: Genes, probability: float = 0.1) -> Genes:
-        """Redraw each position with the given probability."""
+    def mutate(
+        self, rng: np.random.Generator, genes: Genes, probability: float | NDArray[np.float64] = 0.1
+    ) -> Genes:
+        """Redraw each position with the given probability (one, or one a row [N, 1]).
+
+        The positions of a block that a greater depth brings in are drawn too: their first choices say nothing.
+        """
         redrawn = rng.integers(0, self.sizes, size=genes.shape)
-        return self.canonical(np.where(rng.random(genes.shape) < probability, redrawn, genes))
+        change = (rng.random(genes.shape) < probability) | ~self.active(genes)
+        return self.canonical(np.where(change, redrawn, genes))
 
     def crossover(self, rng: np.random.Generator, mothers: Genes, fathers: Genes) -> Genes:
-        """Take each position from either parent with equal probability."""
-        return self.canonical(np.where(rng.random(mothers.shape) < 0.5, mothers, fathers))
+        """Take each position from either parent with equal probability, from the one where it is active if only one."""
+        of_mother, of_father = self.active(mothers), self.active(fathers)
+        either = rng.random(mothers.shape) < 0.5
+        return self.canonical(np.where(of_mother & (either | ~of_father), mothers, fathers))
 
     def decode(self, genes: Sequence[int] | Genes) -> Arch:
         """Return the arch of one row of genes."""
@@ -127,8 +138,7 @@ class SearchSpace:
 
     def features(self, genes: Genes) -> NDArray[np.float32]:
         """One-hot encode archs for predictors; inactive positions are all zero."""
-        column, least = self._gates.T
-        active = (column < 0) | (genes[:, column] >= least)
+        active = self.active(genes)
         start = np.cumsum(self.sizes) - self.sizes
         out = np.zeros((len(genes), int(self.sizes.sum())), np.float32)
         rows, positions = np.nonzero(active)

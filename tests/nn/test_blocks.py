@@ -1,0 +1,140 @@
+"""Closed forms of shapes and MACs, against a run on the meta device that torch's FlopCounterMode counts."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from netwright.nn.block import Block, divisible
+from netwright.nn.bottleneck import Bottleneck, MaxPool, ResidualConv
+from netwright.nn.mbconv import MBConv
+from netwright.nn.simple import ConvNorm, PoolHead
+from netwright.nn.transformer import EncoderLayer, PatchEmbed, TokenHead
+
+channels = st.sampled_from([8, 16, 24, 40])
+kernels = st.sampled_from([1, 3, 5, 7])
+strides = st.sampled_from([1, 2])
+norms = st.sampled_from(["batch", "group"])
+sides = st.integers(4, 17)
+
+BLOCKS = {
+    MBConv: st.builds(
+        MBConv,
+        channels,
+        channels,
+        st.sampled_from([8, 16, 48, 72]),
+        st.sampled_from([3, 5, 7]),
+        strides,
+        st.sampled_from(["relu", "relu6", "hswish"]),
+        st.booleans(),
+        norms,
+    ),
+    ConvNorm: st.builds(ConvNorm, channels, channels, kernels, strides, st.sampled_from(["relu", "none"]), norms),
+    PoolHead: st.builds(PoolHead, channels, st.integers(2, 9), st.sampled_from([0, 16])),
+    Bottleneck: st.one_of(
+        st.builds(Bottleneck, channels, channels, channels, strides, st.just(True), norms),
+        channels.flatmap(lambda c: st.builds(Bottleneck, st.just(c), st.just(c), channels, st.just(1))),
+    ),
+    ResidualConv: st.builds(ResidualConv, channels, st.sampled_from([3, 5])),
+    MaxPool: st.builds(MaxPool, st.sampled_from([3, 5]), strides),
+}
+
+
+@st.composite
+def images(draw) -> tuple[Block, tuple[int, ...]]:
+    block = draw(st.one_of(*BLOCKS.values()))
+    width = getattr(block, "in_channels", getattr(block, "channels", 8))
+    return block, (width, draw(sides), draw(sides))
+
+
+@st.composite
+def tokens(draw) -> tuple[Block, tuple[int, ...]]:
+    width = draw(st.sampled_from([24, 40]))
+    heads, ratio, patch = draw(st.integers(1, 4)), draw(st.integers(1, 4)), draw(st.sampled_from([2, 4]))
+    patched = draw(st.integers(1, 4)) * patch, draw(st.integers(1, 4)) * patch
+    return draw(
+        st.sampled_from(
+            [
+                (PatchEmbed(width, patch, 3), (3, *patched)),
+                (EncoderLayer(width, heads, 8, ratio * width), (draw(st.integers(1, 20)), width)),
+                (TokenHead(width, 7), (draw(st.integers(1, 20)), width)),
+            ]
+        )
+    )
+
+
+def same_as_run(block: Block, in_shape: tuple[int, ...]) -> None:
+    assert block.out_shape(in_shape) == Block.out_shape(block, in_shape)
+    assert block.macs(in_shape) == Block.macs(block, in_shape)
+
+
+@given(images())
+def test_convolutional_blocks(case):
+    same_as_run(*case)
+
+
+@given(tokens())
+def test_transformer_blocks(case):
+    same_as_run(*case)
+
+
+def test_every_block_class_is_tried():
+    """A new Block subclass of netwright must join one of the strategies above."""
+    import netwright.supernet.spaces  # noqa: F401 - imports every block
+
+    tried = {*BLOCKS, PatchEmbed, EncoderLayer, TokenHead}
+    known = {sub for sub in Block.__subclasses__() if sub.__module__.startswith("netwright.")}
+    assert known == tried
+
+
+@given(st.floats(1, 4000), st.sampled_from([4, 8]))
+def test_divisible(value, divisor):
+    rounded = divisible(value, divisor)
+    assert rounded % divisor == 0 and rounded >= 0.9 * value
+    assert rounded == divisor or rounded - value <= divisor
+
+
+def test_squeeze_excite_counts():
+    with_gate = MBConv(16, 16, 64, 3, squeeze_excite=True)
+    without = dataclasses.replace(with_gate, squeeze_excite=False)
+    assert with_gate.reduced == 16
+    assert with_gate.macs((16, 8, 8)) - without.macs((16, 8, 8)) == 2 * 64 * 16
+    assert with_gate.params() - without.params() == 2 * 64 * 16 + 64 + 16
+
+
+@pytest.mark.parametrize("block", [MBConv(8, 8, 16, 3), Bottleneck(8, 8, 16)])
+def test_residual_is_the_identity_when_the_last_norm_is_zero(block):
+    module = block.build().eval()
+    last = module.get_submodule("project.norm" if isinstance(block, MBConv) else "expand.norm")
+    torch.nn.init.zeros_(last.weight)
+    x_BCHW = torch.rand(2, 8, 6, 6)
+    torch.testing.assert_close(module(x_BCHW), x_BCHW)
+
+
+def test_attention_equals_the_textbook():
+    """softmax(q k^T / sqrt(d)) v, head by head in float64, against the fused operation."""
+    layer = EncoderLayer(12, 3, 4, 24).build().double()
+    x_BND = torch.randn(2, 5, 12, dtype=torch.float64)
+    y_BND = layer.norm1(x_BND)
+    heads = []
+    for head in range(3):
+        rows = slice(4 * head, 4 * head + 4)
+        q, k, v = (y_BND @ m.weight[rows].T + m.bias[rows] for m in (layer.query, layer.key, layer.value))
+        heads.append((q @ k.transpose(1, 2) / 2.0).softmax(-1) @ v)
+    x2_BND = x_BND + layer.out(torch.cat(heads, -1))
+    expected = x2_BND + layer.contract(torch.nn.functional.gelu(layer.expand(layer.norm2(x2_BND))))
+    torch.testing.assert_close(layer(x_BND), expected)
+
+
+def test_positions_are_interpolated_not_cropped():
+    module = PatchEmbed(4, 2, 4).build()
+    with torch.no_grad():
+        module.position.copy_(torch.arange(4.0).expand(1, 4, 4, 4))  # rises from left to right
+        torch.nn.init.zeros_(module.project.weight)
+        torch.nn.init.zeros_(module.project.bias)
+    tokens_ND = module(torch.zeros(1, 3, 4, 4))[0]  # 2x2 patches
+    assert tokens_ND[:, 0].tolist() == [0.5, 2.5, 0.5, 2.5]
