@@ -58,9 +58,9 @@ def prepare(
     Raises:
         NetwrightError: a wrong name, value or path.
     """
-    from netwright.core.run import Run
     from netwright.supernet.spaces import family
     from netwright.train import recipe as recipes
+    from netwright.train.distributed import create_run
 
     if recipe not in SUPERNET_RECIPES:
         raise unknown("Recipe", recipe, SUPERNET_RECIPES)
@@ -86,7 +86,7 @@ def prepare(
         },
         "recipe": plan.to_json(),
     }
-    return Run.create(out, config), dataset, made, plan
+    return create_run(out, config), dataset, made, plan
 
 
 def split_overrides(overrides: list[str]) -> tuple[list[str], dict[str, Any], dict[str, Any]]:

@@ -49,8 +49,9 @@ class Contract:
         """
         try:
             values = {name: json.loads(entries[name]) for name in cls.__dataclass_fields__}
-            return cls(**{name: tuple(v) if isinstance(v, list) else v for name, v in values.items()})
-        except (KeyError, ValueError) as error:
+            mean, std, classes = (tuple(values[name]) for name in ("mean", "std", "classes"))
+            return cls(values["size"], mean, std, classes, values["input_name"], values["output_name"])
+        except (KeyError, TypeError, ValueError) as error:
             raise NetwrightError(
-                f"The model's metadata has no valid {error}: it was not made by `netwright deploy`."
+                f"The model's metadata lacks a valid {error}: it was not made by `netwright deploy`."
             ) from error

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
@@ -79,7 +80,7 @@ def deploy_onnx(
     contract = Contract(resolution, tuple(mean), tuple(std), tuple(classes))
     with tempfile.TemporaryDirectory(prefix="netwright-") as scratch:
         folder = Path(scratch)
-        metadata = {**contract.to_metadata(), **{f"origin_{key}": str(value) for key, value in origin.items()}}
+        metadata = {**contract.to_metadata(), **{f"origin_{key}": json.dumps(value) for key, value in origin.items()}}
         model = export_onnx(net, (3, resolution, resolution), folder / "model.onnx", metadata=metadata)
         verification = verify(net, onnxruntime.load(model), images, contract)
         if not verification.passed:

@@ -44,7 +44,7 @@ def describe(name: str, block: Block, in_shape: Shape) -> Drawn:
         f"{name}: {type(block).__name__}, {'x'.join(map(str, in_shape))} to {'x'.join(map(str, out))}, "
         f"{block.macs(in_shape) / 1e6:.3g} M MACs, {block.params() / 1e3:.3g} k parameters"
     )
-    channels = out[0] if len(out) == 3 else out[-1]
+    channels = out[0] if len(out) == 3 else list(out)[-1]
     pixels = out[1] if len(out) == 3 else 0
     return Drawn(name.rpartition(".")[0] or name, kernel, inner, channels, pixels, " ".join(filter(None, lines)), note)
 

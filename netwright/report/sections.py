@@ -91,10 +91,10 @@ def trade_off(facts: Facts) -> Markup:
         for found in list(facts.searches.values())[-4:]
         if (spot := place(found["candidates"][0]))
     }
-    kinds = {one.get("accuracy", {}).get("kind") for one in latest.get("front", [])}
     caption = (
-        f"Grey: {len(set(evaluated))} networks evaluated on the validation images with BatchNorm statistics of their own. "
-        f"Line: the front of the latest search ({budget_text(latest)}), accuracy {' and '.join(sorted(filter(None, kinds)))}."
+        f"Grey: {len(set(evaluated))} networks evaluated on images held out from training, with BatchNorm statistics of their "
+        f"own. Line: the front of the latest search ({budget_text(latest)}), on the same images. Marks: the best network of "
+        "each budget, on the validation images, by which nothing was chosen; it may lie above or below."
     )
     return figure(plots.pareto("pareto", label, sorted(set(evaluated)), front, chosen), caption)
 
