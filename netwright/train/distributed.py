@@ -29,6 +29,11 @@ class Group:
         """Whether this is the process that writes and speaks."""
         return self.rank == 0
 
+    def wait(self) -> None:
+        """Wait until all processes are here."""
+        if self.size > 1:
+            dist.barrier()
+
     @torch.no_grad()
     def agree(self, module: nn.Module | None) -> None:
         """Give every process the first one's parameters and buffers."""
@@ -80,8 +85,6 @@ def create_run(path: str | Path, config: dict[str, Any]) -> Run:
         NetwrightError: as `Run.create`, in every process.
     """
     with processes() as group:
-        if group.size == 1:
-            return Run.create(path, config)
         run = Run.create(path, config) if group.first else None
-        dist.barrier()
+        group.wait()
         return run or Run.create(path, config)

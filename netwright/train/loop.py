@@ -134,6 +134,7 @@ def _train(task: Task, dataset: Dataset, recipe: Recipe, run: Run | None) -> Non
         training.finish()
         if own_run:
             save_state(own_run.path / "model.safetensors", task.module.state_dict())
+        group.wait()  # no process leaves before the files are there
 
 
 @contextlib.contextmanager
