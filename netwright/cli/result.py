@@ -67,6 +67,8 @@ def verb(function: Callable[..., Result]) -> Callable[..., None]:
 
 
 def _print(result: Result, *, as_json: bool) -> None:
+    if os.environ.get("RANK", "0") != "0":
+        return  # under torchrun the first process speaks for all
     if as_json:
         print(json.dumps(_finite(result.data), indent=1, allow_nan=False))
     else:
