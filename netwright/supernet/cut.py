@@ -102,8 +102,8 @@ def shrink_kernel(
             break
         margin = (step[0] - step[1]) // 2
         centre = weight_OIKK[..., margin : margin + step[1], margin : margin + step[1]]
-        flat = functional.linear(centre.flatten(-2), matrices[kernel_name(name, step)])
-        weight_OIKK = flat.unflatten(-1, (step[1], step[1]))
+        flat = functional.linear(centre.reshape(-1, step[1] ** 2), matrices[kernel_name(name, step)])
+        weight_OIKK = flat.view(centre.shape)
     return weight_OIKK
 
 

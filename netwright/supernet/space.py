@@ -79,9 +79,7 @@ class SearchSpace:
         """Return `count` archs, every position uniform over its choices."""
         return self.canonical(rng.integers(0, self.sizes, size=(count, len(self.sizes))))
 
-    def mutate(
-        self, rng: np.random.Generator, genes: Genes, probability: float | NDArray[np.float64] = 0.1
-    ) -> Genes:
+    def mutate(self, rng: np.random.Generator, genes: Genes, probability: float | NDArray[np.float64] = 0.1) -> Genes:
         """Redraw each position with the given probability (one, or one a row [N, 1]).
 
         The positions of a block that a greater depth brings in are drawn too: their first choices say nothing.

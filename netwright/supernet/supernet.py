@@ -136,7 +136,7 @@ class Supernet(nn.Module):
                 "for blocks of the same class whose tensors have the same names."
             )
         shapes = source[key].shape, target[key].shape
-        cut = plan_cut(name, *shapes, self.family.rules, self._steps.get(name, []), self.transforms)
+        cut = plan_cut(name, *shapes, self.family.rules, self._steps.get(name, []), self.transforms)  # type: ignore[arg-type]
         return Slot(name, key, target, source, cut)
 
     def __getstate__(self) -> dict[str, Any]:

@@ -39,10 +39,10 @@ class StemModule(nn.Module):
         self.conv = nn.Conv2d(3, width, 3, 2, 1, bias=False)
         self.again = self.conv
         self.register_buffer("table", torch.ones(width, 1, 1))
-        self.sizes = [width, width]
+        self.both = [self.conv, self.again]  # a plain list that refers to modules
 
     def forward(self, x_BCHW):
-        return torch.relu(self.conv(x_BCHW) + self.again(x_BCHW)) * self.table
+        return torch.relu(sum(conv(x_BCHW) for conv in self.both)) * self.table
 
 
 @dataclass(frozen=True)
