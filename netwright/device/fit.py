@@ -108,7 +108,7 @@ def quality(predicted_N: Array, ms_N: Array) -> dict[str, float]:
         "networks": len(ms_N),
         "mape": round(100 * float(errors.mean()), 3),
         "within_10pct": round(100 * float((errors <= 0.1).mean()), 2),
-        "kendall_tau": round(float(kendalltau(predicted_N, ms_N).statistic), 4),
+        "kendall_tau": round(float(np.asarray(kendalltau(predicted_N, ms_N))[0]), 4),
     }
 
 

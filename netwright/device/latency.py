@@ -25,7 +25,8 @@ class LatencyModel:
     blocks that were timed (keys of `block_key`), `rates_ms` price all others, milliseconds for one of each feature.
     `held_out` says how predictions met networks used neither to fit nor to choose the model: networks, mape and
     within_10pct in percent, kendall_tau; `noise_floor` the same between two halves of the timings of those networks.
-    `measured` says what was done: date, networks, blocks, seconds, environment.
+    `measured` says what was done: date, networks, blocks, seconds, environment; `held_out_ms` in it holds a pair
+    (predicted, measured) for each held-out network.
     """
 
     device: str
@@ -126,6 +127,11 @@ def _problem(values: dict[str, Any]) -> str | None:
     figures = ("held_out", "noise_floor")
     if not isinstance(values["measured"], dict) or any(not set(values[name]) >= _FIGURES for name in figures):
         return "measured, held_out or noise_floor is not complete"
+    pairs = values["measured"].get("held_out_ms", [])
+    if not isinstance(pairs, list) or not all(isinstance(pair, list) and len(pair) == 2 for pair in pairs):
+        return "held_out_ms does not hold pairs"
+    if not all(_finite(value) for pair in pairs for value in pair):
+        return "held_out_ms does not hold numbers"
     return None
 
 

@@ -84,8 +84,20 @@ def measure_program(
     program: Program, in_shape: Shape, runtime: str = "onnxruntime", *, threads: int = 1, seconds: float = 3.0
 ) -> float:
     """Return the milliseconds of one program, such as a loaded ONNX file, at batch 1."""
-    reference = _reference(runtime_of(runtime), threads)
-    return float(time_programs([_task(program, in_shape)], reference, seconds=seconds).ms_N[0])
+    return float(measure_programs([(program, in_shape)], runtime, threads=threads, seconds=seconds).ms_N[0])
+
+
+def measure_programs(
+    programs: Sequence[tuple[Program, Shape]],
+    runtime: str = "onnxruntime",
+    *,
+    threads: int = 1,
+    seconds: float = 60.0,
+    seed: int = 0,
+) -> Timing:
+    """Time programs (each with its input shape) interleaved, so that they compare fairly."""
+    tasks = [_task(program, in_shape) for program, in_shape in programs]
+    return time_programs(tasks, _reference(runtime_of(runtime), threads), seconds=seconds, seed=seed)
 
 
 def _time_all(

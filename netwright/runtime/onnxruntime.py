@@ -15,6 +15,16 @@ from netwright.core.errors import NetwrightError
 from netwright.runtime.chain import chain_onnx
 from netwright.runtime.export import quick_onnx
 
+_UNREADABLE = (
+    errors.Fail,
+    errors.InvalidArgument,
+    errors.InvalidGraph,
+    errors.InvalidProtobuf,
+    errors.NoModel,
+    errors.NotImplemented,
+    errors.RuntimeException,
+)
+
 
 class OnnxProgram:
     """One loaded model with one input and one output; `run` maps an array to an array."""
@@ -54,7 +64,7 @@ def load(path: str | Path, *, threads: int = 1) -> OnnxProgram:
         raise NetwrightError(f"{path} does not exist. Make an ONNX file with `netwright deploy`.")
     try:
         session = _session(str(path), threads)
-    except (errors.Fail, errors.InvalidProtobuf, errors.InvalidGraph, errors.NoModel, errors.NotImplemented) as error:
+    except _UNREADABLE as error:
         raise NetwrightError(f"{path} is not an ONNX model that ONNX Runtime can run: {error}") from error
     if len(session.get_inputs()) != 1:
         names = ", ".join(value.name for value in session.get_inputs())

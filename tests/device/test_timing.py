@@ -1,0 +1,41 @@
+import numpy as np
+import pytest
+
+from netwright.device import timing
+from tests.device.machines import Machine
+
+TRUE_MS = np.geomspace(0.05, 20, 12)
+
+
+def timed(monkeypatch, machine, **settings):
+    monkeypatch.setattr(timing, "time", machine.clock)
+    tasks = [lambda ms=ms: machine.work(ms) for ms in TRUE_MS]
+    return timing.time_programs(tasks, lambda: machine.work(0.05), **settings)
+
+
+def test_a_calm_machine_is_timed_exactly_and_in_few_rounds(monkeypatch):
+    found = timed(monkeypatch, Machine(), seconds=1000)
+    np.testing.assert_allclose(found.ms_N, TRUE_MS, rtol=1e-3)
+    np.testing.assert_allclose(found.halves_2N, [TRUE_MS, TRUE_MS], rtol=1e-3)
+    assert (found.rounds, found.calm, found.unsettled) == (timing.ENOUGH, 1.0, 0.0)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_on_a_busy_machine_the_calm_moments_count(monkeypatch, seed):
+    machine = Machine(busy=0.8, seed=seed)
+    found = timed(monkeypatch, machine, seconds=1000)
+    np.testing.assert_allclose(found.ms_N, TRUE_MS, rtol=1e-3)
+    assert found.rounds > timing.ENOUGH and 0 < found.calm < 0.6
+
+
+def test_time_is_limited_but_some_rounds_are_always_made(monkeypatch):
+    machine = Machine(busy=1.0)
+    found = timed(monkeypatch, machine, seconds=2)
+    assert found.unsettled > 0 and machine.now_ns < 6e9
+    assert timed(monkeypatch, Machine(busy=1.0), seconds=0).rounds == timing.LEAST_ROUNDS
+
+
+def test_progress_ends_at_one(monkeypatch):
+    shares = []
+    timed(monkeypatch, Machine(busy=0.5), seconds=1000, progress=shares.append)
+    assert shares[-1] == 1 and all(0 <= share <= 1 for share in shares)
