@@ -214,7 +214,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true", help="one seed of one case, a tenth of ofa's generations")
     parser.add_argument("--seeds", type=int, default=10)
-    parser.add_argument("--population", type=int, default=100)
+    parser.add_argument("--population", type=int, default=200)
     parser.add_argument("--generations", type=int, default=100)
     parser.add_argument("--only-netwright", action="store_true", help="for tuning: leave ofa out, write nothing")
     options = parser.parse_args()

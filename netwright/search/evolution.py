@@ -20,10 +20,10 @@ def search(
     limits: Sequence[Limit],
     *,
     seed: int = 0,
-    population: int = 100,
+    population: int = 200,
     generations: int = 50,
-    parents: float = 0.5,
-    mutation: float = 0.1,
+    parents: float = 1.0,
+    mutation: float = 0.05,
 ) -> Result:
     """Evaluate a random population, then children of the best so far: half mutated, half crossed over and mutated.
 
@@ -49,9 +49,7 @@ def search(
             mothers = pool[rng.choice(len(pool), count, p=weights)]
             fathers = pool[rng.choice(len(pool), count, p=weights)]
             crossed = np.where(rng.random((count, 1)) < 0.5, space.crossover(rng, mothers, fathers), mothers)
-            redrawn = rng.integers(0, space.sizes, size=crossed.shape)
-            rates = rng.random((count, 1)) * 2 * mutation
-            return space.canonical(np.where(rng.random(crossed.shape) < rates, redrawn, crossed))
+            return space.mutate(rng, crossed, rng.random((count, 1)) * 2 * mutation)
 
         genes, costs = candidates.collect(propose, population)
         if not len(genes):

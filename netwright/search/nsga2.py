@@ -23,12 +23,12 @@ def search(
     seed: int = 0,
     population: int = 100,
     generations: int = 50,
-    mutation: float = 0.05,
+    mutation: float = 0.03,
 ) -> Result:
     """Search the trade-off between the score and the cost of every limit, bounded or not; see `Result.front`.
 
     Costs are known before evaluation, so candidates beyond a limit are replaced instead of evaluated, which makes
-    the paper's constrained domination plain domination.
+    the paper's constrained domination plain domination. Children: half crossed over, all mutated, at rates of their own.
 
     Raises:
         NetwrightError: no arch is within the limits.
@@ -43,8 +43,8 @@ def search(
 
         def propose(count: int, pool: Genes = genes, merit: Floats = merit) -> Genes:
             mothers, fathers = (pool[_tournament(rng, merit, count)] for _ in range(2))
-            crossed = np.where(rng.random((count, 1)) < 0.9, space.crossover(rng, mothers, fathers), mothers)
-            return space.mutate(rng, crossed, mutation)
+            crossed = np.where(rng.random((count, 1)) < 0.5, space.crossover(rng, mothers, fathers), mothers)
+            return space.mutate(rng, crossed, rng.random((count, 1)) * 2 * mutation)
 
         children, costs = candidates.collect(propose, population)
         if not len(children):
