@@ -50,6 +50,7 @@ class Supernet(nn.Module):
         """Run one arch in the supernet's mode (train or eval).
 
         Gradients flow back to the whole tensors, zero where the arch has no part; running statistics are updated in place.
+        Archs share the modules they run in, so one supernet serves one thread at a time (processes have their own).
         """
         for piece in self._pieces_of(arch).values():
             x_BCHW = piece(x_BCHW)
