@@ -5,8 +5,8 @@ the same integer genes (integer sampling, SBX and polynomial mutation with round
 documentation advises). Hypervolumes use objectives scaled to a random sample's range and the reference point 1.1 in each.
 Every front is that of everything evaluated, on both sides.
 
-    python benchmarks/nsga2_front.py            # about 5 minutes
-    python benchmarks/nsga2_front.py --quick    # about 20 seconds
+    python benchmarks/nsga2_front.py            # about a minute
+    python benchmarks/nsga2_front.py --quick    # about 15 seconds
 """
 
 from __future__ import annotations

@@ -5,8 +5,8 @@ AccuracyPredictor (architecture and features) with weights made here, since no t
 EvolutionFinder runs its 100 x 500; netwright's evolution runs the generations given here. CPU seconds of one thread include
 netwright's cost tables. Scores, and MACs by ofa's own counter, are taken from the same functions for both.
 
-    python benchmarks/search_vs_ofa.py            # about 40 minutes: 10 seeds of three cases
-    python benchmarks/search_vs_ofa.py --quick    # about 10 seconds
+    python benchmarks/search_vs_ofa.py            # about 25 minutes: 10 seeds of three cases
+    python benchmarks/search_vs_ofa.py --quick    # about 15 seconds
 """
 
 from __future__ import annotations
