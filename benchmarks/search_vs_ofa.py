@@ -214,12 +214,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true", help="one seed of one case, a tenth of ofa's generations")
     parser.add_argument("--seeds", type=int, default=10)
+    parser.add_argument("--cases", type=int, default=len(CASES), help="how many of the cases, from the first")
     parser.add_argument("--population", type=int, default=200)
     parser.add_argument("--generations", type=int, default=100)
     parser.add_argument("--only-netwright", action="store_true", help="for tuning: leave ofa out, write nothing")
     options = parser.parse_args()
     torch.set_num_threads(1)
-    seeds, cases = (1, CASES[:1]) if options.quick else (options.seeds, CASES)
+    seeds, cases = (1, CASES[:1]) if options.quick else (options.seeds, CASES[: options.cases])
     generations = OFA_GENERATIONS // 10 if options.quick else OFA_GENERATIONS
     settings = {"population": options.population, "generations": options.generations}
     made = family("ofa-mbv3-w1.0")
