@@ -27,9 +27,9 @@ class Size:
     networks: int = 64
     seconds: float = 20.0
     evaluations: int = 80
-    calibration_images: int = 1024
+    calibration_images: int = 512
     budgets: tuple[float, ...] = (0.15, 0.35, 0.7)  # places between the least and the largest latency of the space
-    workers: int | None = None
+    workers: int = 1  # starting more takes longer than they save here
 
 
 def demo(
@@ -61,7 +61,7 @@ def run_demo(out: Path, size: Size) -> Result:
     clock.step("searching at three latency budgets")
     found = [_search(run, budget, size) for budget in _budgets(made, size)]
     clock.step("extracting, exporting to ONNX, verifying with ONNX Runtime")
-    rows = [_deploy(run, one) for one in found]
+    rows = [_deploy(run, one, size) for one in found]
     clock.step("writing the report")
     report = write_report(run)
     data = {"run": str(run.path), "report": str(report), "seconds": round(clock.seconds(), 1), "networks": rows}
@@ -131,7 +131,7 @@ def _search(run: Run, latency_ms: float, size: Size) -> dict[str, Any]:
     return search_run(run, {"latency_ms": latency_ms}, plan)
 
 
-def _deploy(run: Run, found: dict[str, Any]) -> dict[str, Any]:
+def _deploy(run: Run, found: dict[str, Any], size: Size) -> dict[str, Any]:
     """Deploy the best network of a search, unless that was done; return the row of the closing table."""
     from netwright.cli.deploy import choose, deploy_arch
     from netwright.core.files import read_json
@@ -139,7 +139,7 @@ def _deploy(run: Run, found: dict[str, Any]) -> dict[str, Any]:
     folder = run.path / "deployed" / found["name"]
     if not (folder / "model.json").exists():
         arch, predicted = choose(run, "best", found)
-        deploy_arch(run, arch, predicted, folder)
+        deploy_arch(run, arch, predicted, folder, calibration_images=size.calibration_images)
     told = read_json(folder / "model.json")
     return {
         "budget": found["name"],

@@ -75,7 +75,9 @@ def choose(run: Run, text: str, found: dict[str, Any] | None = None) -> tuple[Ar
     return arch, Cost(made.macs(arch), made.params(arch), _predicted_latency(run, arch))
 
 
-def deploy_arch(run: Run, arch: Arch, predicted: Cost, out: Path, *, fine_tune: float = 0.0) -> Artifact:
+def deploy_arch(
+    run: Run, arch: Arch, predicted: Cost, out: Path, *, fine_tune: float = 0.0, calibration_images: int = 1024
+) -> Artifact:
     """Extract, fine-tune where asked, deploy to ONNX, and note the artifact in the run."""
     from netwright.cli.workspace import dataset_of, family_of, training_part
     from netwright.core.files import append_line
@@ -84,7 +86,7 @@ def deploy_arch(run: Run, arch: Arch, predicted: Cost, out: Path, *, fine_tune: 
 
     made, dataset = family_of(run), dataset_of(run)
     say(f"extracting and exporting the network to {out}")
-    net = extract(run, arch, training_part(run, dataset), fine_tune)
+    net = extract(run, arch, training_part(run, dataset), fine_tune, calibration_images)
     data = run.config["data"]
     origin = {
         "run": run.path.resolve().name,
@@ -113,7 +115,7 @@ def deploy_arch(run: Run, arch: Arch, predicted: Cost, out: Path, *, fine_tune: 
     return artifact
 
 
-def extract(run: Run, arch: Arch, dataset: Dataset, fine_tune: float) -> nn.Module:
+def extract(run: Run, arch: Arch, dataset: Dataset, fine_tune: float, calibration_images: int) -> nn.Module:
     """Cut a network out of the run's supernet, calibrate it, and train it further where asked."""
     from netwright.data.loader import calibration_batches
     from netwright.train.load import load_supernet
@@ -121,10 +123,11 @@ def extract(run: Run, arch: Arch, dataset: Dataset, fine_tune: float) -> nn.Modu
     from netwright.train.recipe import fine_tuning
 
     supernet = load_supernet(run)
-    net = supernet.extract(arch, calibration_batches(dataset, resolution=arch.resolution))
+    calibration = calibration_batches(dataset, resolution=arch.resolution, images=calibration_images)
+    net = supernet.extract(arch, calibration)
     if fine_tune:
         largest = supernet.family.space.largest()
-        teacher = supernet.extract(largest, calibration_batches(dataset, resolution=arch.resolution))
+        teacher = supernet.extract(largest, calibration)
         train_network(net, dataset, fine_tuning(epochs=fine_tune), resolution=arch.resolution, teacher=teacher)
     return net.cpu().eval()
 

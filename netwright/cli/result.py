@@ -75,8 +75,10 @@ def _print(result: Result, *, as_json: bool) -> None:
         from rich.console import Console
 
         console = Console(highlight=False, markup=False, emoji=False)
-        for item in result.show:
-            console.print(item, soft_wrap=isinstance(item, str))
+        with console.capture() as written:  # rich would end the process itself on a closed pipe
+            for item in result.show:
+                console.print(item, soft_wrap=isinstance(item, str))
+        sys.stdout.write(written.get())
     sys.stdout.flush()
 
 
@@ -116,19 +118,14 @@ def _mute_stdout() -> None:
 
 @contextlib.contextmanager
 def _output_to_stderr() -> Iterator[None]:
-    try:
+    """Redirect Python's standard output and the file descriptor under it, which native code and child processes use."""
+    with contextlib.suppress(OSError, ValueError):
         sys.stdout.flush()
-        out, err = sys.stdout.fileno(), sys.stderr.fileno()
-    except (OSError, ValueError):  # not real files, as inside a notebook or a test
+    kept = os.dup(1)
+    os.dup2(2, 1)
+    try:
         with contextlib.redirect_stdout(sys.stderr):
             yield
-        return
-    kept = os.dup(out)
-    os.dup2(err, out)
-    try:
-        yield
     finally:
-        with contextlib.suppress(OSError, ValueError):
-            sys.stdout.flush()
-        os.dup2(kept, out)
+        os.dup2(kept, 1)
         os.close(kept)

@@ -6,7 +6,7 @@ import dataclasses
 import inspect
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal, get_args, get_origin, get_type_hints
 
 from netwright.core.errors import NetwrightError, unknown
 from netwright.core.run import Run
@@ -31,6 +31,12 @@ class Source:
     seed: int = 0
     val_fraction: float = 0.1
     search_fraction: float = 0.1
+
+    def __post_init__(self) -> None:
+        """Refuse fractions that leave one side without images."""
+        for name in ("val_fraction", "search_fraction"):
+            if not 0 < getattr(self, name) < 1:
+                raise NetwrightError(f"data.{name} must lie between 0 and 1, not {getattr(self, name)}.")
 
     def load(self) -> Dataset:
         """Decode the images, or take them from the cache, and warn of those left out."""
@@ -151,6 +157,9 @@ def settings_for(space: str, *, classes: int, size: int | None, given: dict[str,
     wrong = next((name for name in given if name not in takes), None)
     if wrong is not None:
         raise unknown(f"--set space.{wrong}: setting", wrong, takes)
+    for name, kind in get_type_hints(SPACES[space]).items():
+        if name in given and get_origin(kind) is Literal and given[name] not in get_args(kind):
+            raise unknown(f"--set space.{name}: value", str(given[name]), get_args(kind))
     settings = {"classes": classes, **given}
     if size is not None and "size" in takes:
         settings["size"] = size
