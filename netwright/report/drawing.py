@@ -70,7 +70,7 @@ def draw(blocks: Sequence[Priced], title: str, scale: Scale) -> Markup:
     """
     drawn = [describe(*entry) for entry in blocks]
     parts: list[object] = []
-    left = 64.0
+    left = 74.0
     parts.append(_input(blocks[0][2]))
     for stage, members in groupby(drawn, key=lambda block: block.stage):
         group, start = list(members), left
@@ -91,7 +91,8 @@ def draw(blocks: Sequence[Priced], title: str, scale: Scale) -> Markup:
 
 def legend(kernels: Iterable[int]) -> Markup:
     """Return the key to the colours, with what widths and heights mean."""
-    names = {kernel: f"{kernel}x{kernel} kernel" if kernel else "no kernel" for kernel in sorted(set(kernels))}
+    sizes = sorted({max(kernel, 1) for kernel in kernels})
+    names = {size: f"{size}x{size} kernel" if size > 1 else "1x1 kernel or none" for size in sizes}
     swatches = [tag("span", tag("i", style=f"background:{_colour(kernel)}"), name) for kernel, name in names.items()]
     meaning = "width: expansion ratio; height: output channels (root scale); point at a block for its figures"
     return tag("p", *swatches, tag("span", meaning), class_="key")
@@ -108,7 +109,7 @@ def _input(shape: Shape) -> Markup:
         [
             tag("text", "input", x=2, y=middle - 6, font_size=12, fill="var(--soft)"),
             tag("text", size, x=2, y=middle + 10, font_size=14, font_weight=600, fill="currentColor"),
-            tag("path", d=f"M44 {middle} h12 m-5 -4 l5 4 l-5 4", fill="none", stroke="var(--soft)"),
+            tag("path", d=f"M56 {middle} h12 m-5 -4 l5 4 l-5 4", fill="none", stroke="var(--soft)"),
         ]
     )
 

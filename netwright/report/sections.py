@@ -255,6 +255,7 @@ def commands(facts: Facts) -> list[str]:
             text for key, (flag, unit) in units.items() if budget.get(key) for text in (flag, f"{budget[key]:g}{unit}")
         ]
         options = ["--strategy", found.get("strategy", "evolution"), "--seed", str(found.get("seed", 0))]
+        options += ["--evaluations", str(found["evaluations"])] if found.get("evaluations") else []
         lines.append(
             shlex.join(["netwright", "search", run, "--device", str(found.get("device", "this")), *limits, *options])
         )
