@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from netwright.core.errors import NetwrightError
     from netwright.core.run import Run
     from netwright.data import Augment, Dataset, ImageSet, Loader, calibration_batches, eval_batches, load_dataset
+    from netwright.deploy.network import load_network
     from netwright.deploy.onnx import Artifact, deploy_onnx
     from netwright.device.latency import LatencyModel
     from netwright.nn.block import Block
@@ -69,6 +70,7 @@ __all__ = [
     "family",
     "fine_tuning",
     "load_dataset",
+    "load_network",
     "load_supernet",
     "progressive_shrinking",
     "random_sampling",
@@ -93,6 +95,7 @@ _WHERE = {
         "eval_batches",
         "load_dataset",
     ),
+    "netwright.deploy.network": ("load_network",),
     "netwright.deploy.onnx": ("Artifact", "deploy_onnx"),
     "netwright.device.latency": ("LatencyModel",),
     "netwright.nn.block": ("Block",),

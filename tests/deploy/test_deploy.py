@@ -13,6 +13,7 @@ import torch
 from PIL import Image
 from safetensors import safe_open
 
+import netwright
 from netwright.core.errors import NetwrightError
 from netwright.cost.cost import Cost, Figure
 from netwright.data.images import ImageSet
@@ -170,6 +171,7 @@ def test_the_card_says_where_figures_come_from_and_escapes(artifact):
     assert "0.42 ms (measured)" in text
     assert "0.5 ms (predicted, within about 4.0%)" in text
     assert "licence of the training data: not known" in text
+    assert callable(getattr(netwright, re.search(r"`netwright\.(\w+)\(", text)[1]))
     assert "dog <b>" not in text
     assert "dog &lt;b&gt;" in text
     assert r"a\|b" in text
