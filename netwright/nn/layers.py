@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Literal
+from typing import Literal, get_args
 
 import torch
 from torch import nn
+
+from netwright.core.errors import unknown
 
 Activation = Literal["relu", "relu6", "hswish", "none"]
 Norm = Literal["batch", "group"]
@@ -20,10 +22,16 @@ ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {
 
 
 def norm(kind: Norm, channels: int, eps: float = 1e-5) -> nn.Module:
-    """Return BatchNorm, or GroupNorm with 8 channels a group (so that cutting channels keeps the groups)."""
+    """Return BatchNorm, or GroupNorm with 8 channels a group (so that cutting channels keeps the groups).
+
+    Raises:
+        NetwrightError: another kind.
+    """
     if kind == "batch":
         return nn.BatchNorm2d(channels, eps=eps)
-    return nn.GroupNorm(max(1, channels // 8), channels, eps=eps)
+    if kind == "group":
+        return nn.GroupNorm(max(1, channels // 8), channels, eps=eps)
+    raise unknown("Normalization", str(kind), get_args(Norm))
 
 
 def conv_norm(

@@ -9,8 +9,10 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from netwright.core.errors import NetwrightError
 from netwright.nn.block import Block, divisible
 from netwright.nn.bottleneck import Bottleneck, MaxPool, ResidualConv
+from netwright.nn.layers import norm
 from netwright.nn.mbconv import MBConv
 from netwright.nn.simple import ConvNorm, PoolHead
 from netwright.nn.transformer import EncoderLayer, PatchEmbed, TokenHead
@@ -138,3 +140,8 @@ def test_positions_are_interpolated_not_cropped():
         torch.nn.init.zeros_(module.project.bias)
     tokens_ND = module(torch.zeros(1, 3, 4, 4))[0]  # 2x2 patches
     assert tokens_ND[:, 0].tolist() == [0.5, 2.5, 0.5, 2.5]
+
+
+def test_a_norm_that_does_not_exist_is_named() -> None:
+    with pytest.raises(NetwrightError, match=r"'layer' is not known.*batch, group"):
+        norm("layer", 16)  # type: ignore[arg-type]
