@@ -158,12 +158,13 @@ def main() -> None:
     """Run all spaces, print and write the results; exit 1 if a promise is broken."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true", help="20 archs of each space, 3 for conformance")
+    parser.add_argument("--archs", type=int, default=1000, help="of each space")
     parser.add_argument("--jobs", type=int, default=2, help="spaces checked at a time")
     parser.add_argument("--out", type=Path, default=ROOT / "results")
     options = parser.parse_args()
     torch.set_num_threads(1)
     rows = []
-    count = 20 if options.quick else 1000
+    count = 20 if options.quick else options.archs
     with ProcessPoolExecutor(
         options.jobs, get_context("spawn"), initializer=torch.set_num_threads, initargs=(1,)
     ) as pool:

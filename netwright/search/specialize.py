@@ -16,6 +16,7 @@ from netwright.core.arch import Arch
 from netwright.core.errors import unknown
 from netwright.core.progress import say
 from netwright.core.seeds import derive_seed
+from netwright.cost.cost import Cost, Figure
 from netwright.data import Dataset, ImageSet
 from netwright.search import nsga2
 from netwright.search.candidates import Result
@@ -30,18 +31,6 @@ from netwright.supernet.supernet import Supernet
 
 
 @dataclass(frozen=True)
-class Figure:
-    """A number and where it comes from."""
-
-    value: float
-    kind: Literal["measured", "predicted"]
-
-    def to_json(self) -> dict[str, Any]:
-        """Return plain JSON values."""
-        return {"value": self.value, "kind": self.kind}
-
-
-@dataclass(frozen=True)
 class Candidate:
     """A network that fits: accuracy in percent, latency in milliseconds where the device is known."""
 
@@ -53,14 +42,7 @@ class Candidate:
 
     def to_json(self) -> dict[str, Any]:
         """Return plain JSON values."""
-        latency = self.latency_ms.to_json() if self.latency_ms else None
-        return {
-            "arch": self.arch.to_json(),
-            "accuracy": self.accuracy.to_json(),
-            "latency_ms": latency,
-            "macs": self.macs,
-            "params": self.params,
-        }
+        return {"arch": self.arch.to_json(), **Cost(self.macs, self.params, self.latency_ms, self.accuracy).to_json()}
 
 
 @dataclass(frozen=True)
