@@ -49,20 +49,20 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("data")
     parser.add_argument("--out", type=Path, default=Path("results"))
-    parser.add_argument("--images", type=int, default=5_000)
+    parser.add_argument("--images", type=int, default=2_000)
     parser.add_argument("--seeds", type=int, default=3)
-    parser.add_argument("--quick", action="store_true", help="2,000 images, one seed, a quarter of the passes")
+    parser.add_argument("--quick", action="store_true", help="1,000 images, one seed, a quarter of the passes")
     args = parser.parse_args()
     torch.set_num_threads(1)
     full = load_dataset(args.data, size=32)
-    images, seeds, passes = (2_000, 1, PASSES / 4) if args.quick else (args.images, args.seeds, PASSES)
+    images, seeds, passes = (1_000, 1, PASSES / 4) if args.quick else (args.images, args.seeds, PASSES)
     dataset = dataclasses.replace(full, train=full.train.take(images), val=full.val.take(images // 2))
     rows = []
     for seed in range(seeds):
         for method, passes_a_step in PASSES_A_STEP.items():
             torch.manual_seed(seed)
             supernet = Supernet(family("tiny", classes=len(dataset.classes)))
-            recipe = RECIPES[method](epochs=passes / passes_a_step, seed=seed, evaluate_every=0.0)
+            recipe = RECIPES[method](epochs=passes / passes_a_step, batch_size=32, seed=seed, evaluate_every=0.0)
             start = time.process_time()
             train_supernet(supernet, dataset, recipe)
             seconds = time.process_time() - start

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from netwright.supernet.family import Family
 
 MOST_BLOCKS = 1000
+MOST_GUESSED = 0.1  # share of a latency
 
 
 def measure_space(made: Family, *, runtime: str, networks: int, seconds: float, seed: int = 0) -> LatencyModel:
@@ -56,6 +57,12 @@ def latency_model(made: Family, device: str, runtime: str, *, needed: bool) -> L
         model = find_model(device, made.space.name, runtime)
     for warning in told:
         say(f"warning: {warning.message}")
+    guessed = model.unmeasured(made.priced_blocks(made.space.largest()))
+    if guessed > MOST_GUESSED:
+        say(
+            f"warning: {guessed:.0%} of the largest network's latency stands on blocks that were not timed on this device, "
+            "as happens for another image size or number of classes. Better: netwright device this --measure --space RUN."
+        )
     return model
 
 
