@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import functools
 import math
 from collections.abc import Sequence
@@ -152,7 +151,3 @@ class SearchSpace:
             gated = [(int(s), int(at)) for s, c, at in zip(self.sizes, column, least, strict=True) if c == 1 + stage]
             free *= sum(math.prod(s for s, at in gated if at <= gene) for gene in range(len(depths)))
         return free
-
-    def restricted(self, **fields: object) -> SearchSpace:
-        """Return the same space with some fields replaced, as the stages of progressive shrinking do."""
-        return dataclasses.replace(self, **fields)  # type: ignore[arg-type]
