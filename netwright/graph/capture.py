@@ -1,0 +1,189 @@
+"""Run a module once on tensors without data and write down its operations.
+
+The module runs under torch's FakeTensorMode with its parameters replaced by shapes, so it needs no memory, keeps its weights
+and may itself live on the meta device. Where that fails, because the module looks at values, it runs once more on real
+random numbers, and the graph says so.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import warnings
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch._subclasses.fake_tensor import FakeTensorMode
+from torch.autograd.graph import saved_tensors_hooks
+from torch.utils._python_dispatch import is_traceable_wrapper_subclass
+from torch.utils._pytree import tree_iter, tree_map
+
+from netwright.core.errors import NetwrightError
+from netwright.graph.graph import Graph
+from netwright.graph.recorder import ModuleStack, Recorder
+
+
+def capture(
+    module: nn.Module,
+    *inputs: Any,
+    keywords: Mapping[str, Any] | None = None,
+    trainable: Collection[str] | None = None,
+) -> Graph:
+    """Return the operations of one call of a module, which is left as it was.
+
+    Without `trainable`, the inference graph: eval mode, no gradients. With `trainable`, the names of the parameters that
+    learn (perhaps none), the joint graph of forward and backward, in the training or eval mode that each part is in.
+    Inputs may be tensors of any device, their values are not read unless the module itself does.
+
+    Raises:
+        NetwrightError: the module does not run on these inputs, or a trainable parameter does not exist.
+    """
+    if trainable is not None:
+        _check_names(module, trainable)
+    errors: list[str] = []
+    for attempt in (_fake_values, _real_values):
+        try:
+            return _run(module, inputs, dict(keywords or {}), trainable, attempt(module), errors)
+        except Exception as error:  # noqa: BLE001 - a stranger's module may raise anything
+            errors.append(f"{type(error).__name__}: {' '.join(str(error).split())[:300]}")
+    raise NetwrightError(
+        f"{type(module).__name__} does not run on {_describe(inputs, keywords)}. Without data: {errors[0]} "
+        f"On random numbers: {errors[1]} Check the size and the number of the inputs."
+    )
+
+
+@dataclass(frozen=True)
+class _Values:
+    """What stands in for parameters and inputs: shapes without data, or random numbers."""
+
+    mode: contextlib.AbstractContextManager[Any]
+    source: str
+    fake: FakeTensorMode | None = None
+
+    def like(self, tensor: Tensor) -> Tensor:
+        """Return the stand-in of a tensor, of the same shape, strides and type, on the processor."""
+        if is_traceable_wrapper_subclass(tensor):
+            return self.fake.from_tensor(tensor) if self.fake else tensor
+        if self.fake is None and not tensor.is_meta:
+            return tensor.detach().clone()
+        new = torch.empty_strided(tensor.shape, tensor.stride(), dtype=tensor.dtype)
+        if self.fake is None:
+            new.normal_(std=0.02) if new.is_floating_point() else new.zero_()
+        return new
+
+
+def _fake_values(_module: nn.Module) -> _Values:
+    fake = FakeTensorMode(allow_non_fake_inputs=True)
+    return _Values(fake, "shapes", fake)
+
+
+def _real_values(_module: nn.Module) -> _Values:
+    return _Values(contextlib.nullcontext(), "values")
+
+
+def _run(
+    module: nn.Module,
+    inputs: tuple[Any, ...],
+    keywords: dict[str, Any],
+    trainable: Collection[str] | None,
+    values: _Values,
+    errors: list[str],
+) -> Graph:
+    training = trainable is not None
+    with _undisturbed(module, keep_mode=training) as stack, values.mode, torch.set_grad_enabled(training):
+        recorder = Recorder(stack)
+        state = _stand_ins(module, values, trainable or ())
+        parameters = dict(module.named_parameters(remove_duplicate=False))
+        for name, tensor in state.items():
+            if not is_traceable_wrapper_subclass(tensor):
+                recorder.register(tensor.detach(), "parameter" if name in parameters else "buffer", name)
+        args, kwargs = tree_map(
+            lambda value: values.like(value) if isinstance(value, Tensor) else value, (inputs, keywords)
+        )
+        given = [value for value in tree_iter((args, kwargs)) if isinstance(value, Tensor)]
+        for number, tensor in enumerate(given):
+            recorder.register(tensor, "input", f"input {number}")
+        saved: dict[int, None] = {}
+
+        def pack(tensor: Tensor) -> Tensor:
+            number = recorder.storage_of(tensor)
+            if number is not None:
+                saved[number] = None
+            return tensor
+
+        with recorder:
+            with saved_tensors_hooks(pack, lambda tensor: tensor) if training else contextlib.nullcontext():
+                out = torch.func.functional_call(module, state, args, kwargs, strict=False)
+            gradients = _backward(out, state, recorder) if training else {}
+        notes = [f"captured on random numbers, since shapes alone did not do: {errors[0]}"] if errors else []
+        return recorder.graph(given, out, source=values.source, saved=tuple(saved), gradients=gradients, notes=notes)
+
+
+def _stand_ins(module: nn.Module, values: _Values, trainable: Collection[str]) -> dict[str, Tensor]:
+    made: dict[int, Tensor] = {}
+    state: dict[str, Tensor] = {}
+    parameters = module.named_parameters(remove_duplicate=False)
+    for name, tensor in (*parameters, *module.named_buffers(remove_duplicate=False)):
+        if id(tensor) not in made:
+            made[id(tensor)] = values.like(tensor)
+        state[name] = made[id(tensor)]
+    for name in trainable:
+        state[name].requires_grad_(True)
+    return state
+
+
+def _backward(out: Any, state: Mapping[str, Tensor], recorder: Recorder) -> dict[str, int]:
+    """Differentiate the outputs, given gradients of one; return where each parameter's gradient lies."""
+    ends = [value for value in tree_iter(out) if isinstance(value, Tensor) and value.requires_grad]
+    recorder.stage = "backward"
+    if ends:
+        torch.autograd.backward(ends, [torch.ones_like(end) for end in ends])
+    return {
+        name: recorder.register(tensor.grad, "activation", name)
+        for name, tensor in state.items()
+        if tensor.grad is not None
+    }
+
+
+@contextlib.contextmanager
+def _undisturbed(module: nn.Module, *, keep_mode: bool) -> Iterator[ModuleStack]:
+    """Put hooks on the module and settings on torch, and take all of them back."""
+    modes = [(part, part.training) for part in module.modules()]
+    fast_path = torch.backends.mha.get_fastpath_enabled()
+    stack = ModuleStack(module)
+    random_state = torch.random.get_rng_state()
+    try:
+        if not keep_mode:
+            module.eval()
+        torch.backends.mha.set_fastpath_enabled(False)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield stack
+    finally:
+        torch.random.set_rng_state(random_state)
+        torch.backends.mha.set_fastpath_enabled(fast_path)
+        stack.remove()
+        for part, mode in modes:
+            part.training = mode
+
+
+def _check_names(module: nn.Module, trainable: Collection[str]) -> None:
+    known = {name for name, _ in module.named_parameters(remove_duplicate=False)}
+    wrong = [name for name in trainable if name not in known]
+    if wrong:
+        raise NetwrightError(
+            f"{type(module).__name__} has no parameter {wrong[0]!r}. Among its {len(known)} are: {', '.join(sorted(known)[:5])}."
+        )
+
+
+def _describe(inputs: tuple[Any, ...], keywords: Mapping[str, Any] | None) -> str:
+    named = [("", value) for value in inputs] + [(f"{name}=", value) for name, value in (keywords or {}).items()]
+    return (
+        ", ".join(
+            name + ("x".join(map(str, value.shape)) if isinstance(value, Tensor) else repr(value))
+            for name, value in named
+        )
+        or "no input"
+    )

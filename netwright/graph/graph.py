@@ -1,0 +1,112 @@
+"""The static list of operations of a network: what cost, memory planning and code generation read.
+
+A `Graph` is plain data. Its operations keep the names of where they come from ("aten.convolution", "tflite.CONV_2D",
+"onnx.Conv"); a tensor is a shape and a type on a storage, and views share one storage, so bytes are counted once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+Role = Literal["input", "parameter", "buffer", "constant", "activation"]
+Stage = Literal["forward", "backward"]
+
+
+@dataclass(frozen=True, slots=True)
+class Ref:
+    """Stands for a tensor among the arguments of an operation."""
+
+    tensor: int
+
+
+@dataclass(frozen=True, slots=True)
+class Storage:
+    """Memory that one or more tensors look at.
+
+    `name`: of the parameter, buffer or input; of an activation, the module path that made it. `born`: index of the
+    operation that allocates it, -1 for what is there before the first. `freed`: index of the first operation that ran
+    after it was freed in the captured run; None where it outlived the run or nothing was run.
+    """
+
+    bytes: int
+    role: Role
+    name: str
+    born: int = -1
+    freed: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Tensor:
+    """A shape and a type on a storage (an index into `Graph.storages`). Types carry torch's names: float32, int8."""
+
+    shape: tuple[int, ...]
+    dtype: str
+    storage: int
+
+    @property
+    def elements(self) -> int:
+        """Number of elements."""
+        count = 1
+        for side in self.shape:
+            count *= side
+        return count
+
+
+@dataclass(frozen=True, slots=True)
+class Op:
+    """One operation.
+
+    `inputs`, `outputs`: indices into `Graph.tensors`, in the order of the arguments. `arguments`: all arguments by
+    name, tensors as `Ref`. `path`: module path from the root, "" for the root itself. `layer`: class of that module.
+    `view`: makes no new memory and touches none. `writes`: storages that it changes in place.
+    """
+
+    kind: str
+    inputs: tuple[int, ...]
+    outputs: tuple[int, ...]
+    arguments: Mapping[str, Any]
+    path: str = ""
+    layer: str = ""
+    stage: Stage = "forward"
+    view: bool = False
+    writes: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True)
+class Graph:
+    """Operations in the order in which they run, with their tensors and storages.
+
+    `inputs`, `outputs`: indices into `tensors`. `saved`: storages that the captured run kept for its backward pass.
+    `gradients`: tensors that hold the gradients of the trained parameters, by name. `notes`: what was not captured as
+    asked, and why. `source`: where the graph comes from.
+    """
+
+    tensors: tuple[Tensor, ...]
+    storages: tuple[Storage, ...]
+    ops: tuple[Op, ...]
+    inputs: tuple[int, ...]
+    outputs: tuple[int, ...]
+    source: str
+    saved: tuple[int, ...] = ()
+    gradients: Mapping[str, int] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+
+    def storage(self, tensor: int) -> Storage:
+        """Return the storage of a tensor."""
+        return self.storages[self.tensors[tensor].storage]
+
+    def tensors_of(self, role: Role) -> Iterator[tuple[int, Tensor]]:
+        """Yield index and tensor of every tensor of a role."""
+        for index, tensor in enumerate(self.tensors):
+            if self.storages[tensor.storage].role == role:
+                yield index, tensor
+
+    @property
+    def params(self) -> int:
+        """Number of parameters, each storage counted once."""
+        seen: dict[int, int] = {}
+        for _, tensor in self.tensors_of("parameter"):
+            seen[tensor.storage] = max(seen.get(tensor.storage, 0), tensor.elements)
+        return sum(seen.values())
