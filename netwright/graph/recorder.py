@@ -15,8 +15,20 @@ from torch.utils._pytree import tree_iter, tree_map
 
 from netwright.graph.graph import Graph, Op, Ref, Role, Stage, Storage, Tensor
 
-# Operations that only ask or announce something.
-_SILENT = {"prim.device", "aten.is_same_size", "aten.sym_size", "aten.sym_stride", "aten.sym_numel", "aten.detach"}
+# Operations that compute nothing: they ask, announce or set memory aside.
+_SILENT = {
+    "prim.device",
+    "aten.detach",
+    "aten.empty",
+    "aten.empty_like",
+    "aten.empty_strided",
+    "aten.is_same_size",
+    "aten.new_empty",
+    "aten.new_empty_strided",
+    "aten.sym_numel",
+    "aten.sym_size",
+    "aten.sym_stride",
+}
 
 
 class ModuleStack:

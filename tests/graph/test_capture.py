@@ -1,0 +1,148 @@
+"""Capturing: the operations that run, where they come from, and what lives how long."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from netwright.core.errors import NetwrightError
+from netwright.graph.capture import capture
+from netwright.graph.graph import Graph
+
+
+class Small(nn.Module):
+    """Two convolutions with a shortcut, pooled and classified."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stem = nn.Sequential(nn.Conv2d(3, 8, 3, padding=1, bias=False), nn.BatchNorm2d(8), nn.ReLU())
+        self.body = nn.Conv2d(8, 8, 3, padding=1, groups=8)
+        self.head = nn.Linear(8, 5)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.stem(x)
+        x = x + self.body(x)
+        return self.head(x.mean((2, 3)))
+
+
+def kinds(graph: Graph, stage: str = "forward") -> list[str]:
+    return [op.kind for op in graph.ops if op.stage == stage and not op.view]
+
+
+def test_operations_come_in_order_with_shapes_paths_and_layers() -> None:
+    graph = capture(Small(), torch.empty(2, 3, 16, 16, device="meta"))
+    assert kinds(graph) == [
+        "aten.convolution",
+        "aten._native_batch_norm_legit_no_training",
+        "aten.relu",
+        "aten.convolution",
+        "aten.add",
+        "aten.mean",
+        "aten.addmm",
+    ]
+    ops = [op for op in graph.ops if not op.view]
+    assert [op.path for op in ops] == ["stem.0", "stem.1", "stem.2", "body", "", "", "head"]
+    assert [op.layer for op in ops][:2] == ["Conv2d", "BatchNorm2d"]
+    assert graph.tensors[ops[0].outputs[0]].shape == (2, 8, 16, 16)
+    assert ops[3].arguments["groups"] == 8
+    assert graph.tensors[graph.outputs[0]].shape == (2, 5)
+    assert graph.storage(graph.inputs[0]).bytes == 2 * 3 * 16 * 16 * 4
+    assert graph.source == "shapes"
+    assert not graph.notes
+
+
+def test_parameters_are_counted_once_even_if_tied_or_never_used() -> None:
+    class Tied(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.a, self.b, self.idle = nn.Linear(6, 6), nn.Linear(6, 6), nn.Linear(3, 3)
+            self.b.weight = self.a.weight
+
+        def forward(self, x: Tensor) -> Tensor:
+            return self.b(self.a(x))
+
+    assert capture(Tied(), torch.empty(1, 6)).params == 36 + 6 + 6 + 12
+
+
+def test_eager_lifetimes_follow_python_references() -> None:
+    """In a plain chain each activation is freed before the operation after the one that read it."""
+    net = nn.Sequential(nn.Linear(4, 4), nn.Sigmoid(), nn.Linear(4, 4), nn.Sigmoid())
+    graph = capture(net, torch.empty(1, 4))
+    ops = [index for index, op in enumerate(graph.ops) if not op.view]
+    first, second = (graph.storage(graph.ops[index].outputs[0]) for index in ops[:2])
+    assert (first.born, second.born) == (ops[0], ops[1])
+    assert ops[1] < (first.freed or 0) <= ops[2]
+    assert graph.storage(graph.outputs[0]).freed is None
+
+
+def test_views_share_a_storage_and_in_place_operations_write_to_it() -> None:
+    class Views(nn.Module):
+        def forward(self, x: Tensor) -> Tensor:
+            return torch.flatten(torch.sigmoid(x), 1).mul_(2)
+
+    graph = capture(Views(), torch.empty(2, 3, 4))
+    sigmoid, view, in_place = graph.ops
+    assert view.view
+    assert not in_place.view
+    assert in_place.writes == (graph.tensors[sigmoid.outputs[0]].storage,)
+    assert sum(storage.role == "activation" for storage in graph.storages) == 1
+
+
+def test_the_joint_graph_differentiates_only_what_learns() -> None:
+    graph = capture(Small().train(), torch.empty(2, 3, 16, 16), trainable=["head.bias", "body.weight"])
+    assert set(graph.gradients) == {"head.bias", "body.weight"}
+    (backward,) = [op for op in graph.ops if op.kind == "aten.convolution_backward"]
+    assert backward.path == "body"
+    assert backward.arguments["output_mask"] == [False, True, False]
+    assert graph.tensors[graph.gradients["body.weight"]].shape == (8, 1, 3, 3)
+
+
+def test_nothing_learns_nothing_is_saved() -> None:
+    graph = capture(Small(), torch.empty(2, 3, 16, 16), trainable=[])
+    assert not graph.gradients
+    assert not graph.saved
+    assert not kinds(graph, "backward")
+
+
+@pytest.mark.parametrize("frozen", [(), ("stem",), ("stem", "body")])
+def test_saved_bytes_are_those_of_a_real_run(frozen: tuple[str, ...]) -> None:
+    net = Small().train()
+    names = [name for name, _ in net.named_parameters() if not name.startswith(frozen or ("nothing",))]
+    graph = capture(net, torch.empty(4, 3, 16, 16), trainable=names)
+    activations = [graph.storages[number] for number in graph.saved]
+    predicted = sum(storage.bytes for storage in activations if storage.role in ("activation", "input"))
+
+    for name, parameter in net.named_parameters():
+        parameter.requires_grad_(name in names)
+    owned = {tensor.untyped_storage().data_ptr() for tensor in (*net.parameters(), *net.buffers())}
+    saved: dict[int, int] = {}
+
+    def pack(tensor: Tensor) -> Tensor:
+        storage = tensor.untyped_storage()
+        if storage.data_ptr() not in owned:
+            saved[storage.data_ptr()] = storage.nbytes()
+        return tensor
+
+    with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
+        out = net(torch.randn(4, 3, 16, 16))
+    assert predicted == sum(saved.values())
+    assert out.requires_grad
+
+
+def test_a_module_that_looks_at_values_runs_on_random_numbers_and_says_so() -> None:
+    class Looks(nn.Module):
+        def forward(self, x: Tensor) -> Tensor:
+            return x * 2 if x.sum().item() > 0 else x + 1
+
+    graph = capture(Looks(), torch.empty(2, 3, device="meta"))
+    assert graph.source == "values"
+    assert "random numbers" in graph.notes[0]
+    assert graph.ops
+
+
+def test_errors_say_what_was_given() -> None:
+    with pytest.raises(NetwrightError, match=r"Small does not run on 1x4x16x16\..*Check the size"):
+        capture(Small(), torch.empty(1, 4, 16, 16))
+    with pytest.raises(NetwrightError, match=r"no parameter 'heda\.bias'"):
+        capture(Small(), torch.empty(1, 3, 16, 16), trainable=["heda.bias"])
