@@ -34,7 +34,7 @@ def test_operations_come_in_order_with_shapes_paths_and_layers() -> None:
     graph = capture(Small(), torch.empty(2, 3, 16, 16, device="meta"))
     assert kinds(graph) == [
         "aten.convolution",
-        "aten._native_batch_norm_legit_no_training",
+        "aten.native_batch_norm",
         "aten.relu",
         "aten.convolution",
         "aten.add",
