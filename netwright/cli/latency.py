@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from netwright.core.progress import say
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
     from netwright.supernet.family import Family
 
 MOST_BLOCKS = 1000
+SECONDS_EACH = 1.0
 MOST_GUESSED = 0.1  # share of a latency
 
 
@@ -71,6 +73,19 @@ def predicted_latency(model: LatencyModel, made: Family, arch: Arch) -> Figure:
     from netwright.cost.cost import Figure
 
     return Figure(model.predict(made.priced_blocks(arch)), "predicted", model.held_out["mape"] / 100)
+
+
+def measured_latencies(made: Family, archs: Sequence[Arch], runtime: str) -> dict[Arch, Figure]:
+    """Time networks of the family on this machine, interleaved; their weights do not matter for that."""
+    from netwright.cost.cost import Figure
+    from netwright.device.measure import measure_programs
+    from netwright.runtime.runtimes import runtime as runtime_of
+
+    shapes = [(3, arch.resolution, arch.resolution) for arch in archs]
+    compiled = [runtime_of(runtime).compile(made.build(arch), at) for arch, at in zip(archs, shapes, strict=True)]
+    programs = list(zip(compiled, shapes, strict=True))
+    timing = measure_programs(programs, runtime, seconds=SECONDS_EACH * len(archs))
+    return {arch: Figure(float(ms), "measured") for arch, ms in zip(archs, timing.ms_N, strict=True)}
 
 
 def describe_model(model: LatencyModel) -> dict[str, Any]:

@@ -199,6 +199,36 @@ def test_infeasible_budgets_name_the_least_reachable_values(call, trained):
     assert not (trained / "evaluations.jsonl").exists()
 
 
+def test_networks_that_measure_above_the_limit_are_left_out_and_the_search_is_repeated_below_it(monkeypatch):
+    """The prediction is 10 % low, so the first search finds nothing that fits."""
+    from types import SimpleNamespace
+
+    from netwright.cli import latency, search
+    from netwright.cost.cost import Figure
+    from netwright.search.limits import Budget
+    from netwright.supernet.spaces import family
+
+    tiny = family("tiny")
+    archs = {2.0: tiny.space.largest(), 1.8: tiny.space.smallest()}
+    asked = []
+
+    def within(budget):
+        asked.append(budget)
+        return SimpleNamespace(candidates=[SimpleNamespace(arch=archs[round(budget.latency_ms, 1)])])
+
+    measured_ms = {archs[2.0]: 2.2, archs[1.8]: 1.99}
+    monkeypatch.setattr(
+        latency,
+        "measured_latencies",
+        lambda _family, several, _runtime: {arch: Figure(measured_ms[arch], "measured") for arch in several},
+    )
+    _, best, measured = search.timed_search(within, tiny, Budget(latency_ms=2.0, macs=5e6), search.Plan())
+    assert best == [archs[1.8]]
+    assert measured[best[0]].value == 1.99
+    assert asked[1].latency_ms == pytest.approx(2.0 * 2.0 / 2.2)
+    assert asked[1].macs == 5e6
+
+
 @pytest.mark.usefixtures("latency_model")
 def test_search_result(call, run, monkeypatch):
     monkeypatch.setattr("netwright.cli.search.Plan.__init__", quick_plan)
@@ -210,9 +240,11 @@ def test_search_result(call, run, monkeypatch):
     for one in told["candidates"] + told["front"]:
         assert set(one) == {"arch", "accuracy", "latency_ms", "macs", "params"}
         assert one["macs"] <= 2e6
-        assert one["latency_ms"]["value"] == pytest.approx(0.1 + one["macs"] / 1e6)
-        assert one["latency_ms"]["kind"] == "predicted"
         assert one["accuracy"]["kind"] == "measured"
+    assert all(one["latency_ms"]["kind"] == "measured" for one in told["candidates"])
+    for one in told["front"]:
+        assert one["latency_ms"]["kind"] == "predicted"
+        assert one["latency_ms"]["value"] == pytest.approx(0.1 + one["macs"] / 1e6)
     front = [(one["latency_ms"]["value"], one["accuracy"]["value"]) for one in told["front"]]
     assert front == sorted(front, reverse=True)
     assert len(set(front)) == len(front)
@@ -220,7 +252,9 @@ def test_search_result(call, run, monkeypatch):
     assert file["candidates"] == told["candidates"]
     assert {"kendall_tau", "pairs"} <= set(file["predictor"])
     before = (run / "evaluations.jsonl").read_bytes()
-    assert result(call, "search", run, "--latency", "2ms", "--macs", "2M", "--evaluations", "20") == told
+    again = result(call, "search", run, "--latency", "2ms", "--macs", "2M", "--evaluations", "20")
+    assert again["front"] == told["front"]
+    assert [one["arch"] for one in again["candidates"]] == [one["arch"] for one in told["candidates"]]
     assert (run / "evaluations.jsonl").read_bytes() == before  # nothing is evaluated twice
 
 
