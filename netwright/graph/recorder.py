@@ -16,7 +16,7 @@ from torch.utils._pytree import tree_iter, tree_map
 from netwright.graph.graph import Graph, Op, Ref, Role, Stage, Storage, Tensor
 
 # Operations that compute nothing: they ask, announce or set memory aside.
-_SILENT = {
+SILENT = {
     "prim.device",
     "aten.detach",
     "aten.empty",
@@ -111,7 +111,7 @@ class Recorder(TorchDispatchMode):
         self._note_freed()
         out = func(*args, **kwargs)
         kind, names, is_view, written = self._schema(func)
-        if kind in _SILENT:
+        if kind in SILENT:
             for value in tree_iter(out):
                 if isinstance(value, TorchTensor):
                     self.register(value, "activation", path)
@@ -176,10 +176,12 @@ class Recorder(TorchDispatchMode):
         if self.stage == "forward":
             here = self._modules.running[-1]
             if torch.is_grad_enabled():
-                self._forward_paths[torch.autograd._get_sequence_nr() - 1] = here
+                self._forward_paths.setdefault(torch.autograd._get_sequence_nr() - 1, here)
             return here
         node = torch._C._current_autograd_node()
-        return self._forward_paths.get(node._sequence_nr() if node is not None else -1, ("", ""))
+        number = node._sequence_nr() if node is not None else -1
+        # an in-place operation saves a clone first, and what is recorded is the number of the clone: the next one
+        return self._forward_paths.get(number) or self._forward_paths.get(number + 1, ("", ""))
 
     def _note_freed(self) -> None:
         gone = [number for number, reference in self._alive.items() if reference.expired()]

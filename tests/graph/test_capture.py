@@ -146,3 +146,17 @@ def test_errors_say_what_was_given() -> None:
         capture(Small(), torch.empty(1, 4, 16, 16))
     with pytest.raises(NetwrightError, match=r"no parameter 'heda\.bias'"):
         capture(Small(), torch.empty(1, 3, 16, 16), trainable=["heda.bias"])
+
+
+def test_backward_operations_belong_to_the_layer_of_their_forward_operation() -> None:
+    """Also where a buffer is updated in between, and where an in-place activation saves a clone."""
+    module = nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.ReLU6(inplace=True), nn.Conv2d(4, 2, 1))
+    names = [name for name, _ in module.named_parameters()]
+    graph = capture(module.train(), torch.empty(2, 3, 8, 8), trainable=names)
+    found = [(op.kind, op.path) for op in graph.ops if op.stage == "backward" and op.kind.endswith("_backward")]
+    assert found == [
+        ("aten.convolution_backward", "3"),
+        ("aten.hardtanh_backward", "2"),
+        ("aten.native_batch_norm_backward", "1"),
+        ("aten.convolution_backward", "0"),
+    ]
