@@ -14,17 +14,19 @@ Kind = Literal["measured", "predicted", "bounded", "exact"]
 class Figure:
     """A number and its origin: measured, predicted by a model, bounded (never less than this), or exact by counting.
 
-    `error` is the relative error that the predicting model showed on networks it had not seen (0.03 is 3 %).
+    `error` is the relative error that the predicting model showed on networks it had not seen (0.03 is 3 %);
+    `source` cites what the prediction stands on, or names the meter.
     """
 
     value: float
     kind: Kind
     error: float | None = None
+    source: str | None = None
 
     def to_json(self) -> dict[str, Any]:
-        """Return {"value", "kind"} and, where it is known, "error"."""
-        known = {} if self.error is None else {"error": self.error}
-        return {"value": self.value, "kind": self.kind, **known}
+        """Return {"value", "kind"} and, where they are known, "error" and "source"."""
+        known = {"error": self.error, "source": self.source}
+        return {"value": self.value, "kind": self.kind} | {name: it for name, it in known.items() if it is not None}
 
     @classmethod
     def from_json(cls, values: Any) -> Figure:
@@ -34,7 +36,7 @@ class Figure:
             NetwrightError: not such an object.
         """
         try:
-            return cls(float(values["value"]), values["kind"], values.get("error"))
+            return cls(float(values["value"]), values["kind"], values.get("error"), values.get("source"))
         except (TypeError, KeyError, ValueError, AttributeError) as error:
             raise NetwrightError(f"Not a figure with value and kind: {str(values)[:100]}.") from error
 

@@ -22,8 +22,12 @@ def home() -> Path:
 
 def model_path(device: str, space: str, runtime: str) -> Path:
     """Return where the model of a space on a device is kept; `this` is the machine netwright runs on."""
-    name = processor() if device == THIS else device
-    return home() / "devices" / _slug(name) / f"{_slug(space)}.{_slug(runtime)}.json"
+    return device_folder(device) / f"{_slug(space)}.{_slug(runtime)}.json"
+
+
+def device_folder(device: str) -> Path:
+    """Return the folder of what was measured on a device."""
+    return home() / "devices" / _slug(processor() if device == THIS else device)
 
 
 def save_model(model: LatencyModel) -> Path:

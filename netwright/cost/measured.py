@@ -1,0 +1,225 @@
+"""Measured time of each operation, and how far it stays behind what the machine could do.
+
+The efficiency gap and the waterline are those of Lavin 2024, On the efficiency of convolutional neural networks (arXiv
+2404.03617): a network's layers side by side, as wide as they have work, as high as their arithmetic intensity; those
+under the waterline, the machine's peak rate over its bandwidth, wait for memory. The gap of a layer lies between the
+efficiency that its intensity allows and the one measured.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.utils._python_dispatch import TorchDispatchMode, is_traceable_wrapper_subclass
+from torch.utils._pytree import tree_iter, tree_map
+
+from netwright.core.errors import NetwrightError
+from netwright.cost.roofline import Roofline, operand_dtype
+from netwright.device.machine import Machine
+from netwright.graph.capture import capture
+from netwright.graph.graph import Graph
+from netwright.graph.recorder import SILENT
+
+LEAST_RUNS = 5
+
+
+@dataclass(frozen=True)
+class Timed:
+    """Seconds of each operation of a graph, and of the whole run without watching; each the least of `runs`.
+
+    Inside the network an operation finds its data where the one before it left them. `total_s` holds besides the
+    operations what PyTorch and the module do between them.
+    """
+
+    ops_s: tuple[float, ...]
+    total_s: float
+    runs: int
+    threads: int
+
+
+def time_ops(module: nn.Module, *inputs: Any, threads: int = 1, seconds: float = 2.0) -> tuple[float, ...]:
+    """Return the seconds of each operation of a module, in the order of `capture(module, *inputs).ops`; see `time_module`."""
+    return time_module(capture(module, *inputs), module, *inputs, threads=threads, seconds=seconds).ops_s
+
+
+def time_module(
+    graph: Graph,
+    module: nn.Module,
+    *inputs: Any,
+    keywords: Mapping[str, Any] | None = None,
+    threads: int = 1,
+    seconds: float = 2.0,
+) -> Timed:
+    """Run a module eagerly on this processor, in eval mode, and time each operation of its captured graph.
+
+    Takes about `seconds`, but at least five runs of each sort. Inputs on the meta device are replaced by random numbers.
+
+    Raises:
+        NetwrightError: the module's weights hold no data or are elsewhere than on the processor, or what runs is not
+            what was captured.
+    """
+    _check_weights(module)
+    args, kwargs = tree_map(_filled, (inputs, dict(keywords or {})))
+    watched: list[list[float]] = []
+    whole: list[float] = []
+    with _running(module, threads):
+        module(*args, **kwargs)
+        end = time.perf_counter() + seconds
+        while len(whole) < LEAST_RUNS or time.perf_counter() < end:
+            start = time.perf_counter()
+            module(*args, **kwargs)
+            whole.append(time.perf_counter() - start)
+            with _Stopwatch() as watch:
+                module(*args, **kwargs)
+            _check_order(graph, watch.kinds)
+            watched.append(watch.seconds)
+    least = tuple(min(times) for times in zip(*watched, strict=True))
+    return Timed(least, min(whole), len(whole), threads)
+
+
+class _Stopwatch(TorchDispatchMode):
+    """Times every operation below autograd, leaving out those that the recorder of graphs leaves out."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.kinds: list[str] = []
+        self.seconds: list[float] = []
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        kwargs = kwargs or {}
+        if any(is_traceable_wrapper_subclass(value) for value in tree_iter((args, kwargs))):
+            return NotImplemented
+        start = time.perf_counter()
+        out = func(*args, **kwargs)
+        end = time.perf_counter()
+        kind = func._schema.name.replace("::", ".")
+        if kind not in SILENT:
+            self.kinds.append(kind)
+            self.seconds.append(end - start)
+        return out
+
+
+@dataclass(frozen=True)
+class Gap:
+    """What one layer could reach and what it did; efficiencies are shares of the machine's peak rate (0 to 1).
+
+    `intensity`: multiply-accumulates a byte. `waterline`: the intensity below which the machine waits for memory.
+    `possible`: the efficiency that the intensity allows. `reached`: the measured one. `utilisation`: the least possible
+    time over the measured one, which also says something of layers without multiply-accumulates.
+    """
+
+    path: str
+    macs: int
+    bytes: int
+    intensity: float
+    waterline: float
+    bound: str
+    bound_ms: float
+    measured_ms: float
+    possible: float
+    reached: float
+
+    @property
+    def utilisation(self) -> float:
+        return self.bound_ms / self.measured_ms if self.measured_ms > 0 else 0.0
+
+    @property
+    def lost_ms(self) -> float:
+        """Milliseconds above the bound."""
+        return self.measured_ms - self.bound_ms
+
+    def to_json(self) -> dict[str, Any]:
+        """Return plain JSON values."""
+        return {**vars(self), "utilisation": self.utilisation}
+
+
+def efficiency_gaps(graph: Graph, bounds: Roofline, ops_s: Sequence[float], machine: Machine) -> tuple[Gap, ...]:
+    """Return the gap of every layer of a forward pass, in the order in which they first run.
+
+    A layer is all operations that ran while one module was innermost.
+    """
+    layers: dict[str, list[int]] = {}
+    for index, op in enumerate(graph.ops):
+        if op.stage == "forward" and not op.view:
+            layers.setdefault(op.path, []).append(index)
+    gaps = []
+    for path, indices in layers.items():
+        row = bounds.together(indices)
+        measured_ms = 1e3 * sum(ops_s[index] for index in indices)
+        heaviest = max(indices, key=lambda index: bounds.ops[index].macs)
+        waterline = machine.balance(operand_dtype(graph, graph.ops[heaviest]), bounds.ops[heaviest].bytes) or 0.0
+        possible = row.compute_ms / row.ms if row.ms else 0.0
+        reached = row.compute_ms / measured_ms if measured_ms > 0 else 0.0
+        gaps.append(
+            Gap(
+                path,
+                row.macs,
+                row.bytes,
+                row.intensity,
+                waterline,
+                row.bound,
+                row.ms,
+                measured_ms,
+                possible,
+                reached,
+            )
+        )
+    return tuple(gaps)
+
+
+@contextmanager
+def _running(module: nn.Module, threads: int) -> Iterator[None]:
+    """Set what a captured inference graph supposes, and take it back."""
+    modes = [(part, part.training) for part in module.modules()]
+    before, fast_path = torch.get_num_threads(), torch.backends.mha.get_fastpath_enabled()
+    try:
+        module.eval()
+        torch.set_num_threads(threads)
+        torch.backends.mha.set_fastpath_enabled(False)
+        with torch.no_grad():
+            yield
+    finally:
+        torch.backends.mha.set_fastpath_enabled(fast_path)
+        torch.set_num_threads(before)
+        for part, mode in modes:
+            part.training = mode
+
+
+def _check_weights(module: nn.Module) -> None:
+    devices = {tensor.device.type for tensor in (*module.parameters(), *module.buffers())}
+    if devices - {"cpu"}:
+        raise NetwrightError(
+            f"{type(module).__name__} lies on {', '.join(sorted(devices))}: only a module whose weights are on the processor "
+            "can be timed. Move it there, or build it without torch.device('meta')."
+        )
+
+
+def _filled(value: Any) -> Any:
+    """Return a tensor with data on the processor."""
+    if not isinstance(value, Tensor) or not value.is_meta:
+        return value.cpu() if isinstance(value, Tensor) else value
+    if value.is_floating_point():
+        return torch.randn(value.shape, dtype=torch.float32).to(value.dtype)
+    return torch.zeros(value.shape, dtype=value.dtype)
+
+
+def _check_order(graph: Graph, kinds: Sequence[str]) -> None:
+    captured = [op.kind for op in graph.ops if op.stage == "forward"]
+    if captured == list(kinds):
+        return
+    place = next((n for n, (one, other) in enumerate(zip(captured, kinds, strict=False)) if one != other), None)
+    where = (
+        f"lengths {len(captured)} and {len(kinds)}"
+        if place is None
+        else f"{captured[place]} and {kinds[place]} at {place}"
+    )
+    raise NetwrightError(
+        f"What runs is not what was captured ({where}), so times cannot be given to operations. "
+        "Does the module choose its path by the values it sees, or was the graph captured on other inputs?"
+    )

@@ -1,0 +1,69 @@
+"""What a machine is to the cost model: peak rates, memories and energies, each figure with its source."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal
+
+from netwright.device.energies import EnergyTable
+
+SourceKind = Literal["measured", "datasheet", "paper", "derived"]
+_ALIASES = {"uint8": "int8", "qint8": "int8", "quint8": "int8"}
+
+
+@dataclass(frozen=True, slots=True)
+class Sourced:
+    """A figure and where it stands: measured on the machine, in a data sheet, in a paper, or derived from one."""
+
+    value: float
+    kind: SourceKind
+    source: str
+
+
+@dataclass(frozen=True, slots=True)
+class Level:
+    """Working sets of at most `bytes` move at most at `bytes_per_s`: a cache."""
+
+    bytes: int
+    bytes_per_s: Sourced
+
+
+@dataclass(frozen=True)
+class Machine:
+    """A machine, or the part of one that runs a network: `scope` says which.
+
+    `peak_macs_per_s`: by torch's names of types. `bandwidth_bytes_per_s`: of the largest memory. `caches`: smallest first.
+    `sram_bytes`: memory on the chip that programs address; a cache is not counted there. `power_w`: the vendor's design
+    power, not what a network draws.
+    """
+
+    name: str
+    scope: str
+    peak_macs_per_s: Mapping[str, Sourced]
+    bandwidth_bytes_per_s: Sourced | None
+    energy: EnergyTable
+    caches: tuple[Level, ...] = ()
+    sram_bytes: Sourced | None = None
+    flash_bytes: Sourced | None = None
+    dram_bytes: Sourced | None = None
+    power_w: Sourced | None = None
+    notes: tuple[str, ...] = field(default=())
+
+    def peak(self, dtype: str) -> Sourced | None:
+        """Return the peak rate for a type; for one that no source names, the highest known, which still bounds it."""
+        known = self.peak_macs_per_s.get(_ALIASES.get(dtype, dtype))
+        return known or max(self.peak_macs_per_s.values(), key=lambda rate: rate.value, default=None)
+
+    def bandwidth(self, working_set: int) -> Sourced | None:
+        """Return the highest rate (bytes/s) at which an operation on so many bytes can move them."""
+        for level in self.caches:
+            if working_set <= level.bytes:
+                return level.bytes_per_s
+        return self.bandwidth_bytes_per_s
+
+    def balance(self, dtype: str, working_set: int | None = None) -> float | None:
+        """Return the multiply-accumulates a byte above which the machine is bound by compute (the waterline)."""
+        rate = self.peak(dtype)
+        moved = self.bandwidth_bytes_per_s if working_set is None else self.bandwidth(working_set)
+        return rate.value / moved.value if rate and moved else None
