@@ -176,10 +176,20 @@ def _cell(graph: Graph, op: Op) -> Work:
 
 
 def _bilinear(graph: Graph, op: Op) -> Work:
-    """x1 W x2 of every row, as its composite does: expand, multiply, sum."""
-    rows = math.prod(shape(graph, op, "input1")[:-1])
-    weight = shape(graph, op, "weight")
-    return products(rows * (math.prod(weight) + weight[0] * weight[2]))
+    """x1 W x2 of every row: every weight once, with a product of the other two besides."""
+    terms = math.prod(shape(graph, op, "input1")[:-1]) * math.prod(shape(graph, op, "weight"))
+    return products(terms, terms)
+
+
+def _trilinear(graph: Graph, op: Op) -> Work:
+    """What bilinear layers and their gradients dispatch: a sum of products of three, over all sides expanded."""
+    sides: list[int] = []
+    for number in (1, 2, 3):
+        own = list(shape(graph, op, f"i{number}"))
+        for place in op.arguments[f"expand{number}"]:
+            own.insert(place, 1)
+        sides = [max(pair) for pair in zip(sides or own, own, strict=True)]
+    return products(math.prod(sides), math.prod(sides))
 
 
 _SDPA = (
@@ -227,6 +237,7 @@ RULES: dict[str, Rule] = {
     "aten.linear_backward": _linear_backward,
     "aten.einsum": _einsum,
     "aten.bilinear": _bilinear,
+    "aten._trilinear": _trilinear,
     **{f"aten.{name}": _attention(1) for name in _SDPA},
     **{f"aten.{name}_backward": _attention(2) for name in _SDPA[3:]},
     "aten._flash_attention_forward": _attention_by_length(1),

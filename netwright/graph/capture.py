@@ -156,7 +156,8 @@ def _undisturbed(module: nn.Module, *, keep_mode: bool) -> Iterator[ModuleStack]
     random_state = torch.random.get_rng_state()
     try:
         if not keep_mode:
-            module.eval()
+            with contextlib.suppress(NotImplementedError):  # an exported program has its mode in it
+                module.eval()
         torch.backends.mha.set_fastpath_enabled(False)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
