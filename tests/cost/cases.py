@@ -47,12 +47,12 @@ class Case:
 
 
 class SelfAttention(nn.MultiheadAttention):
-    def __init__(self, **settings: bool):
+    def __init__(self, need_weights: bool = True):
         super().__init__(32, 4, batch_first=True)
-        self.settings = settings
+        self.need_weights = need_weights
 
     def forward(self, x: Tensor) -> Tensor:  # pyright: ignore[reportIncompatibleMethodOverride]
-        return super().forward(x, x, x, **self.settings)[0]
+        return super().forward(x, x, x, need_weights=self.need_weights)[0]
 
 
 def _unfused(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
