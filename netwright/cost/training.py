@@ -9,6 +9,7 @@ from typing import Any
 
 from netwright.core.errors import NetwrightError, unknown
 from netwright.cost.saved import saved_by_autograd, saved_frozen_aware
+from netwright.cost.workspace import workspace_of
 from netwright.graph.dtypes import BITS
 from netwright.graph.graph import Graph
 
@@ -45,8 +46,8 @@ class TrainingMemory:
     `batch`: first side of the input. `saved_bytes`: what PyTorch keeps for the backward pass. `saved_bytes_frozen_aware`:
     what an engine must keep that knows what is frozen and packs masks into bits. `weight_bytes`, `buffer_bytes`:
     parameters and buffers. `peak_bytes`: the most that inputs, activations, their gradients and those of the parameters
-    take together at any one time, as PyTorch frees them; `workspace_bytes` is the part of it that is neither saved nor a
-    parameter's gradient. `total_bytes` is weights + buffers + optimizer + peak, which is less than the sum of all
+    take together at any one time, as PyTorch frees them on a processor; `workspace_bytes` is the part of it that is
+    neither saved nor a parameter's gradient: activations and gradients on their way, and what a kernel needs for itself. `total_bytes` is weights + buffers + optimizer + peak, which is less than the sum of all
     entries, since the last activation is freed before the last gradient is there.
     """
 
@@ -106,7 +107,8 @@ def training_memory(
     line = timeline(graph)
     peak = max(range(len(line)), key=line.__getitem__, default=0)
     saved = saved_by_autograd(graph)
-    kept = saved.keys() | gradients
+    kept = {number for number in saved.keys() | gradients if graph.storages[number].role in _COUNTED}
+    held = sum(graph.storages[number].bytes for number in kept if _alive(graph, number, peak))
     return TrainingMemory(
         mode=mode,
         optimizer=optimizer,
@@ -118,11 +120,7 @@ def training_memory(
         optimizer_bytes=state,
         weight_bytes=_weights(graph, trained, weight_bits, frozen_bits),
         buffer_bytes=sum(storage.bytes for storage in graph.storages if storage.role == "buffer"),
-        workspace_bytes=sum(
-            storage.bytes
-            for number, storage in enumerate(graph.storages)
-            if number not in kept and storage.role in _COUNTED and _alive(graph, number, peak)
-        ),
+        workspace_bytes=line[peak] - held if line else 0,
         peak_bytes=line[peak] if line else 0,
     )
 
@@ -133,7 +131,8 @@ _COUNTED = ("activation", "input")
 def timeline(graph: Graph) -> tuple[int, ...]:
     """Return, for each operation, the bytes of inputs, activations and gradients that are alive while it runs.
 
-    Storages live as long as they did in the captured run; the inputs, which the caller holds, all the time.
+    Storages live as long as they did in the captured run; the inputs, which the caller holds, all the time. What a
+    convolution allocates for itself counts too.
     """
     steps = [0] * (len(graph.ops) + 1)
     for number, storage in enumerate(graph.storages):
@@ -141,7 +140,7 @@ def timeline(graph: Graph) -> tuple[int, ...]:
             first, last = _life(graph, number)
             steps[first] += storage.bytes
             steps[last] -= storage.bytes
-    return tuple(accumulate(steps[:-1]))
+    return tuple(alive + workspace_of(graph, op) for alive, op in zip(accumulate(steps[:-1]), graph.ops, strict=True))
 
 
 def _life(graph: Graph, number: int) -> tuple[int, int]:

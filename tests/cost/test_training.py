@@ -205,5 +205,5 @@ def test_adapters_learn_and_the_rest_is_frozen() -> None:
 
 def test_what_is_not_allowed_is_said() -> None:
     graph = capture(nn.Linear(3, 2), torch.empty(1, 3), trainable=["bias"])
-    with pytest.raises(NetwrightError, match="Did you mean 'adamw8bit'"):
+    with pytest.raises(NetwrightError, match="Did you mean 'adamw"):
         training_memory(graph, optimizer="adamw8")
