@@ -12,10 +12,16 @@ if TYPE_CHECKING:
     from netwright.core.arch import Arch
     from netwright.core.errors import NetwrightError
     from netwright.core.run import Run
+    from netwright.cost.count import count
+    from netwright.cost.profile import Profile, profile
     from netwright.data import Augment, Dataset, ImageSet, Loader, calibration_batches, eval_batches, load_dataset
     from netwright.deploy.network import load_network
     from netwright.deploy.onnx import Artifact, deploy_onnx
     from netwright.device.latency import LatencyModel
+    from netwright.device.machine import Machine
+    from netwright.device.machines import machine
+    from netwright.graph.capture import capture
+    from netwright.graph.graph import Graph
     from netwright.nn.block import Block
     from netwright.search.candidates import Result
     from netwright.search.limits import Budget
@@ -52,10 +58,13 @@ __all__ = [
     "Budget",
     "Dataset",
     "Family",
+    "Graph",
     "ImageSet",
     "LatencyModel",
     "Loader",
+    "Machine",
     "NetwrightError",
+    "Profile",
     "Recipe",
     "Result",
     "Run",
@@ -65,6 +74,8 @@ __all__ = [
     "accuracy",
     "calibrate",
     "calibration_batches",
+    "capture",
+    "count",
     "deploy_onnx",
     "eval_batches",
     "family",
@@ -72,6 +83,8 @@ __all__ = [
     "load_dataset",
     "load_network",
     "load_supernet",
+    "machine",
+    "profile",
     "progressive_shrinking",
     "random_sampling",
     "sandwich",
@@ -86,6 +99,8 @@ _WHERE = {
     "netwright.core.arch": ("Arch",),
     "netwright.core.errors": ("NetwrightError",),
     "netwright.core.run": ("Run",),
+    "netwright.cost.count": ("count",),
+    "netwright.cost.profile": ("Profile", "profile"),
     "netwright.data": (
         "Augment",
         "Dataset",
@@ -98,6 +113,10 @@ _WHERE = {
     "netwright.deploy.network": ("load_network",),
     "netwright.deploy.onnx": ("Artifact", "deploy_onnx"),
     "netwright.device.latency": ("LatencyModel",),
+    "netwright.device.machine": ("Machine",),
+    "netwright.device.machines": ("machine",),
+    "netwright.graph.capture": ("capture",),
+    "netwright.graph.graph": ("Graph",),
     "netwright.nn.block": ("Block",),
     "netwright.search.candidates": ("Result",),
     "netwright.search.limits": ("Budget",),

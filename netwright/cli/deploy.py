@@ -53,7 +53,7 @@ def choose(run: Run, text: str, found: dict[str, Any] | None = None) -> tuple[Ar
     Raises:
         NetwrightError: there is no search result, no such place on the front, or no such file.
     """
-    from netwright.cli.profile import read_arch
+    from netwright.cli.model import read_arch
     from netwright.cli.workspace import family_of, latest_search
     from netwright.core.arch import Arch
     from netwright.cost.cost import Cost, Figure
@@ -67,7 +67,10 @@ def choose(run: Run, text: str, found: dict[str, Any] | None = None) -> tuple[Ar
         arch = Arch.from_json(one.get("arch"))
         made.space.encode(arch)
         told = {name: Figure.from_json(one[name]) if one.get(name) else None for name in ("accuracy", "latency_ms")}
-        return arch, Cost(made.macs(arch), made.params(arch), told["latency_ms"], told["accuracy"])
+        latency = told["latency_ms"]
+        if latency and latency.kind == "measured":
+            latency = _predicted_latency(run, arch)
+        return arch, Cost(made.macs(arch), made.params(arch), latency, told["accuracy"])
     if text not in ("smallest", "largest") and not Path(text).is_file():
         allowed = "best, front:N, smallest, largest, or a JSON file that exists"
         raise NetwrightError(f"--arch {text!r} is none of: {allowed}.")

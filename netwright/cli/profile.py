@@ -1,69 +1,227 @@
-"""`netwright profile`: what one network of a space costs, block by block."""
+"""`netwright profile`: everything that one network costs, layer by layer."""
 
 from __future__ import annotations
 
+import dataclasses
+from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from netwright.cli.model import Model, read_model, read_shape
 from netwright.cli.result import Result
+from netwright.core.errors import NetwrightError
 
 if TYPE_CHECKING:
-    from netwright.core.arch import Arch
-    from netwright.supernet.family import Family
+    from rich.table import Table
+
+    from netwright.cost.layers import Branch
+    from netwright.cost.profile import Profile
+
+DEPTH = 2  # levels of the module tree that are printed; --json and --html have every layer
+LEAST_SHARE = 0.005
+UNITS = ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k"))
 
 
 def profile(
-    space: Annotated[str, typer.Argument(help="Search space, for example mobilenet-v3-small.")],
-    arch: Annotated[str, typer.Option(help="smallest, largest, or a JSON file with an architecture.")] = "largest",
-    classes: Annotated[int, typer.Option(help="Number of classes.", min=1)] = 10,
-    size: Annotated[int | None, typer.Option(help="Side of the images in pixels.", min=8)] = None,
+    model: Annotated[
+        str, typer.Argument(help="timm model, torchvision:NAME, SPACE:ARCH, RUN:ARCH, FILE.py:FUNCTION, or a file.")
+    ],
+    input: Annotated[str | None, typer.Option(help="Shape of the input, for example 1x3x224x224.")] = None,
+    device: Annotated[
+        str | None, typer.Option(help="Device for latency bound and energy: this, a100, stm32f746, ...")
+    ] = None,
+    train: Annotated[
+        str | None, typer.Option(help="Training memory: full, last, bias, norm+last, lora or a pattern.")
+    ] = None,
+    optimizer: Annotated[str, typer.Option(help="sgd, momentum, adam, adamw or adamw8bit.")] = "momentum",
+    dtype: Annotated[str | None, typer.Option(help="Memory as if in this type: float32, float16, int8.")] = None,
+    compare: Annotated[str | None, typer.Option(help="A second model, shown side by side.")] = None,
+    html: Annotated[Path | None, typer.Option(help="Write a report to this file.")] = None,
+    strict: Annotated[bool, typer.Option("--strict", help="Fail if an operation has no price.")] = False,
+    measure: Annotated[bool, typer.Option("--measure", help="Run it here and time every operation.")] = False,
     json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> Result:
-    """Print multiply-accumulates and parameters of every block of a network."""
+    """Print what a network costs: parameters, MACs, memory, bytes moved, latency bound, energy."""
     del json
-    from rich.table import Table
+    asked = Question(input, device, train, optimizer, dtype, measure)
+    found = [asked.answer(name) for name in (model, compare) if name is not None]
+    if strict:
+        refuse_unpriced(found)
+    if html is not None:
+        from netwright.core.files import write_bytes
+        from netwright.report.profile_page import profile_page
 
-    from netwright.cli.workspace import settings_for
-    from netwright.supernet.spaces import family
-
-    made = family(space, **settings_for(space, classes=classes, size=size, given={}))
-    chosen = read_arch(made, arch)
-    rows = [
-        {"name": name, "block": repr(block), "input": list(shape), "macs": block.macs(shape), "params": block.params()}
-        for name, block, shape in made.priced_blocks(chosen)
-    ]
-    total = {"macs": made.macs(chosen), "params": made.params(chosen)}
-    table = Table("block", "kind", "input", "MACs", "share", "parameters", box=None, pad_edge=False)
-    for column in table.columns[2:]:
-        column.justify = "right"
-    for row in rows:
-        shape = "x".join(str(side) for side in row["input"])
-        share = f"{row['macs'] / max(1, total['macs']):.1%}"
-        kind = row["block"].split("(")[0]
-        table.add_row(row["name"], kind, shape, f"{row['macs']:,}", share, f"{row['params']:,}")
-    table.add_row("total", "", "", f"{total['macs']:,}", "100.0%", f"{total['params']:,}")
-    data = {"space": space, "arch": chosen.to_json(), **total, "blocks": rows}
-    return Result(data, [f"{space}, input {chosen.resolution} px: exact counts for one image", table])
+        write_bytes(html, profile_page(found).encode())
+    show: list[Any] = list(describe(found[0])) if len(found) == 1 else [side_by_side(found)]
+    if html is not None:
+        show.append(f"report: {html}")
+    data = found[0].to_json()
+    if compare is not None:
+        data = {"models": [one.to_json() for one in found]}
+    return Result(data, show)
 
 
-def read_arch(made: Family, text: str) -> Arch:
-    """Return an arch by word or from a JSON file, checked against the space.
+@dataclasses.dataclass(frozen=True)
+class Question:
+    """What is asked of each model."""
+
+    input: str | None
+    device: str | None
+    train: str | None
+    optimizer: str
+    dtype: str | None
+    measure: bool
+
+    def answer(self, name: str) -> Profile:
+        """Return the profile of a model by its name on the command line."""
+        shapes = [read_shape(text) for text in self.input.split(",")] if self.input else []
+        read = read_model(name, shape=shapes[0][0] if shapes else None, real=self.measure)
+        from netwright.cost.profile import example_input
+        from netwright.cost.profile import profile as profile_of
+        from netwright.graph.graph import Graph
+
+        machine = None
+        if self.device is not None:
+            from netwright.device.machines import machine as machine_of
+
+            machine = machine_of(self.device)
+        if isinstance(read.made, Graph) and shapes:
+            raise NetwrightError(f"{name} states its own input shapes: leave --input out.")
+        return profile_of(
+            read.made,
+            *(example_input(shape, dtype) for shape, dtype in shapes or self._default(read)),
+            name=read.name,
+            device=machine,
+            train=self.train,
+            optimizer=self.optimizer,
+            dtype=self.dtype,
+            measure=self.measure,
+        )
+
+    def _default(self, read: Model) -> list[tuple[tuple[int, ...], str]]:
+        from netwright.graph.graph import Graph
+
+        if isinstance(read.made, Graph):
+            return []
+        if read.input is None:
+            raise NetwrightError(f"{read.name} does not say its input. Give it, for example --input 1x3x224x224.")
+        return [(read.input, "float32")]
+
+
+def refuse_unpriced(found: list[Profile]) -> None:
+    """Raise where an operation has no price.
 
     Raises:
-        NetwrightError: no such word or file, or the arch is not of the space.
+        NetwrightError: names the operations.
     """
-    from netwright.core.arch import Arch
-    from netwright.core.errors import NetwrightError
-    from netwright.core.files import read_json
+    for one in found:
+        if one.counts.unpriced:
+            kinds = ", ".join(f"{item.kind} ({item.calls}x)" for item in one.counts.unpriced)
+            raise NetwrightError(f"{one.model}: no price is known for {kinds}. Leave --strict out to count the rest.")
 
-    words = {"smallest": made.space.smallest, "largest": made.space.largest}
-    if text in words:
-        return words[text]()
-    if not Path(text).is_file():
-        raise NetwrightError(f"--arch {text!r} is neither {' nor '.join(words)} nor a JSON file that exists.")
-    values = read_json(Path(text))
-    arch = Arch.from_json(values.get("arch", values) if isinstance(values, dict) else values)
-    made.space.encode(arch)
-    return arch
+
+def describe(one: Profile) -> Iterator[Any]:
+    """Yield what people see of one model: the tree, the totals, the savings, and what is not known."""
+    yield f"{one.model}, input {_shapes(one)}, {one.dtype}"
+    yield tree_table(one)
+    for name, value in totals(one):
+        yield f"{name:<28}{value}"
+    if one.memory.peak_tensors:
+        held = ", ".join(f"{tensor.name or 'input'} {_bytes(tensor.bytes)}" for tensor in one.memory.peak_tensors[:4])
+        yield f"{'alive at the peak':<28}{held}"
+    for number, saving in enumerate(one.savings, 1):
+        yield f"saving {number}: {saving.share:.0%} of the {saving.unit}: {saving.what}"
+    for item in one.counts.unpriced:
+        yield f"not priced: {item.kind}, {item.calls} calls, {item.share_of_elements:.2%} of all elements"
+    for note in one.notes:
+        yield f"note: {note}"
+
+
+def totals(one: Profile) -> Iterator[tuple[str, str]]:
+    """Yield name and value of each figure of a model."""
+    yield "parameters", f"{one.params:,}"
+    yield "multiply-accumulates", f"{one.macs:,}"
+    yield "operations (flops)", f"{one.flops:,}"
+    yield "bytes moved", f"{one.bytes_moved:,}"
+    bound = one.memory.lower_bound_bytes
+    best = f", least of any order {_bytes(bound)} ({one.memory.lower_bound_kind})" if bound is not None else ""
+    yield "peak memory, planned", f"{_bytes(one.memory.peak_bytes)}{best}"
+    if one.eager_memory_bytes is not None:
+        yield "peak memory, PyTorch eager", _bytes(one.eager_memory_bytes)
+    if one.training:
+        step = one.training
+        yield (
+            f"training memory, {step.mode}",
+            f"{_bytes(step.total_bytes)}: saved {_bytes(step.saved_bytes)} (an engine that knows what is frozen: "
+            f"{_bytes(step.saved_bytes_frozen_aware)}), gradients {_bytes(step.gradient_bytes)}, "
+            f"optimizer {_bytes(step.optimizer_bytes)}, weights {_bytes(step.weight_bytes)}, batch {step.batch}",
+        )
+    where = f" on {one.device.name}" if one.device else ""
+    if one.latency_ms:
+        place = " here" if one.latency_ms.kind == "measured" else where
+        yield "latency", f"{one.latency_ms.value:.4g} ms {one.latency_ms.kind}{place}"
+    if one.energy_mj:
+        yield "energy", f"{one.energy_mj.value:.4g} mJ {one.energy_mj.kind}{where}"
+
+
+def tree_table(one: Profile) -> Table:
+    """Return the module tree with shares."""
+    from rich.table import Table
+
+    from netwright.cost.layers import tree
+
+    timed = "measured" if one.latency_ms and one.latency_ms.kind == "measured" else "bound" if one.roofline else ""
+    table = Table("module", "parameters", "MACs", "share", "bytes moved", box=None, pad_edge=False)
+    if timed:
+        table.add_column(f"ms {timed}")
+    for column in table.columns[1:]:
+        column.justify = "right"
+    root = tree(one.layers)
+
+    def add(name: str, node: Branch, depth: int) -> None:
+        time_ms = node.measured_ms if timed == "measured" else node.bound_ms
+        row = [
+            "  " * depth + name,
+            short(node.params),
+            short(node.macs),
+            f"{node.macs / max(1, root.macs):.1%}",
+            short(node.bytes_moved),
+        ]
+        table.add_row(*row, *([f"{time_ms:.3g}"] if timed else []))
+        if depth < DEPTH:
+            for child, below in node.children.items():
+                if below.params or below.macs or below.bytes_moved >= LEAST_SHARE * root.bytes_moved:
+                    add(child, below, depth + 1)
+
+    add("total", root, 0)
+    return table
+
+
+def side_by_side(found: list[Profile]) -> Table:
+    """Return the totals of several models as columns."""
+    from rich.table import Table
+
+    table = Table("", *(one.model for one in found), box=None, pad_edge=False)
+    table.add_row("input", *(_shapes(one) for one in found))
+    columns = [dict(totals(one)) for one in found]
+    for name in dict.fromkeys(name for column in columns for name in column):
+        table.add_row(name, *(column.get(name, "") for column in columns))
+    return table
+
+
+def short(count: float) -> str:
+    """Return a count in at most four digits: 300.8 M."""
+    for size, unit in UNITS:
+        if count >= size:
+            return f"{count / size:.1f} {unit}"
+    return f"{count:.0f}"
+
+
+def _bytes(count: float) -> str:
+    return f"{short(count)}B" if count >= 1000 else f"{count:.0f} B"
+
+
+def _shapes(one: Profile) -> str:
+    return ", ".join("x".join(map(str, shape)) for shape in one.inputs)

@@ -48,9 +48,10 @@ def capture(
             return _run(module, inputs, dict(keywords or {}), trainable, attempt(module), errors)
         except Exception as error:  # noqa: BLE001 - a stranger's module may raise anything
             errors.append(f"{type(error).__name__}: {' '.join(str(error).split())[:300]}")
+    told = errors[0] if errors[0] == errors[1] else f"Without data: {errors[0]} On random numbers: {errors[1]}"
     raise NetwrightError(
-        f"{type(module).__name__} does not run on {_describe(inputs, keywords)}. Without data: {errors[0]} "
-        f"On random numbers: {errors[1]} Check the size and the number of the inputs."
+        f"{type(module).__name__} does not run on {_describe(inputs, keywords)}. {told} "
+        "Check the size and the number of the inputs."
     )
 
 

@@ -24,7 +24,7 @@ Points = Sequence[tuple[float, float]]
 
 
 @contextmanager
-def drawing(name: str, x_label: str, y_label: str, out: list[Markup]) -> Iterator[Axes]:
+def drawing(name: str, x_label: str, y_label: str, out: list[Markup], *, height: float = 4.0) -> Iterator[Axes]:
     """Give axes to draw into; on leaving, the finished picture is appended to `out`. `name` must be unique in a page."""
     import matplotlib as mpl
     from matplotlib.figure import Figure
@@ -47,7 +47,7 @@ def drawing(name: str, x_label: str, y_label: str, out: list[Markup]) -> Iterato
         "legend.frameon": False,
     }
     with mpl.rc_context(style):
-        figure = Figure(figsize=(6.4, 4.0), layout="constrained")
+        figure = Figure(figsize=(6.4, height), layout="constrained")
         axes = figure.add_subplot()
         axes.set_xlabel(x_label)
         axes.set_ylabel(y_label)

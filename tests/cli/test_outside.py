@@ -42,11 +42,11 @@ def test_without_a_verb_there_is_help_and_a_wrong_one_is_an_error():
 
 
 def test_json_is_one_object_and_nothing_else():
-    done = netwright("profile", "tiny", "--arch", "smallest", "--json")
+    done = netwright("profile", "tiny:smallest", "--json")
     assert done.returncode == 0, done.stderr
     told = json.loads(done.stdout)
-    assert sum(block["macs"] for block in told["blocks"]) == told["macs"]
-    assert sum(block["params"] for block in told["blocks"]) == told["params"]
+    assert sum(layer["macs"] for layer in told["layers"]) == told["macs"]
+    assert sum(layer["params"] for layer in told["layers"]) == told["params"]
 
 
 def test_errors_are_one_message_without_a_traceback(tmp_path):

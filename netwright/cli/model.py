@@ -1,0 +1,184 @@
+"""The models that `netwright profile` takes: by name, from a file, from a run."""
+
+from __future__ import annotations
+
+import difflib
+import importlib.util
+import inspect
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from netwright.core.errors import NetwrightError, unknown
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from netwright.core.arch import Arch
+    from netwright.graph.graph import Graph
+    from netwright.supernet.family import Family
+
+GRAPH_FILES = (".tflite", ".onnx", ".pt2")
+KNOWN = (
+    "a timm model (efficientvit_b1), torchvision:NAME, a space or a run with an architecture (tiny:smallest, runs/c10:best), "
+    "FILE.py:FUNCTION that returns a module, or a .tflite, .onnx or .pt2 file"
+)
+
+
+@dataclass(frozen=True)
+class Model:
+    """A module on the meta device or a graph from a file, and the input it is made for, where that is known."""
+
+    name: str
+    made: nn.Module | Graph
+    input: tuple[int, ...] | None = None
+
+
+def read_model(text: str, *, shape: tuple[int, ...] | None = None, real: bool = False) -> Model:
+    """Return what a word on the command line stands for. `shape`: the asked input, for spaces that are built for a size.
+
+    `real`: with weights in memory (random ones, where the name alone is given), so that the module can run.
+
+    Raises:
+        NetwrightError: nothing of that name, or it cannot be built.
+    """
+    path = Path(text)
+    if path.suffix in GRAPH_FILES:
+        from netwright.graph.read import read_graph
+
+        return Model(text, read_graph(path))
+    head, _, tail = text.partition(":")
+    if head.endswith(".py"):
+        return _from_python(Path(head), tail)
+    if head == "torchvision":
+        return _from_torchvision(tail, real)
+    if (Path(head) / "config.json").is_file():
+        return _from_run(Path(head), tail or "best", text, real)
+    from netwright.supernet.spaces import SPACES
+
+    if head in SPACES:
+        return _from_space(head, tail or "largest", shape, text, real)
+    return _from_timm(text, real)
+
+
+def _place(real: bool) -> Any:
+    import torch
+
+    return torch.device("cpu" if real else "meta")
+
+
+def _from_timm(name: str, real: bool) -> Model:
+    import timm
+
+    if not timm.is_model(name):
+        raise _unknown_model(name, timm.list_models())
+    with _place(real):
+        made = timm.create_model(name)
+    pretrained: Any = made.pretrained_cfg
+    return Model(name, made, (1, *pretrained["input_size"]))
+
+
+def _unknown_model(name: str, names: Iterable[str]) -> NetwrightError:
+    near = difflib.get_close_matches(name, names, n=3)
+    hint = f" Did you mean {' or '.join(near)}?" if near else ""
+    return NetwrightError(f"There is no model {name!r}.{hint} Allowed: {KNOWN}.")
+
+
+def _from_torchvision(name: str, real: bool) -> Model:
+    import torchvision
+
+    allowed = torchvision.models.list_models()
+    if name not in allowed:
+        raise _unknown_model(name, allowed)
+    with _place(real):
+        made = torchvision.models.get_model(name, weights=None, **_no_backbone(name))
+    return Model(f"torchvision:{name}", made, (1, 3, 224, 224))
+
+
+def _no_backbone(name: str) -> dict[str, Any]:
+    import torchvision
+
+    takes = inspect.signature(torchvision.models.get_model_builder(name)).parameters
+    return {"weights_backbone": None} if "weights_backbone" in takes else {}
+
+
+def _from_python(path: Path, function: str) -> Model:
+    if not path.is_file():
+        raise NetwrightError(f"There is no file {path}. Allowed: {KNOWN}.")
+    if not function:
+        raise NetwrightError(f"Which function of {path} makes the module? Write {path}:NAME.")
+    spec = importlib.util.spec_from_file_location(path.stem, path)
+    assert spec is not None and spec.loader is not None
+    loaded = importlib.util.module_from_spec(spec)
+    from torch import nn
+
+    try:
+        spec.loader.exec_module(loaded)
+        if not hasattr(loaded, function):
+            raise unknown(f"{path}: function", function, [name for name in vars(loaded) if not name.startswith("_")])
+        made = getattr(loaded, function)()
+    except NetwrightError:
+        raise
+    except Exception as error:
+        raise NetwrightError(f"{path}:{function} failed with {type(error).__name__}: {error}") from error
+    if not isinstance(made, nn.Module):
+        raise NetwrightError(f"{path}:{function} returned {type(made).__name__}; a torch.nn.Module is needed.")
+    return Model(function, made)
+
+
+def _from_space(space: str, arch: str, shape: tuple[int, ...] | None, name: str, real: bool) -> Model:
+    from netwright.cli.workspace import settings_for
+    from netwright.supernet.spaces import family
+
+    made = family(space, **settings_for(space, classes=10, size=shape[-1] if shape else None, given={}))
+    return _from_family(made, read_arch(made, arch), name, real)
+
+
+def _from_run(path: Path, arch: str, name: str, real: bool) -> Model:
+    from netwright.cli.deploy import choose
+    from netwright.cli.workspace import family_of, open_run
+
+    run = open_run(path)
+    chosen, _ = choose(run, arch)
+    return _from_family(family_of(run), chosen, name, real)
+
+
+def _from_family(made: Family, arch: Arch, name: str, real: bool) -> Model:
+    with _place(real):
+        return Model(name, made.build(arch), (1, 3, arch.resolution, arch.resolution))
+
+
+def read_arch(made: Family, text: str) -> Arch:
+    """Return an arch by word or from a JSON file, checked against the space.
+
+    Raises:
+        NetwrightError: no such word or file, or the arch is not of the space.
+    """
+    from netwright.core.arch import Arch
+    from netwright.core.files import read_json
+
+    words = {"smallest": made.space.smallest, "largest": made.space.largest}
+    if text in words:
+        return words[text]()
+    if not Path(text).is_file():
+        raise NetwrightError(f"--arch {text!r} is neither {' nor '.join(words)} nor a JSON file that exists.")
+    values = read_json(Path(text))
+    arch = Arch.from_json(values.get("arch", values) if isinstance(values, dict) else values)
+    made.space.encode(arch)
+    return arch
+
+
+def read_shape(text: str) -> tuple[tuple[int, ...], str]:
+    """Return shape and type of an input such as 1x3x224x224 or 1x77:int64.
+
+    Raises:
+        NetwrightError: not written so.
+    """
+    sides, _, dtype = text.partition(":")
+    parts = sides.lower().split("x")
+    if not all(part.isdigit() and int(part) > 0 for part in parts):
+        raise NetwrightError(
+            f"--input {text!r} is not a shape. Write it like 1x3x224x224, or 1x77:int64 for whole numbers."
+        )
+    return tuple(int(part) for part in parts), dtype or "float32"

@@ -1,0 +1,236 @@
+"""Everything that one network costs, from one capture of it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from html import escape
+from typing import Any
+
+import torch
+from torch import nn
+
+from netwright.core.errors import NetwrightError
+from netwright.cost.cost import Figure
+from netwright.cost.count import Convention, Counts, Unpriced, count
+from netwright.cost.energy import energy
+from netwright.cost.layers import Layer, layers_of
+from netwright.cost.measured import Timed, time_module
+from netwright.cost.memory import InferenceMemory, inference_memory
+from netwright.cost.roofline import Roofline, roofline
+from netwright.cost.savings import Saving, savings_of
+from netwright.cost.traffic import moved_bytes
+from netwright.cost.trainable import learner
+from netwright.cost.training import TrainingMemory, training_memory
+from netwright.device.machine import Machine
+from netwright.graph.capture import capture
+from netwright.graph.graph import Graph
+
+CONVENTIONS: tuple[Convention, ...] = ("macs", "flops", "fvcore")
+
+
+@dataclass(frozen=True)
+class Profile:
+    """What a network costs; every figure is of one call on `inputs`, the whole batch.
+
+    `conventions`: the network's size as others count it. `memory`: activations of inference by the
+    plan that folds BatchNorm and works in place, `eager_memory_bytes` as PyTorch runs it. `bytes_moved`: read and
+    written by all operations. `energy_mj`, `latency_ms`: None without a device that has such figures.
+    """
+
+    model: str
+    inputs: tuple[tuple[int, ...], ...]
+    dtype: str
+    conventions: dict[str, int]
+    counts: Counts
+    layers: tuple[Layer, ...]
+    memory: InferenceMemory
+    eager_memory_bytes: int | None
+    bytes_moved: int
+    device: Machine | None = None
+    roofline: Roofline | None = None
+    latency_ms: Figure | None = None
+    energy_mj: Figure | None = None
+    timed: Timed | None = field(default=None, repr=False)
+    training: TrainingMemory | None = None
+    savings: tuple[Saving, ...] = ()
+    notes: tuple[str, ...] = ()
+    graph: Graph | None = field(default=None, repr=False)
+
+    @property
+    def graph_dtype(self) -> str:
+        """The type of most multiply-accumulates."""
+        return max(self.counts.macs_by_dtype, key=lambda name: self.counts.macs_by_dtype[name], default=self.dtype)
+
+    @property
+    def params(self) -> int:
+        """Number of parameters."""
+        return self.counts.params
+
+    @property
+    def macs(self) -> int:
+        """Multiply-accumulates of convolutions, linear layers and matrix products."""
+        return self.counts.macs
+
+    @property
+    def flops(self) -> int:
+        """Floating-point operations: twice the multiply-accumulates, and all elementwise, norm and pooling work."""
+        return self.counts.flops
+
+    def to_json(self) -> dict[str, Any]:
+        """Return plain JSON values."""
+        return {
+            "model": self.model,
+            "input": [list(shape) for shape in self.inputs],
+            "dtype": self.dtype,
+            "params": self.params,
+            "macs": self.macs,
+            "flops": self.flops,
+            "conventions": dict(self.conventions),
+            "groups": {
+                f"{stage}.{group}": {"macs": work.macs, "flops": work.flops}
+                for (stage, group), work in self.counts.totals.items()
+            },
+            "macs_by_dtype": dict(self.counts.macs_by_dtype),
+            "unpriced": [self._unpriced(one) for one in self.counts.unpriced],
+            "peak_memory_bytes": self.memory.peak_bytes,
+            "peak_memory_bytes_eager": self.eager_memory_bytes,
+            "peak_memory_lower_bound_bytes": self.memory.lower_bound_bytes,
+            "peak_memory_lower_bound": self.memory.lower_bound_kind,
+            "peak_tensors": [
+                {"name": one.name, "shape": list(one.shape), "dtype": one.dtype, "bytes": one.bytes}
+                for one in self.memory.peak_tensors
+            ],
+            "training": self.training.to_json() if self.training else None,
+            "bytes_moved": self.bytes_moved,
+            "device": self.device.name if self.device else None,
+            "energy_mj": self.energy_mj.to_json() if self.energy_mj else None,
+            "latency_ms": self.latency_ms.to_json() if self.latency_ms else None,
+            "savings": [saving.to_json() for saving in self.savings],
+            "notes": list(self.notes),
+            "layers": [layer.to_json() for layer in self.layers],
+        }
+
+    def _unpriced(self, one: Unpriced) -> dict[str, Any]:
+        share = None
+        if self.timed and self.graph:
+            every = zip(self.graph.ops, self.timed.ops_s, strict=True)
+            share = sum(seconds for op, seconds in every if op.kind == one.kind) / sum(self.timed.ops_s)
+        return {
+            "kind": one.kind,
+            "calls": one.calls,
+            "share_of_elements": one.share_of_elements,
+            "share_of_time": share,
+        }
+
+    def _repr_html_(self) -> str:
+        """Show the totals in a notebook."""
+        rows = [
+            ("input", ", ".join("x".join(map(str, shape)) for shape in self.inputs)),
+            ("parameters", f"{self.params:,}"),
+            ("multiply-accumulates", f"{self.macs:,}"),
+            ("operations", f"{self.flops:,}"),
+            ("peak memory, inference", f"{self.memory.peak_bytes:,} bytes"),
+            ("bytes moved", f"{self.bytes_moved:,}"),
+        ]
+        if self.training:
+            rows.append((f"training memory, {self.training.mode}", f"{self.training.total_bytes:,} bytes"))
+        for name, figure, unit in (("latency", self.latency_ms, "ms"), ("energy", self.energy_mj, "mJ")):
+            if figure:
+                rows.append((name, f"{figure.value:.4g} {unit}, {figure.kind}"))
+        body = "".join(f"<tr><th>{escape(name)}</th><td>{escape(value)}</td></tr>" for name, value in rows)
+        return f"<table><caption>{escape(self.model)}</caption>{body}</table>"
+
+
+def profile(
+    model: nn.Module | Graph,
+    *inputs: Any,
+    name: str | None = None,
+    device: Machine | None = None,
+    train: str | None = None,
+    optimizer: str = "sgd",
+    dtype: str | None = None,
+    measure: bool = False,
+) -> Profile:
+    """Return what a module, or a graph that was read from a file, costs for one call on these inputs.
+
+    Inputs may lie on the meta device. `train`: also the memory of one training step; full, last, bias, norm+last, or a
+    pattern of parameter names; the batch is the inputs' own. `dtype`: what memory would be in that type. `measure`: run
+    the module and time each operation on this machine.
+
+    Raises:
+        NetwrightError: the module does not run on these inputs, or an argument is none of what is allowed.
+    """
+    if isinstance(model, Graph):
+        if train or measure:
+            raise NetwrightError(
+                "A graph read from a file can be counted, but not trained or timed. "
+                "Give the module that it was made from, or leave --train and --measure out."
+            )
+        graph = model
+    else:
+        if not inputs:
+            raise NetwrightError("profile needs an example input, for example torch.empty(1, 3, 224, 224).")
+        graph = capture(model, *inputs)
+    counts = count(graph)
+    moved = moved_bytes(graph)
+    memory = inference_memory(graph, dtype=dtype)
+    eager_bytes = None if isinstance(model, Graph) else inference_memory(graph, rules="eager", dtype=dtype).peak_bytes
+    bounds = roofline(graph, counts, device) if device else None
+    timed = time_module(graph, model, *inputs) if measure and isinstance(model, nn.Module) else None
+    training = None
+    if train and isinstance(model, nn.Module):
+        training = training_memory(_joint(model, inputs, train), mode=train, optimizer=optimizer)
+    layers = layers_of(graph, counts, moved, bounds, timed.ops_s if timed else None)
+    return Profile(
+        model=name or type(model).__name__,
+        inputs=tuple(graph.tensors[index].shape for index in graph.inputs),
+        dtype=dtype or _dtype(graph),
+        conventions={name: count(graph, name).in_convention for name in CONVENTIONS},
+        counts=counts,
+        layers=layers,
+        memory=memory,
+        eager_memory_bytes=eager_bytes,
+        bytes_moved=sum(moved),
+        device=device,
+        roofline=bounds,
+        latency_ms=Figure(1e3 * timed.total_s, "measured") if timed else bounds.total if bounds else None,
+        timed=timed,
+        energy_mj=energy(graph, counts, device) if device else None,
+        training=training,
+        savings=savings_of(graph, counts, memory, moved, training, eager_bytes=eager_bytes),
+        notes=(*graph.notes, *(bounds.notes if bounds else ())),
+        graph=graph,
+    )
+
+
+def _joint(module: nn.Module, inputs: tuple[Any, ...], mode: str) -> Graph:
+    """Capture forward and backward in training mode, and put the module back into its own."""
+    learning, names = learner(module, mode)
+    modes = [(part, part.training) for part in learning.modules()]
+    try:
+        return capture(learning.train(), *inputs, trainable=names)
+    finally:
+        for part, was in modes:
+            part.training = was
+
+
+def _dtype(graph: Graph) -> str:
+    """Return the type of most activations by elements."""
+    totals: dict[str, int] = {}
+    for role in ("activation", "input"):
+        for _, tensor in graph.tensors_of(role):
+            totals[tensor.dtype] = totals.get(tensor.dtype, 0) + tensor.elements
+    return max(totals, key=lambda name: totals[name], default="float32")
+
+
+def example_input(shape: Sequence[int], dtype: str = "float32") -> torch.Tensor:
+    """Return an input without data.
+
+    Raises:
+        NetwrightError: torch knows no such type.
+    """
+    kind = getattr(torch, dtype, None)
+    if not isinstance(kind, torch.dtype):
+        raise NetwrightError(f"{dtype!r} is no type of numbers; for example float32, float16, int8, int64.")
+    return torch.empty(*shape, dtype=kind, device="meta")
