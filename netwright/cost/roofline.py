@@ -2,7 +2,8 @@
 
 An operation takes at least its multiply-accumulates over the peak rate, and at least its bytes over the bandwidth of the
 smallest memory that holds them. Run one by one, operations take at least the sum; a runtime that fuses them moves
-less, and is bounded by all multiply-accumulates and by the bytes that no fusion avoids.
+less, and is bounded by all multiply-accumulates and by the bytes that no fusion avoids. Products are counted as they are
+defined: a convolution by Winograd's or Fourier's transform multiplies less, and may pass below the bound.
 """
 
 from __future__ import annotations

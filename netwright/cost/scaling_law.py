@@ -129,8 +129,7 @@ def fit_scaling_law(
     while len(draws) < bootstrap:
         drawn = runs.only(rng.integers(0, len(runs.log_loss), len(runs.log_loss)))
         if drawn.varies():
-            starts = (best, best + rng.normal(0, 0.1, 5))
-            draws.append(min((_minimize(drawn, start, delta) for start in starts), key=lambda found: found[1])[0])
+            draws.append(_minimize(drawn, best, delta)[0])
     residual = _log_loss(runs, best)[0] - runs.log_loss
     return ScalingFit(
         _law(runs, best),
@@ -217,7 +216,7 @@ def _minimize(runs: _Runs, start: Array, delta: float) -> tuple[Array, float]:
         method="L-BFGS-B",
         jac=True,
         bounds=bounds,
-        options={"maxiter": 2000, "maxfun": 4000, "ftol": 1e-12, "gtol": 1e-9},
+        options={"maxiter": 1000, "maxfun": 2000, "ftol": 1e-11, "gtol": 1e-9},
     )
     return found.x, float(found.fun)
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import Literal
+from dataclasses import asdict, dataclass, field
+from typing import Any, Literal
 
 from netwright.device.energies import EnergyTable
 
@@ -67,3 +67,22 @@ class Machine:
         rate = self.peak(dtype)
         moved = self.bandwidth_bytes_per_s if working_set is None else self.bandwidth(working_set)
         return rate.value / moved.value if rate and moved else None
+
+    def figures(self) -> dict[str, Sourced]:
+        """Return every known figure by name, with its unit in the name."""
+        found = {f"peak_macs_per_s.{dtype}": rate for dtype, rate in self.peak_macs_per_s.items()}
+        found |= {f"bytes_per_s.up_to_{level.bytes}_bytes": level.bytes_per_s for level in self.caches}
+        single = ("bandwidth_bytes_per_s", "sram_bytes", "flash_bytes", "dram_bytes", "power_w")
+        return found | {name: value for name in single if (value := getattr(self, name)) is not None}
+
+    def to_json(self) -> dict[str, Any]:
+        """Return plain JSON values, every figure with its kind and source."""
+        return {
+            "device": self.name,
+            "scope": self.scope,
+            "figures": {name: asdict(figure) for name, figure in self.figures().items()},
+            "energy": {"citation": self.energy.citation, "add_pj": dict(self.energy.add)}
+            | {"multiply_pj": dict(self.energy.multiply), "sram_32bit_pj": self.energy.sram_32bit}
+            | {"dram_32bit_pj": self.energy.dram_32bit},
+            "notes": list(self.notes),
+        }

@@ -30,7 +30,7 @@ KIND = "peaks"
 SIDES = (512, 1024)  # of the matrices
 VISIT_S = 0.004
 SETS = tuple(2**20 * size for size in (0.75, 3, 12, 48))  # bytes that an operation touches, before the largest
-_COMMAND = "netwright device this --measure"
+_COMMAND = "netwright device this --measure --peaks"
 
 
 @dataclass(frozen=True)
@@ -53,15 +53,15 @@ class Peaks:
 
         An operation is given the rate of the largest set measured that is no larger than what it touches.
         """
-        source = f"netwright on {self.measured.get('date', 'an unknown date')}, {self.threads} thread(s)"
-        rates = [Sourced(rate, "measured", f"{source}, working set {size:,} bytes") for size, rate in self.bytes_per_s]
+        source = f"here, {str(self.measured.get('date', 'no date'))[:10]}"
+        rates = [Sourced(rate, "measured", f"{source}: sweeping {size:,} bytes") for size, rate in self.bytes_per_s]
         sizes = [size for size, _ in self.bytes_per_s]
         notes = () if self.beyond_cache else ("too little free memory to measure beyond the last cache",)
         return Machine(
             name=self.device,
             scope=f"{self.threads} thread(s), measured",
             peak_macs_per_s={
-                name: Sourced(rate, "measured", f"{source}, matrix product") for name, rate in self.macs_per_s.items()
+                name: Sourced(rate, "measured", f"{source}: matrix product") for name, rate in self.macs_per_s.items()
             },
             bandwidth_bytes_per_s=rates[-1],
             caches=tuple(Level(size, rate) for size, rate in zip(sizes[1:], rates[:-1], strict=True)),
@@ -71,13 +71,13 @@ class Peaks:
         )
 
 
-def measure_peaks(threads: int = 1, *, seconds: float = 1.2) -> Peaks:
+def measure_peaks(threads: int = 1, *, seconds: float = 1.4) -> Peaks:
     """Measure this machine's peak rates with a number of threads, in about so many seconds.
 
     Raises:
         NetwrightError: more threads than the process may use.
     """
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    cores = thread_counts()[-1]
     if not 1 <= threads <= cores:
         raise NetwrightError(f"{threads} threads cannot be measured here: this process may use 1 to {cores}.")
     before, start = torch.get_num_threads(), time.monotonic()
@@ -101,6 +101,12 @@ def measure_peaks(threads: int = 1, *, seconds: float = 1.2) -> Peaks:
             "environment": environment(),
         },
     )
+
+
+def thread_counts() -> tuple[int, ...]:
+    """Return the numbers of threads that are measured: one, and as many as this process has cores."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return tuple(sorted({1, cores}))
 
 
 def peaks_path(threads: int) -> Path:
@@ -128,6 +134,8 @@ def find_peaks(threads: int = 1) -> Peaks | None:
     try:
         if values["kind"] != KIND or values["schema"] != SCHEMA:
             raise ValueError(f"it is {values['kind']!r} of schema {values['schema']!r}")
+        if not values["bytes_per_s"]:
+            raise ValueError("no bandwidth")
         return Peaks(
             str(values["device"]),
             int(values["threads"]),

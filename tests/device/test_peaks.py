@@ -1,0 +1,64 @@
+"""Peak rates of this machine: measured in seconds, kept, and read back."""
+
+import json
+import time
+
+import pytest
+
+from netwright.core.errors import NetwrightError
+from netwright.device import peaks
+from netwright.device.machines import machine
+from netwright.device.peaks import Peaks, find_peaks, measure_peaks, save_peaks
+
+KEPT = Peaks("cpu", 1, {"float32": 5e10}, ((1000, 9e10), (4000, 5e10), (16000, 1e10)), True, {"date": "2026-11-21"})
+
+
+def test_what_is_measured_is_plausible_and_takes_less_than_it_may(monkeypatch):
+    monkeypatch.setattr(peaks, "_free_memory", lambda: 2**28)  # little memory to sweep: fast
+    monkeypatch.setattr(peaks, "SIDES", (128,))
+    start = time.monotonic()
+    found = measure_peaks(1, seconds=0.3)
+    assert time.monotonic() - start < 5
+    assert 1e8 < found.macs_per_s["float32"] < 1e13
+    sizes = [size for size, _ in found.bytes_per_s]
+    assert sizes == sorted(sizes) and sizes[-1] == 2**26
+    assert all(1e8 < rate < 1e13 for _, rate in found.bytes_per_s)
+    assert found.beyond_cache is (1.25 * found.measured["last_cache_bytes"] <= 2**26)
+
+
+def test_more_threads_than_cores_are_refused():
+    with pytest.raises(NetwrightError, match="1 to "):
+        measure_peaks(100_000)
+
+
+def test_what_is_saved_is_found_again_and_makes_the_machine():
+    with pytest.raises(NetwrightError, match="netwright device this --measure"):
+        machine("this")
+    save_peaks(KEPT)
+    assert find_peaks() == KEPT
+    one = machine("this")
+    assert one.peak("float32").value == 5e10 and one.peak("float32").kind == "measured"
+    # a set is given the rate of the largest one measured that is no larger
+    assert [one.bandwidth(size).value for size in (10, 4000, 4001, 16000, 16001)] == [9e10, 9e10, 5e10, 5e10, 1e10]
+    with pytest.raises(NetwrightError, match="2 thread"):
+        machine("this", threads=2)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"kind": "other"},
+        {"schema": 99},
+        {"macs_per_s": {"float32": -1}},
+        {"macs_per_s": [1]},
+        {"bytes_per_s": [[1]]},
+        {"bytes_per_s": []},
+        {"bytes_per_s": [["a", 1.0]]},
+        {"measured": 3},
+    ],
+)
+def test_a_damaged_file_is_named(change):
+    path = save_peaks(KEPT)
+    path.write_text(json.dumps(json.loads(path.read_text()) | change))
+    with pytest.raises(NetwrightError, match=r"peaks-1\.json"):
+        find_peaks()
