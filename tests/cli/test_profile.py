@@ -1,0 +1,152 @@
+"""`netwright profile` from outside: models by name and from files, wrong words, the page that it writes."""
+
+from __future__ import annotations
+
+import json
+from html.parser import HTMLParser
+
+import pytest
+
+from tests.cli.test_verbs import assert_refused, result
+
+MODULE = """
+import torch
+from torch import nn
+
+class Odd(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.conv = nn.Conv2d(3, 4, 3)
+
+    def forward(self, x):
+        return torch.linalg.svdvals(self.conv(x).flatten(1))
+
+def small():
+    return nn.Sequential(nn.Conv2d(3, 8, 3), nn.ReLU())
+
+def odd():
+    return Odd()
+
+def broken():
+    raise RuntimeError("no luck today")
+
+def text():
+    return "a string"
+"""
+
+
+@pytest.fixture
+def module_file(tmp_path):
+    path = tmp_path / "nets.py"
+    path.write_text(MODULE)
+    return path
+
+
+def test_a_function_in_a_file_that_returns_a_module(call, module_file):
+    told = result(call, "profile", f"{module_file}:small", "--input", "1x3x10x10")
+    assert told["macs"] == 8 * 8 * 8 * 27
+    assert told["params"] == 8 * 27 + 8
+    assert told["input"] == [[1, 3, 10, 10]]
+
+
+def test_a_run_and_an_arch_of_it(call, run):
+    told = result(call, "profile", f"{run}:smallest")
+    assert told["macs"] == result(call, "profile", "tiny:smallest")["macs"]
+    assert_refused(call("profile", f"{run}:best"), "was not searched yet")
+
+
+def test_the_tree_and_the_totals_are_printed(call):
+    done = call("profile", "tiny:largest", "--device", "stm32f746", "--train", "bias", "--optimizer", "adam")
+    assert done.code == 0, done.err
+    for word in ("stem", "head", "100.0%", "peak memory", "training memory, bias", "bounded on stm32f746", "saving 1"):
+        assert word in done.out
+
+
+def test_two_models_side_by_side(call):
+    told = result(call, "profile", "tiny:smallest", "--compare", "tiny:largest")
+    one, other = told["models"]
+    assert one["macs"] < other["macs"]
+
+
+def test_what_has_no_price_is_listed_and_strict_refuses_it(call, module_file):
+    words = ("profile", f"{module_file}:odd", "--input", "1x3x8x8")
+    told = result(call, *words)
+    (unpriced,) = told["unpriced"]
+    assert "svd" in unpriced["kind"]
+    assert "not priced" in call(*words).out
+    assert_refused(call(*words, "--strict"), "no price is known for", "svd", "Leave --strict out")
+
+
+@pytest.mark.parametrize(
+    ("words", "parts"),
+    [
+        (["efficientvit_b11"], ["no model 'efficientvit_b11'", "Did you mean efficientvit_b1"]),
+        (["torchvision:resnet19"], ["no model 'resnet19'", "resnet18"]),
+        (["tiny:huge"], ["'huge'", "smallest"]),
+        (["nothing.py:f"], ["no file nothing.py"]),
+        (["tiny", "--input", "3by32"], ["not a shape", "1x3x224x224"]),
+        (["tiny", "--input", "1x3x32x32:float99"], ["no type of numbers"]),
+        (["tiny", "--input", "1x5x32x32"], ["does not run on 1x5x32x32", "Check the size"]),
+        (["tiny", "--device", "stm32f747"], ["not known", "stm32f746"]),
+        (["tiny", "--train", "bais"], ["no mode of training", "Did you mean 'bias'"]),
+        (["tiny", "--train", "full", "--optimizer", "sgdd"], ["not known", "sgd"]),
+        (["tiny", "--dtype", "float99"], ["float99"]),
+        (["missing.onnx"], ["missing.onnx"]),
+        (["missing.tflite"], ["missing.tflite"]),
+    ],
+)
+def test_wrong_words(call, words, parts):
+    assert_refused(call("profile", *words), *parts)
+
+
+def test_a_file_of_ones_own_that_fails(call, module_file):
+    assert_refused(call("profile", f"{module_file}:broken", "--input", "1x3x8x8"), "no luck today")
+    assert_refused(call("profile", f"{module_file}:text", "--input", "1x3x8x8"), "returned str")
+    assert_refused(call("profile", f"{module_file}:smal", "--input", "1x3x8x8"), "Did you mean 'small'")
+    assert_refused(call("profile", f"{module_file}:small"), "does not say its input")
+    assert_refused(call("profile", str(module_file)), "Which function")
+
+
+class Page(HTMLParser):
+    """What a page shows and what it would load."""
+
+    def __init__(self):
+        super().__init__()
+        self.pictures, self.sources, self.headings = 0, [], []
+        self._heading = False
+
+    def handle_starttag(self, tag, attrs):
+        self.pictures += tag == "svg"
+        self._heading = tag in ("h1", "h2")
+        self.sources += [value for name, value in attrs if name in ("src", "href") and not value.startswith("#")]
+
+    def handle_data(self, data):
+        if self._heading:
+            self.headings.append(data)
+            self._heading = False
+
+
+def test_the_page_has_its_pictures_and_loads_nothing(call, tmp_path):
+    path = tmp_path / "page.html"
+    done = call("profile", "tiny", "--device", "a100", "--measure", "--train", "full", "--html", path)
+    assert done.code == 0, done.err
+    page = Page()
+    page.feed(path.read_text())
+    assert page.pictures == 4  # memory, bars, roofline, waterline
+    assert not page.sources
+    assert page.headings[0] == "tiny"
+
+
+def test_the_page_of_two_models_and_a_place_that_cannot_be_written(call, tmp_path):
+    path = tmp_path / "page.html"
+    assert call("profile", "tiny:smallest", "--compare", "tiny", "--html", path).code == 0
+    assert "Side by side" in path.read_text()
+    assert_refused(call("profile", "tiny", "--html", path / "below-a-file.html"), "page.html")
+
+
+def test_json_says_where_figures_come_from(call):
+    told = result(call, "profile", "tiny", "--device", "h200")
+    assert json.dumps(told)
+    assert told["latency_ms"]["kind"] == "bounded"
+    assert told["energy_mj"]["kind"] == "predicted"
+    assert told["device"] == "h200"
