@@ -14,7 +14,7 @@ from types import MappingProxyType
 from typing import Any
 
 from netwright.core.errors import NetwrightError
-from netwright.device.machine import Sourced
+from netwright.device.machine import Machine, Sourced
 
 POUND_KG = 0.45359237
 
@@ -79,6 +79,35 @@ def footprint(gpu_hours: float, rates: Rates = V100_2019) -> Footprint:
         raise NetwrightError(f"GPU hours must be zero or more, not {gpu_hours!r}.")
     kwh = gpu_hours * rates.watts.value / 1000 * rates.pue.value
     return Footprint(gpu_hours, kwh, kwh * rates.kg_per_kwh.value, gpu_hours * rates.dollars_per_hour.value)
+
+
+def rates_of(
+    machine: Machine, *, kg_per_kwh: Sourced, dollars_per_hour: Sourced, pue: Sourced = V100_2019.pue
+) -> Rates:
+    """Return the rates of a machine that draws its design power all the time, in a place and at a price that you name.
+
+    Raises:
+        NetwrightError: no source gives the machine's power.
+    """
+    if machine.power_w is None:
+        raise NetwrightError(f"No source gives the power of {machine.name}. Make Rates with the watts you measured.")
+    return Rates(machine.power_w, pue, kg_per_kwh, dollars_per_hour)
+
+
+def hours_of(macs: float, machine: Machine, dtype: str = "float32", *, utilisation: float) -> float:
+    """Return the hours that multiply-accumulates of a training or a search take at a share of a machine's peak rate.
+
+    Of a training: three times the forward pass of every sample of every epoch (`linear_model.training_macs`).
+
+    Raises:
+        NetwrightError: the share is not above 0 and at most 1, or no peak rate of the machine is known.
+    """
+    rate = machine.peak(dtype)
+    if not 0 < utilisation <= 1:
+        raise NetwrightError(f"Utilisation is a share of the peak rate, above 0 and at most 1, not {utilisation!r}.")
+    if rate is None:
+        raise NetwrightError(f"No source gives a peak rate of {machine.name}.")
+    return macs / (rate.value * utilisation) / 3600
 
 
 @dataclass(frozen=True)

@@ -175,11 +175,17 @@ def efficiency_gaps(graph: Graph, bounds: Roofline, ops_s: Sequence[float], mach
 
 @contextmanager
 def _running(module: nn.Module, threads: int) -> Iterator[None]:
-    """Set what a captured inference graph supposes, and take it back."""
+    """Set what a captured inference graph supposes, and take it back.
+
+    Also that no parameter learns: even without gradients, matrix products take another path where one does.
+    """
+    learning = [parameter for parameter in module.parameters() if parameter.requires_grad]
     modes = [(part, part.training) for part in module.modules()]
     before, fast_path = torch.get_num_threads(), torch.backends.mha.get_fastpath_enabled()
     try:
         module.eval()
+        for parameter in learning:
+            parameter.requires_grad_(False)
         torch.set_num_threads(threads)
         torch.backends.mha.set_fastpath_enabled(False)
         with torch.no_grad():
@@ -187,6 +193,8 @@ def _running(module: nn.Module, threads: int) -> Iterator[None]:
     finally:
         torch.backends.mha.set_fastpath_enabled(fast_path)
         torch.set_num_threads(before)
+        for parameter in learning:
+            parameter.requires_grad_(True)
         for part, mode in modes:
             part.training = mode
 

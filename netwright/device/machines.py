@@ -56,6 +56,7 @@ SERVER_CPU = Machine(
     notes=("60 MB L3, whose bandwidth no data sheet gives: operands are taken to come from main memory",),
 )
 
+_TF32 = "float32 is the rate without TF32, which PyTorch's convolutions use on this GPU unless told not to"
 _A100 = "NVIDIA A100 80GB SXM data sheet, 2021"
 A100 = Machine(
     name="a100",
@@ -77,6 +78,7 @@ A100 = Machine(
     ),
     dram_bytes=_sheet(80 * _GB, f"{_A100}: 80 GB HBM2e"),
     power_w=_sheet(400.0, f"{_A100}: 400 W"),
+    notes=(_TF32,),
 )
 
 _H200 = "NVIDIA H200 SXM data sheet, 2024"
@@ -94,7 +96,11 @@ H200 = Machine(
     energy=JOUPPI_7NM_HBM,
     dram_bytes=_sheet(141 * _GB, f"{_H200}: 141 GB HBM3e"),
     power_w=_sheet(700.0, f"{_H200}: up to 700 W"),
-    notes=("50 MB L2, whose bandwidth no data sheet gives: operands are taken to come from main memory",),
+    notes=(
+        _TF32,
+        "50 MB L2, whose bandwidth no data sheet gives: operands are taken to come from main memory",
+        "its chip is made in 4 nm; the energies are those of 7 nm, and of HBM2 rather than HBM3e",
+    ),
 )
 
 _ORIN = "NVIDIA Jetson AGX Orin Series technical brief, 2022"

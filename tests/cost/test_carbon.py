@@ -5,7 +5,19 @@ import itertools
 import pytest
 
 from netwright.core.errors import NetwrightError
-from netwright.cost.carbon import METHODS, V100_2019, Method, break_even_targets, footprint, once_for_all_table
+from netwright.cost.carbon import (
+    METHODS,
+    V100_2019,
+    Method,
+    break_even_targets,
+    footprint,
+    hours_of,
+    once_for_all_table,
+    rates_of,
+)
+from netwright.cost.linear_model import training_macs
+from netwright.device.machine import Sourced
+from netwright.device.machines import MACHINES
 
 
 def test_strubell_s_own_row_comes_out():
@@ -46,3 +58,20 @@ def test_rates_are_sourced_and_hours_checked():
         assert figure.source and figure.kind in ("paper", "datasheet")
     with pytest.raises(NetwrightError, match="zero or more"):
         footprint(-1)
+
+
+def test_a_run_on_another_machine_by_its_work():
+    """ImageNet, 90 epochs of a network of 4.1 GMACs on an A100 at 30 % of its FP16 rate: some 8 hours."""
+    macs = training_macs(4_100_000_000) * 1_281_167 * 90
+    hours = hours_of(macs, MACHINES["a100"], "float16", utilisation=0.3)
+    assert hours == pytest.approx(macs / (0.3 * 156e12) / 3600)
+    clean, price = Sourced(0.05, "paper", "test"), Sourced(2.0, "paper", "test")
+    found = footprint(hours, rates_of(MACHINES["a100"], kg_per_kwh=clean, dollars_per_hour=price))
+    assert found.kwh == pytest.approx(hours * 0.4 * 1.58)
+    assert found.co2e_kg == pytest.approx(0.05 * found.kwh) and found.dollars == pytest.approx(2 * hours)
+    with pytest.raises(NetwrightError, match="share of the peak rate"):
+        hours_of(macs, MACHINES["a100"], utilisation=30)
+    with pytest.raises(NetwrightError, match="peak rate of pixel-1"):
+        hours_of(macs, MACHINES["pixel-1"], utilisation=0.3)
+    with pytest.raises(NetwrightError, match="power of snapdragon"):
+        rates_of(MACHINES["snapdragon-8-gen-1"], kg_per_kwh=clean, dollars_per_hour=price)

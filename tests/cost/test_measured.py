@@ -53,8 +53,23 @@ def test_the_module_and_torch_are_left_as_they_were():
     threads, fast_path = torch.get_num_threads(), torch.backends.mha.get_fastpath_enabled()
     time_ops(net, torch.randn(1, 8, 8, 8), seconds=0.01)
     assert net.training and net.norm.training
+    assert all(parameter.requires_grad for parameter in net.parameters())
     assert (torch.get_num_threads(), torch.backends.mha.get_fastpath_enabled()) == (threads, fast_path)
     assert all(torch.equal(value, before[name]) for name, value in net.state_dict().items())
+
+
+@pytest.mark.parametrize(
+    ("module", "shape"),
+    [
+        (nn.TransformerEncoderLayer(16, 2, 32, batch_first=True), (2, 5, 16)),
+        (nn.LSTM(8, 16, 2, batch_first=True), (2, 5, 8)),
+        (nn.ConvTranspose2d(3, 4, 3).to(memory_format=torch.channels_last), (1, 3, 8, 8)),
+        (nn.Sequential(nn.GroupNorm(2, 4), nn.Dropout(), nn.AdaptiveAvgPool2d(3)), (1, 4, 8, 8)),
+    ],
+)
+def test_a_real_run_has_the_operations_of_the_captured_graph(module, shape):
+    x = torch.randn(shape)
+    assert len(time_ops(module, x, seconds=0.01)) == len(capture(module, x).ops)
 
 
 def test_what_cannot_be_aligned_is_refused():
