@@ -118,7 +118,7 @@ def training_memory(
         saved_bytes_frozen_aware=sum(saved_frozen_aware(graph).values()),
         gradient_bytes=sum(graph.storages[number].bytes for number in gradients),
         optimizer_bytes=state,
-        weight_bytes=_weights(graph, trained, weight_bits, frozen_bits),
+        weight_bytes=stored_bytes(graph, trained, weight_bits, frozen_bits),
         buffer_bytes=sum(storage.bytes for storage in graph.storages if storage.role == "buffer"),
         workspace_bytes=line[peak] - held if line else 0,
         peak_bytes=line[peak] if line else 0,
@@ -163,8 +163,8 @@ def _trained(graph: Graph) -> list[int]:
     ]
 
 
-def _weights(graph: Graph, trained: set[int], weight_bits: int | None, frozen_bits: int | None) -> int:
-    """Return the bytes of all parameters, each storage once."""
+def stored_bytes(graph: Graph, trained: set[int], weight_bits: int | None, frozen_bits: int | None) -> int:
+    """Return the bytes of all parameters, each storage once; trained and frozen ones at their widths, None: as they are."""
     total = 0
     widths: dict[int, int] = {}
     for _, tensor in graph.tensors_of("parameter"):

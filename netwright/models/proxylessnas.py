@@ -1,0 +1,83 @@
+"""ProxylessNAS-Mobile and the lite residual modules that TinyTL puts beside its blocks.
+
+Cai et al. 2019, arXiv:1812.00332: the network found for a phone. Cai et al. 2020, arXiv:2007.11622, Section 3.3.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import nn
+
+from netwright.core.arch import Arch
+from netwright.models.mobilenet import MobileConfig, Stage, mobile_blocks
+from netwright.nn.block import chain
+from netwright.nn.layers import Norm, norm
+from netwright.nn.mbconv import MBConv
+
+ARCH = Arch(
+    resolution=224,
+    depths=(2, 4, 4, 4, 4, 1),
+    kernels=(5, 3, 7, 3, 5, 5, 7, 5, 5, 5, 5, 5, 5, 5, 7, 7, 7, 7, 7),
+    expansions=(3, 3, 3, 3, 3, 3, 6, 3, 3, 3, 6, 3, 3, 3, 6, 6, 3, 3, 6),
+)
+
+
+def proxylessnas_mobile(
+    classes: int = 1000, *, normalization: Norm = "batch", lite_residual: bool = False
+) -> nn.Sequential:
+    """Return the network; with `lite_residual`, each block but the first has a lite residual module beside it."""
+    config = MobileConfig(
+        classes=classes,
+        stem_channels=32,
+        stem_stride=2,
+        stem_activation="relu6",
+        first_channels=16,
+        stages=(
+            Stage(32, 2, "relu6", blocks=2),
+            Stage(40, 2, "relu6", blocks=4),
+            Stage(80, 2, "relu6", blocks=4),
+            Stage(96, 1, "relu6", blocks=4),
+            Stage(192, 2, "relu6", blocks=4),
+            Stage(320, 1, "relu6", blocks=1),
+        ),
+        last_channels=1280,
+        normalization=normalization,
+        eps=1e-3,
+    )
+    modules: dict[str, nn.Module] = {}
+    pixels = 128  # the side that kernels of the small branches are chosen for, whatever the input is
+    for name, block in mobile_blocks(config, ARCH).items():
+        modules[name] = block.build()
+        if lite_residual and isinstance(block, MBConv) and name.startswith("stage"):
+            modules[name] = LiteResidual(modules[name], block, min(5, _odd(pixels // 2)))
+            pixels //= block.stride
+    return chain(modules)
+
+
+def _odd(side: int) -> int:
+    """Return the largest odd number that is not above a side."""
+    return side - (side + 1) % 2
+
+
+class LiteResidual(nn.Module):
+    """A block, and beside it half its resolution: pooling, a convolution of two groups, a pointwise one; added up."""
+
+    def __init__(self, main: nn.Module, spec: MBConv, kernel: int):
+        super().__init__()
+        channels = spec.in_channels
+        self.main = main
+        self.lite = nn.Sequential()
+        self.lite.add_module("pool", nn.AvgPool2d(2))
+        self.lite.add_module(
+            "conv", nn.Conv2d(channels, channels, kernel, spec.stride, kernel // 2, groups=2, bias=False)
+        )
+        self.lite.add_module("norm", norm(spec.normalization, channels, spec.eps))
+        self.lite.add_module("act", nn.ReLU())
+        self.lite.add_module("project", nn.Conv2d(channels, spec.out_channels, 1, bias=False))
+        self.lite.add_module("last", norm(spec.normalization, spec.out_channels, spec.eps))
+        nn.init.zeros_(self.lite.get_parameter("last.weight"))
+
+    def forward(self, x_BCHW: torch.Tensor) -> torch.Tensor:
+        y_BCHW = self.main(x_BCHW)
+        small_BChw = self.lite(x_BCHW)
+        return y_BCHW + nn.functional.interpolate(small_BChw, y_BCHW.shape[2:], mode="bilinear")
