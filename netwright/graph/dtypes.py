@@ -19,6 +19,7 @@ BITS = {
     "uint32": 32,
     "int64": 64,
     "uint64": 64,
+    "float4_e2m1": 4,
     "float4_e2m1fn_x2": 8,  # two values in each
     "float8_e4m3fn": 8,
     "float8_e4m3fnuz": 8,
