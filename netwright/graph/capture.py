@@ -106,12 +106,9 @@ def _run(
         given = [value for value in tree_iter((args, kwargs)) if isinstance(value, Tensor)]
         for number, tensor in enumerate(given):
             recorder.register(tensor, "input", f"input {number}")
-        saved: dict[int, None] = {}
 
         def pack(tensor: Tensor) -> Tensor:
-            number = recorder.storage_of(tensor)
-            if number is not None:
-                saved[number] = None
+            recorder.keep(tensor)
             return tensor
 
         with recorder:
@@ -119,7 +116,9 @@ def _run(
                 out = torch.func.functional_call(module, state, args, kwargs, strict=False)
             gradients = _backward(out, state, recorder) if training else {}
         notes = [f"captured on random numbers, since shapes alone did not do: {errors[0]}"] if errors else []
-        return recorder.graph(given, out, source=values.source, saved=tuple(saved), gradients=gradients, notes=notes)
+        return recorder.graph(
+            given, out, source=values.source, saved=tuple(recorder.saved), gradients=gradients, notes=notes
+        )
 
 
 def _stand_ins(module: nn.Module, values: _Values, trainable: Collection[str]) -> dict[str, Tensor]:
@@ -138,7 +137,7 @@ def _stand_ins(module: nn.Module, values: _Values, trainable: Collection[str]) -
 def _backward(out: Any, state: Mapping[str, Tensor], recorder: Recorder) -> dict[str, int]:
     """Differentiate the outputs, given gradients of one; return where each parameter's gradient lies."""
     ends = [value for value in tree_iter(out) if isinstance(value, Tensor) and value.requires_grad]
-    recorder.stage = "backward"
+    recorder.begin_backward()
     if ends:
         torch.autograd.backward(ends, [torch.ones_like(end) for end in ends])
     return {

@@ -68,7 +68,9 @@ class Recorder(TorchDispatchMode):
         super().__init__()
         self._modules = modules
         self._references: dict[int, tuple[StorageWeakRef, int]] = {}
-        self._alive: dict[int, StorageWeakRef] = {}
+        self._alive: dict[int, int] = {}  # storage: its address
+        self._kept: dict[int, int] = {}  # those that autograd keeps alive during the forward pass
+        self.saved: dict[int, None] = {}  # storages that autograd saves, in order
         self._tensor_ids: dict[Any, int] = {}
         self._tensors: list[Tensor] = []
         self._storages: list[Storage] = []
@@ -87,7 +89,7 @@ class Recorder(TorchDispatchMode):
             self._storages.append(Storage(tensor.untyped_storage().nbytes(), role, name, born))
             self._references[storage_ref.cdata] = (storage_ref, number)
             if role == "activation":
-                self._alive[number] = storage_ref
+                self._alive[number] = storage_ref.cdata
         else:
             number = known[1]
         shape = tuple(int(side) for side in tensor.shape)
@@ -97,6 +99,19 @@ class Recorder(TorchDispatchMode):
             self._tensor_ids[key] = len(self._tensors)
             self._tensors.append(Tensor(shape, dtype, number))
         return self._tensor_ids[key]
+
+    def keep(self, tensor: TorchTensor) -> None:
+        """Note that autograd saves a tensor; until the backward pass begins it cannot be freed."""
+        number = self.storage_of(tensor)
+        if number is not None:
+            self.saved[number] = None
+            if number in self._alive:
+                self._kept[number] = self._alive.pop(number)
+
+    def begin_backward(self) -> None:
+        """Count what follows as the backward pass."""
+        self.stage = "backward"
+        self._alive |= self._kept
 
     def storage_of(self, tensor: TorchTensor) -> int | None:
         """Return the index of a tensor's storage, if it was recorded."""
@@ -108,9 +123,10 @@ class Recorder(TorchDispatchMode):
         if any(is_traceable_wrapper_subclass(value) for value in tree_iter((args, kwargs))):
             return NotImplemented  # a quantized or otherwise composed tensor: its parts come by again
         path, layer = self._whereabouts()
-        self._note_freed()
-        out = func(*args, **kwargs)
         kind, names, is_view, written = self._schema(func)
+        if kind not in SILENT and not is_view:
+            self._note_freed()
+        out = func(*args, **kwargs)
         if kind in SILENT:
             for value in tree_iter(out):
                 if isinstance(value, TorchTensor):
@@ -184,7 +200,8 @@ class Recorder(TorchDispatchMode):
         return self._forward_paths.get(number) or self._forward_paths.get(number + 1, ("", ""))
 
     def _note_freed(self) -> None:
-        gone = [number for number, reference in self._alive.items() if reference.expired()]
+        expired = torch.UntypedStorage._expired
+        gone = [number for number, address in self._alive.items() if expired(address)]
         for number in gone:
             del self._alive[number]
             self._storages[number] = replace(self._storages[number], freed=len(self._ops))
