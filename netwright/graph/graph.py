@@ -60,6 +60,7 @@ class Op:
 
     `inputs`, `outputs`: indices into `Graph.tensors`, in the order of the arguments. `arguments`: all arguments by
     name, tensors as `Ref`. `path`: module path from the root, "" for the root itself. `layer`: class of that module.
+    `overload`: which of torch's operations of this name.
     `view`: makes no new memory and touches none. `writes`: storages that it changes in place.
     """
 
@@ -72,6 +73,7 @@ class Op:
     stage: Stage = "forward"
     view: bool = False
     writes: tuple[int, ...] = ()
+    overload: str = ""
 
 
 @dataclass(frozen=True)

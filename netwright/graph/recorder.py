@@ -157,6 +157,7 @@ class Recorder(TorchDispatchMode):
                 self.stage,
                 is_view,
                 tuple(w for w in writes if w is not None),
+                func._schema.overload_name,
             )
         )
         return out
