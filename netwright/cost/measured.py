@@ -8,6 +8,7 @@ efficiency that its intensity allows and the one measured.
 
 from __future__ import annotations
 
+import difflib
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -34,13 +35,15 @@ class Timed:
     """Seconds of each operation of a graph, and of the whole run without watching; each the least of `runs`.
 
     Inside the network an operation finds its data where the one before it left them. `total_s` holds besides the
-    operations what PyTorch and the module do between them.
+    operations what PyTorch and the module do between them. `unlike`: how many operations ran as others than captured;
+    their time is given to what stands at their place in the graph.
     """
 
     ops_s: tuple[float, ...]
     total_s: float
     runs: int
     threads: int
+    unlike: int = 0
 
 
 def time_ops(module: nn.Module, *inputs: Any, threads: int = 1, seconds: float = 2.0) -> tuple[float, ...]:
@@ -61,13 +64,14 @@ def time_module(
     Takes about `seconds`, but at least five runs of each sort. Inputs on the meta device are replaced by random numbers.
 
     Raises:
-        NetwrightError: the module's weights hold no data or are elsewhere than on the processor, or what runs is not
+        NetwrightError: the module's weights hold no data or are elsewhere than on the processor, or what runs is hardly
             what was captured.
     """
     _check_weights(module)
     args, kwargs = tree_map(_filled, (inputs, dict(keywords or {})))
     watched: list[list[float]] = []
     whole: list[float] = []
+    kinds: list[str] = []
     with _running(module, threads):
         module(*args, **kwargs)
         end = time.perf_counter() + seconds
@@ -77,10 +81,15 @@ def time_module(
             whole.append(time.perf_counter() - start)
             with _Stopwatch() as watch:
                 module(*args, **kwargs)
-            _check_order(graph, watch.kinds)
+            if kinds and watch.kinds != kinds:
+                raise NetwrightError(
+                    f"{type(module).__name__} ran other operations the second time: it cannot be timed."
+                )
+            kinds = watch.kinds
             watched.append(watch.seconds)
-    least = tuple(min(times) for times in zip(*watched, strict=True))
-    return Timed(least, min(whole), len(whole), threads)
+    least = [min(times) for times in zip(*watched, strict=True)]
+    ops_s, unlike = align([op.kind for op in graph.ops if op.stage == "forward"], kinds, least)
+    return Timed(ops_s, min(whole), len(whole), threads, unlike)
 
 
 class _Stopwatch(TorchDispatchMode):
@@ -103,6 +112,42 @@ class _Stopwatch(TorchDispatchMode):
             self.kinds.append(kind)
             self.seconds.append(end - start)
         return out
+
+
+def align(captured: Sequence[str], ran: Sequence[str], seconds: Sequence[float]) -> tuple[tuple[float, ...], int]:
+    """Return the seconds of what ran by the captured operations at the same place, and how many of those ran as others.
+
+    A real run may differ in small ways from the captured one: a module keeps what it computed the first time, a tensor
+    is laid out differently and is not copied, a linear layer is a product and an addition.
+
+    Raises:
+        NetwrightError: less than half of the time is of operations that ran as captured.
+    """
+    times = [0.0] * len(captured)
+    like_s, unlike = 0.0, 0
+    same = list(captured) == list(ran)
+    blocks = [("equal", 0, len(captured), 0, len(ran))] if same else _blocks(captured, ran)
+    for tag, start, end, ran_start, ran_end in blocks:
+        if tag == "equal":
+            times[start:end] = seconds[ran_start:ran_end]
+            like_s += sum(seconds[ran_start:ran_end])
+            continue
+        unlike += end - start
+        places = range(start, end) or range(max(0, start - 1), max(1, start))
+        for place in places:
+            times[place] += sum(seconds[ran_start:ran_end]) / len(places)
+    if like_s < 0.5 * sum(seconds) or not captured:
+        place = next((n for n, pair in enumerate(zip(captured, ran, strict=False)) if pair[0] != pair[1]), 0)
+        met = [kinds[place] if place < len(kinds) else "nothing" for kinds in (captured, ran)]
+        raise NetwrightError(
+            f"What runs is not what was captured (first {met[0]} and {met[1]}), so times cannot be given to operations. "
+            "Does the module choose its path by the values it sees, or was the graph captured on other inputs?"
+        )
+    return tuple(times), unlike
+
+
+def _blocks(captured: Sequence[str], ran: Sequence[str]) -> Sequence[tuple[str, int, int, int, int]]:
+    return difflib.SequenceMatcher(None, captured, ran, autojunk=False).get_opcodes()
 
 
 @dataclass(frozen=True)
@@ -215,19 +260,3 @@ def _filled(value: Any) -> Any:
     if value.is_floating_point():
         return torch.randn(value.shape, dtype=torch.float32).to(value.dtype)
     return torch.zeros(value.shape, dtype=value.dtype)
-
-
-def _check_order(graph: Graph, kinds: Sequence[str]) -> None:
-    captured = [op.kind for op in graph.ops if op.stage == "forward"]
-    if captured == list(kinds):
-        return
-    place = next((n for n, (one, other) in enumerate(zip(captured, kinds, strict=False)) if one != other), None)
-    where = (
-        f"lengths {len(captured)} and {len(kinds)}"
-        if place is None
-        else f"{captured[place]} and {kinds[place]} at {place}"
-    )
-    raise NetwrightError(
-        f"What runs is not what was captured ({where}), so times cannot be given to operations. "
-        "Does the module choose its path by the values it sees, or was the graph captured on other inputs?"
-    )

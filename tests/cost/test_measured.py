@@ -6,7 +6,7 @@ from torch import nn
 
 from netwright.core.errors import NetwrightError
 from netwright.cost.count import count
-from netwright.cost.measured import efficiency_gaps, time_module, time_ops
+from netwright.cost.measured import align, efficiency_gaps, time_module, time_ops
 from netwright.cost.roofline import roofline
 from netwright.device.energies import HOROWITZ_45NM
 from netwright.device.machine import Machine, Sourced
@@ -78,10 +78,20 @@ def test_what_cannot_be_aligned_is_refused():
             return x + 1 if x.shape[0] == 1 else x * 2
 
     graph = capture(Moody(), torch.randn(1, 4))
-    with pytest.raises(NetwrightError, match=r"aten\.add and aten\.mul"):
+    with pytest.raises(NetwrightError, match=r"first aten\.add and aten\.mul"):
         time_module(graph, Moody(), torch.randn(2, 4), seconds=0.01)
     with pytest.raises(NetwrightError, match="whose weights are on the processor"):
         time_ops(nn.Linear(3, 3, device="meta"), torch.randn(1, 3))
+
+
+def test_small_differences_keep_all_time_at_its_place():
+    seconds = [1.0, 2.0, 4.0, 8.0]
+    assert align("abcd", "abcd", seconds) == (tuple(seconds), 0)
+    assert align("axbcd", "abcd", seconds) == ((1.0, 0.0, 2.0, 4.0, 8.0), 1)  # x was kept from an earlier run
+    assert align("aXd", "abcd", seconds) == ((1.0, 6.0, 8.0), 1)  # X runs as b and c
+    assert align("acd", "abcd", seconds) == ((3.0, 4.0, 8.0), 0)
+    with pytest.raises(NetwrightError, match="first x and a"):
+        align("xyzd", "abcd", [4.0, 3.0, 2.0, 8.0])
 
 
 def test_gaps_tell_what_is_possible_from_what_was_reached():
