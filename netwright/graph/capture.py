@@ -30,12 +30,14 @@ def capture(
     *inputs: Any,
     keywords: Mapping[str, Any] | None = None,
     trainable: Collection[str] | None = None,
+    values: bool = True,
 ) -> Graph:
     """Return the operations of one call of a module, which is left as it was.
 
     Without `trainable`, the inference graph: eval mode, no gradients. With `trainable`, the names of the parameters that
     learn (perhaps none), the joint graph of forward and backward, in the training or eval mode that each part is in.
-    Inputs may be tensors of any device, their values are not read unless the module itself does.
+    Inputs may be tensors of any device, their values are not read unless the module itself does. `values`: whether to run
+    on random numbers where shapes alone do not do.
 
     Raises:
         NetwrightError: the module does not run on these inputs, or a trainable parameter does not exist.
@@ -43,12 +45,12 @@ def capture(
     if trainable is not None:
         _check_names(module, trainable)
     errors: list[str] = []
-    for attempt in (_fake_values, _real_values):
+    for attempt in (_fake_values, _real_values) if values else (_fake_values,):
         try:
             return _run(module, inputs, dict(keywords or {}), trainable, attempt(module), errors)
         except Exception as error:  # noqa: BLE001 - a stranger's module may raise anything
             errors.append(f"{type(error).__name__}: {' '.join(str(error).split())[:300]}")
-    told = errors[0] if errors[0] == errors[1] else f"Without data: {errors[0]} On random numbers: {errors[1]}"
+    told = errors[0] if len(set(errors)) == 1 else f"Without data: {errors[0]} On random numbers: {errors[1]}"
     raise NetwrightError(
         f"{type(module).__name__} does not run on {_describe(inputs, keywords)}. {told} "
         "Check the size and the number of the inputs."
@@ -113,7 +115,7 @@ def _run(
 
         with recorder:
             with saved_tensors_hooks(pack, lambda tensor: tensor) if training else contextlib.nullcontext():
-                out = torch.func.functional_call(module, state, args, kwargs, strict=False)
+                out = torch.func.functional_call(module, _once(module, state), args, kwargs, tie_weights=False)
             gradients = _backward(out, state, recorder) if training else {}
         notes = [f"captured on random numbers, since shapes alone did not do: {errors[0]}"] if errors else []
         return recorder.graph(
@@ -132,6 +134,16 @@ def _stand_ins(module: nn.Module, values: _Values, trainable: Collection[str]) -
     for name in trainable:
         state[name].requires_grad_(True)
     return state
+
+
+def _once(module: nn.Module, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Name each attribute once: torch does not give back what it replaces under two names, in a module used twice."""
+    owners = {name: id(part) for name, part in module.named_modules(remove_duplicate=False)}
+    names: dict[tuple[int, str], str] = {}
+    for name in state:
+        path, _, leaf = name.rpartition(".")
+        names.setdefault((owners[path], leaf), name)
+    return {name: state[name] for name in names.values()}
 
 
 def _backward(out: Any, state: Mapping[str, Tensor], recorder: Recorder) -> dict[str, int]:

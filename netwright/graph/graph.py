@@ -107,8 +107,8 @@ class Graph:
 
     @property
     def params(self) -> int:
-        """Number of parameters, each storage counted once."""
+        """Number of parameters, each storage counted once, by the first tensor on it: a view of it may be expanded."""
         seen: dict[int, int] = {}
         for _, tensor in self.tensors_of("parameter"):
-            seen[tensor.storage] = max(seen.get(tensor.storage, 0), tensor.elements)
+            seen.setdefault(tensor.storage, tensor.elements)
         return sum(seen.values())

@@ -142,3 +142,15 @@ class TestFvcore:
         module = nn.Linear(4, 3)
         counts = count(capture(module, torch.empty(2, 4), trainable=["weight"]), "fvcore")
         assert counts.in_convention == 24
+
+
+def test_expanded_parameters_are_counted_once():
+    class Expanding(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.table = nn.Parameter(torch.empty(1, 5))
+
+        def forward(self, x: Tensor) -> Tensor:
+            return x + self.table.expand(7, 5)
+
+    assert count(capture(Expanding(), torch.empty(7, 5))).params == 5

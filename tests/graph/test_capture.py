@@ -65,6 +65,25 @@ def test_parameters_are_counted_once_even_if_tied_or_never_used() -> None:
     assert capture(Tied(), torch.empty(1, 6)).params == 36 + 6 + 6 + 12
 
 
+@pytest.mark.parametrize("trainable", [None, ("first.weight",)])
+def test_a_module_used_under_two_names_gets_its_own_weights_back(trainable: tuple[str, ...] | None) -> None:
+    class Twice(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.first = nn.Linear(6, 6)
+            self.second = self.first
+
+        def forward(self, x: Tensor) -> Tensor:
+            return self.second(self.first(x))
+
+    module = Twice()
+    weight = module.first.weight
+    graph = capture(module, torch.empty(1, 6), trainable=trainable)
+    assert module.first.weight is weight and module.second.weight is weight
+    assert graph.params == 42
+    assert {graph.tensors[index].shape for index in graph.gradients.values()} == ({(6, 6)} if trainable else set())
+
+
 def test_eager_lifetimes_follow_python_references() -> None:
     """In a plain chain each activation is freed before the operation after the one that read it."""
     net = nn.Sequential(nn.Linear(4, 4), nn.Sigmoid(), nn.Linear(4, 4), nn.Sigmoid())
