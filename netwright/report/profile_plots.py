@@ -97,7 +97,7 @@ def waterline(name: str, layers: Sequence[Layer], peak_macs_per_s: float) -> Mar
     """Return each layer's utilization, its width the layer's share of all multiply-accumulates' ideal time.
 
     Filled: what was measured. Line: what the roofline allows. The gap between them is the efficiency gap
-    (Johnson, "On the Efficiency of Convolutional Neural Networks", 2024).
+    (Lavin 2024, On the efficiency of convolutional neural networks, arXiv 2404.03617).
     """
     shown = [layer for layer in layers if layer.macs and layer.measured_ms and layer.bound_ms]
     edges, reached, possible = [0.0], [], []
