@@ -33,14 +33,14 @@ Row = dict[str, Any]
 
 @dataclass(frozen=True)
 class Printed:
-    """A row of a paper: parameters in millions, multiply-accumulates in billions, as printed, rounded as there."""
+    """A row of a paper: parameters in millions, multiply-accumulates in billions, with the digits that it prints."""
 
     paper: str
     network: str
     timm: str
     side: int
-    params: float
-    macs: float
+    params: str
+    macs: str
     remark: str = ""
 
 
@@ -50,40 +50,65 @@ _V3 = "MobileNetV3 (Howard et al. 2019, arXiv 1905.02244), Table 3"
 _EFFICIENTNET = "EfficientNetV2 (Tan and Le 2021, arXiv 2104.00298), Table 7"
 _NFNET = "NFNet (Brock et al. 2021, arXiv 2102.06171), Table 3"
 _VIT = "EfficientViT (Cai et al. 2023, arXiv 2205.14756), Table 2 and the authors' model cards"
-_WIDTH = "the printed size is timm's at 384 pixels, where its networks are scored"
 
 PRINTED = (
-    Printed(_V1, "MobileNetV1 1.0", "mobilenetv1_100", 224, 4.2, 0.569),
-    Printed(_V2, "MobileNetV2 1.0", "mobilenetv2_100", 224, 3.4, 0.300),
-    Printed(_V2, "MobileNetV2 1.4", "mobilenetv2_140", 224, 6.9, 0.585),
-    Printed(_V3, "MobileNetV3-Large 1.0", "mobilenetv3_large_100", 224, 5.4, 0.219),
-    Printed(_V3, "MobileNetV3-Large 0.75", "mobilenetv3_large_075", 224, 4.0, 0.155),
-    Printed(_V3, "MobileNetV3-Small 1.0", "mobilenetv3_small_100", 224, 2.5, 0.056),
-    Printed(_V3, "MobileNetV3-Small 0.75", "mobilenetv3_small_075", 224, 2.0, 0.044),
-    Printed(_EFFICIENTNET, "EfficientNetV2-S", "tf_efficientnetv2_s", 384, 22, 8.8),
-    Printed(_EFFICIENTNET, "EfficientNetV2-M", "tf_efficientnetv2_m", 480, 54, 24),
-    Printed(_EFFICIENTNET, "EfficientNetV2-L", "tf_efficientnetv2_l", 480, 120, 53),
-    Printed(_NFNET, "NFNet-F0", "dm_nfnet_f0", 256, 71.5, 12.38),
-    Printed(_NFNET, "NFNet-F3", "dm_nfnet_f3", 416, 254.9, 114.76),
-    Printed(_NFNET, "NFNet-F4", "dm_nfnet_f4", 512, 316.1, 215.24),
-    Printed(_VIT, "EfficientViT-B1", "efficientvit_b1", 224, 9.1, 0.52),
-    Printed(_VIT, "EfficientViT-B1", "efficientvit_b1", 256, 9.1, 0.68),
-    Printed(_VIT, "EfficientViT-B1", "efficientvit_b1", 288, 9.1, 0.86),
-    Printed(_VIT, "EfficientViT-B2", "efficientvit_b2", 224, 24, 1.6),
-    Printed(_VIT, "EfficientViT-B2", "efficientvit_b2", 256, 24, 2.1),
-    Printed(_VIT, "EfficientViT-B2", "efficientvit_b2", 288, 24, 2.6),
-    Printed(_VIT, "EfficientViT-B3", "efficientvit_b3", 224, 49, 4.0),
-    Printed(_VIT, "EfficientViT-B3", "efficientvit_b3", 256, 49, 5.2),
-    Printed(_VIT, "EfficientViT-B3", "efficientvit_b3", 288, 49, 6.5),
-    Printed(_VIT, "EfficientViT-L1", "efficientvit_l1", 224, 53, 5.3),
-    Printed(_VIT, "EfficientViT-L2", "efficientvit_l2", 224, 64, 6.9),
-    Printed(_VIT, "EfficientViT-L2", "efficientvit_l2", 256, 64, 9.1),
-    Printed(_VIT, "EfficientViT-L2", "efficientvit_l2", 288, 64, 11),
-    Printed(_VIT, "EfficientViT-L2", "efficientvit_l2", 320, 64, 14),
-    Printed(_VIT, "EfficientViT-L2", "efficientvit_l2", 384, 64, 20),
-    Printed(_VIT, "EfficientViT-L3", "efficientvit_l3", 224, 246, 28),
-    Printed(_VIT, "EfficientViT-L3", "efficientvit_l3", 384, 246, 81),
+    Printed(_V1, "MobileNetV1 1.0", "mobilenetv1_100", 224, "4.2", "0.569"),
+    Printed(
+        _V2,
+        "MobileNetV2 1.0",
+        "mobilenetv2_100",
+        224,
+        "3.4",
+        "0.300",
+        "the authors' checkpoint list says 3.47 M, timm counts batch norm's too",
+    ),
+    Printed(
+        _V2,
+        "MobileNetV2 1.4",
+        "mobilenetv2_140",
+        224,
+        "6.9",
+        "0.585",
+        "the authors' checkpoint list says 6.06 M and 0.582 G",
+    ),
+    Printed(_V3, "MobileNetV3-Large 1.0", "mobilenetv3_large_100", 224, "5.4", "0.219"),
+    Printed(_V3, "MobileNetV3-Large 0.75", "mobilenetv3_large_075", 224, "4.0", "0.155"),
+    Printed(_V3, "MobileNetV3-Small 1.0", "mobilenetv3_small_100", 224, "2.5", "0.056"),
+    Printed(_V3, "MobileNetV3-Small 0.75", "mobilenetv3_small_075", 224, "2.0", "0.044"),
+    Printed(
+        _EFFICIENTNET, "EfficientNetV2-S", "tf_efficientnetv2_s", 384, "22", "8.8", "EfficientViT's authors count 8.4 G"
+    ),
+    Printed(
+        _EFFICIENTNET, "EfficientNetV2-M", "tf_efficientnetv2_m", 480, "54", "24", "EfficientViT's authors count 25 G"
+    ),
+    Printed(_EFFICIENTNET, "EfficientNetV2-L", "tf_efficientnetv2_l", 480, "120", "53", "not explained"),
+    Printed(_NFNET, "NFNet-F0", "dm_nfnet_f0", 256, "71.5", "12.38"),
+    Printed(_NFNET, "NFNet-F3", "dm_nfnet_f3", 416, "254.9", "114.76"),
+    Printed(_NFNET, "NFNet-F4", "dm_nfnet_f4", 512, "316.1", "215.24"),
+    Printed(_VIT, "EfficientViT-B1", "efficientvit_b1", 224, "9.1", "0.52"),
+    Printed(_VIT, "EfficientViT-B1", "efficientvit_b1", 256, "9.1", "0.68"),
+    Printed(_VIT, "EfficientViT-B1", "efficientvit_b1", 288, "9.1", "0.86"),
+    Printed(_VIT, "EfficientViT-B2", "efficientvit_b2", 224, "24", "1.6"),
+    Printed(_VIT, "EfficientViT-B2", "efficientvit_b2", 256, "24", "2.1"),
+    Printed(_VIT, "EfficientViT-B2", "efficientvit_b2", 288, "24", "2.6"),
+    Printed(_VIT, "EfficientViT-B3", "efficientvit_b3", 224, "49", "4.0"),
+    Printed(_VIT, "EfficientViT-B3", "efficientvit_b3", 256, "49", "5.2"),
+    Printed(_VIT, "EfficientViT-B3", "efficientvit_b3", 288, "49", "6.5"),
+    Printed(_VIT, "EfficientViT-L1", "efficientvit_l1", 224, "53", "5.3"),
+    Printed(_VIT, "EfficientViT-L2", "efficientvit_l2", 224, "64", "6.9"),
+    Printed(_VIT, "EfficientViT-L2", "efficientvit_l2", 256, "64", "9.1"),
+    Printed(_VIT, "EfficientViT-L2", "efficientvit_l2", 288, "64", "11"),
+    Printed(_VIT, "EfficientViT-L2", "efficientvit_l2", 320, "64", "14"),
+    Printed(_VIT, "EfficientViT-L2", "efficientvit_l2", 384, "64", "20"),
+    Printed(_VIT, "EfficientViT-L3", "efficientvit_l3", 224, "246", "28"),
+    Printed(_VIT, "EfficientViT-L3", "efficientvit_l3", 384, "246", "81"),
 )
+
+
+def rounds_to(value: float, printed: str) -> bool:
+    """Tell whether a value, rounded or cut to the digits printed, is what is printed."""
+    unit = 10.0 ** -len(printed.partition(".")[2])
+    return abs(value - float(printed)) <= unit / 2 or 0 <= value - float(printed) < unit
 
 
 def compare(printed: Printed) -> Row:
@@ -96,8 +121,10 @@ def compare(printed: Printed) -> Row:
         **asdict(printed),
         "counted_params": counts.params,
         "counted_macs": counts.macs,
-        "params_deviation": counts.params / 1e6 / printed.params - 1,
-        "macs_deviation": counts.macs / 1e9 / printed.macs - 1,
+        "params_deviation": counts.params / 1e6 / float(printed.params) - 1,
+        "macs_deviation": counts.macs / 1e9 / float(printed.macs) - 1,
+        "params_as_printed": rounds_to(counts.params / 1e6, printed.params),
+        "macs_as_printed": rounds_to(counts.macs / 1e9, printed.macs),
         "unpriced": [one.kind for one in counts.unpriced],
     }
 
@@ -120,6 +147,8 @@ def main() -> None:
         "quick": options.quick,
         "largest_params_deviation": max(abs(row["params_deviation"]) for row in rows),
         "largest_macs_deviation": max(abs(row["macs_deviation"]) for row in rows),
+        "params_as_printed": sum(row["params_as_printed"] for row in rows),
+        "macs_as_printed": sum(row["macs_as_printed"] for row in rows),
         "networks": rows,
     }
     stem = "cost_papers.quick" if options.quick else "cost_papers"
@@ -133,8 +162,9 @@ def _markdown(result: Row) -> str:
     lines = [
         f"# Parameters and multiply-accumulates of the papers' networks, {result['date']}",
         "",
-        f"timm {timm.__version__}, torch {machine['versions']['torch']}, batch 1. Printed figures are as rounded in the papers, so half a unit",
-        "of their last digit is rounding; counted ones are convolutions and matrix products of timm's networks.",
+        f"timm {timm.__version__}, torch {machine['versions']['torch']}, batch 1. Printed figures are rounded as in the papers; counted ones are convolutions",
+        f"and matrix products of timm's networks. Of {len(rows)} rows, {result['params_as_printed']} round to the printed parameters and",
+        f"{result['macs_as_printed']} to the printed MACs (bold where not).",
         "",
         "| network | pixels | M params | counted | | G MACs | counted | | |",
         "|---|---|---|---|---|---|---|---|---|",
@@ -145,15 +175,20 @@ def _markdown(result: Row) -> str:
             paper = row["paper"]
             lines.append(f"| **{paper}** | | | | | | | | |")
         lines.append(
-            f"| {row['network']} (`{row['timm']}`) | {row['side']} | {row['params']:g} | {row['counted_params'] / 1e6:.3f} "
-            f"| {row['params_deviation']:+.1%} | {row['macs']:g} | {row['counted_macs'] / 1e9:.4f} "
-            f"| {row['macs_deviation']:+.1%} | {row['remark']} |"
+            f"| {row['network']} (`{row['timm']}`) | {row['side']} | {row['params']} | {row['counted_params'] / 1e6:.3f} "
+            f"| {_deviation(row, 'params')} | {row['macs']} | {row['counted_macs'] / 1e9:.4f} "
+            f"| {_deviation(row, 'macs')} | {row['remark']} |"
         )
     lines += [
         "",
         "Not in timm, so not counted here: EfficientViT's segmentation and SAM networks.",
     ]
     return "\n".join(lines) + "\n"
+
+
+def _deviation(row: Row, what: str) -> str:
+    text = f"{row[f'{what}_deviation']:+.1%}"
+    return text if row[f"{what}_as_printed"] else f"**{text}**"
 
 
 if __name__ == "__main__":
