@@ -227,7 +227,7 @@ _MAKERS: dict[str, Callable[[int], Callable[[], object]]] = {
 
 def _sweeps(sets: Sequence[int]) -> Iterator[_Task]:
     """Yield four kernels on each working set: copy, add and scale, scale in place, dot product."""
-    memory = torch.ones(max(sets) // 4)
+    memory = torch.empty(max(sets) // 4).zero_()  # zeros stay zeros under all four
     for size in sets:
         count = size // 4
         a, b = memory[: count // 2], memory[count // 2 : count // 2 * 2]

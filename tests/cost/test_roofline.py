@@ -1,6 +1,8 @@
 """The roofline and the energy, by hand on made-up machines."""
 
 import dataclasses
+import sys
+import types
 
 import pytest
 import torch
@@ -88,6 +90,30 @@ def test_a_microcontroller_reads_sram(graph):
     parts = energy_parts(graph, count(graph), MACHINES["stm32f746"])
     assert parts.memory == "SRAM"
     assert parts.memory_mj == pytest.approx(sum(moved_bytes(graph)) / 4 * 5e-9)
+
+
+def test_gpus_are_read_through_nvml(tmp_path, monkeypatch):
+    used = [5000, 7000]
+
+    def run():
+        used[0], used[1] = used[0] + 20, used[1] + 30
+
+    nvml = types.SimpleNamespace(
+        NVMLError=RuntimeError,
+        nvmlInit=lambda: None,
+        nvmlDeviceGetCount=lambda: len(used),
+        nvmlDeviceGetHandleByIndex=lambda number: number,
+        nvmlDeviceGetTotalEnergyConsumption=lambda handle: used[handle],
+    )
+    monkeypatch.setitem(sys.modules, "pynvml", nvml)
+    told = measure_energy(run, seconds=0, powercap=tmp_path)
+    assert told.meter == "NVML" and told.figure is not None and told.figure.value == 50.0
+
+    def broken():
+        raise RuntimeError("driver not loaded")
+
+    monkeypatch.setattr(nvml, "nvmlInit", broken)
+    assert "driver not loaded" in measure_energy(run, seconds=0, powercap=tmp_path).meter
 
 
 def test_energy_is_measured_where_there_is_a_meter(tmp_path, monkeypatch):
