@@ -16,6 +16,7 @@ _POINTWISE = {
     1: """abs absolute acos acosh add angle asin asinh atan atan2 atanh bernoulli bitwise_and bitwise_left_shift
         bitwise_not bitwise_or bitwise_right_shift bitwise_xor bucketize cauchy ceil clamp_max clamp_min copysign cos
         cosh cummax cummin cumprod cumsum deg2rad digamma div divide elu eq erf erfc erfinv exp exp2 expm1 exponential
+        fake_quantize_per_channel_affine_cachemask_backward fake_quantize_per_tensor_affine_cachemask_backward
         floor floor_divide fmax fmin fmod frac ge geometric greater gt heaviside isfinite isinf isin isnan isneginf
         isposinf ldexp le leaky_relu less lgamma log log10 log1p log2 log_normal logical_and logical_not logical_or
         logical_xor lt masked_fill maximum minimum mul multiply native_dropout_backward ne neg negative nextafter
@@ -24,9 +25,8 @@ _POINTWISE = {
         sinh sqrt square sub subtract tan tanh threshold threshold_backward true_divide trunc uniform where xlogy""",
     2: """addcdiv addcmul celu clamp dequantize dropout fake_quantize_per_channel_affine_cachemask
         fake_quantize_per_tensor_affine_cachemask hardshrink hardshrink_backward hardtanh hardtanh_backward hypot
-        leaky_relu_backward lerp logaddexp logaddexp2 logit log_sigmoid_forward masked_scale nan_to_num native_dropout
-        prelu_backward relu6 rrelu_with_noise_backward selu silu softplus softshrink softshrink_backward softsign
-        tanhshrink""",
+        leaky_relu_backward lerp logaddexp logaddexp2 logit log_sigmoid_forward nan_to_num native_dropout relu6
+        rrelu_with_noise_backward selu silu softplus softshrink softshrink_backward""",
     3: """elu_backward hardsigmoid hardsigmoid_backward log_sigmoid logit_backward mish _prelu_kernel_backward
         sigmoid_backward softplus_backward tanh_backward""",
     4: "gelu hardswish hardswish_backward quantize_per_channel quantize_per_tensor quantize_per_tensor_dynamic",
@@ -50,7 +50,7 @@ _MOVES = """alias alias_copy arange as_strided as_strided_copy as_strided_scatte
     diagonal_backward diagonal_copy diagonal_scatter embedding embedding_dense_backward empty empty_like empty_permuted
     empty_strided equal expand expand_as expand_copy eye fill flatten flip full full_like gather gather_backward
     hstack im2col index index_add index_copy index_fill _index_put_impl index_put index_select index_select_backward
-    int_repr is_nonzero item lift lift_fresh lift_fresh_copy linspace _local_scalar_dense logspace masked_scatter
+    int_repr is_nonzero item lift lift_fresh lift_fresh_copy linspace _local_scalar_dense logspace masked_scatter masked_scatter_backward
     masked_select max_unpool2d max_unpool3d meshgrid movedim narrow narrow_copy native_channel_shuffle _neg_view
     new_empty new_empty_strided new_full new_ones new_zeros nonzero nonzero_static one_hot ones ones_like pad permute
     permute_copy pixel_shuffle pixel_unshuffle put randperm ravel reflection_pad1d reflection_pad1d_backward
@@ -133,6 +133,11 @@ def _sort(graph: Graph, op: Op) -> Work:
     return Work("elementwise", 0, source.elements * math.ceil(math.log2(max(2, int(depth)))))
 
 
+def _embedding_bag(graph: Graph, op: Op) -> Work:
+    """Every row looked up is added once."""
+    return Work("norm", 0, math.prod(shape(graph, op, "indices")) * shape(graph, op, "weight")[-1])
+
+
 def _distances(graph: Graph, op: Op) -> Work:
     return Work("elementwise", 0, 3 * out_elements(graph, op) * shape(graph, op, "x1")[-1])
 
@@ -179,6 +184,11 @@ RULES: dict[str, Rule] = {
     "aten.cdist": _distances,
     "aten._cdist_forward": _distances,
     "aten._euclidean_dist": _distances,
+    "aten._pdist_forward": lambda graph, op: Work(
+        "elementwise", 0, 3 * out_elements(graph, op) * shape(graph, op, "self")[-1]
+    ),
+    "aten._embedding_bag": _embedding_bag,
+    "aten._embedding_bag_forward_only": _embedding_bag,
     "aten._thnn_fused_lstm_cell": per_output("elementwise", 9),
     "aten._thnn_fused_lstm_cell_backward_impl": per_output("elementwise", 9),
     "aten._thnn_fused_gru_cell": per_output("elementwise", 9),

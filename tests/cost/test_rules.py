@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from netwright.cost.aten_products import einsum_macs
-from netwright.cost.count import count
+from netwright.cost.count import RULES, count
 from netwright.graph.capture import capture
 from netwright.graph.graph import Graph
 from tests.cost.cases import CASES, Call, Case
@@ -174,3 +174,36 @@ def test_recurrent_layers_step_by_step():
     assert "aten.mkldnn_rnn_layer" not in [op.kind for op in graph.ops]
     assert macs(graph, "forward") == case.forward
     assert macs(graph, "backward") == 2 * case.forward - 3 * 4 * 24 * 24
+
+
+def test_every_core_operation_of_torch_is_priced():
+    """Those that torch promises to break all others down to (the Core ATen IR)."""
+    core = set()
+    for name in torch._C._dispatch_get_all_op_names():
+        kind, _, overload = name.replace("::", ".", 1).partition(".")[2].partition(".")
+        if name.startswith("aten::") and hasattr(torch.ops.aten, kind):
+            found = getattr(getattr(torch.ops.aten, kind), overload or "default", None)
+            if found is not None and torch.Tag.core in found.tags:
+                core.add(kind)
+    assert len(core) > 100
+    named = {kind.rstrip("_") for kind in core if not kind.startswith("sym_")}
+    assert named <= {kind.removeprefix("aten.") for kind in RULES}
+
+
+def test_quantized_steps():
+    """What a network quantized for export does around its products: nothing is multiplied and accumulated there."""
+    import torch.ao.quantization.fx._decomposed
+
+    def both(x: Tensor) -> Tensor:
+        q = torch.ops.quantized_decomposed.quantize_per_tensor(x, 0.1, 0, -128, 127, torch.int8)
+        return torch.ops.quantized_decomposed.dequantize_per_tensor(q, 0.1, 0, -128, 127, torch.int8)
+
+    counts = count(capture(Call(both, 1), torch.empty(3, 5)))
+    assert not counts.unpriced and counts.macs == 0 and counts.flops == 15 * (1 + 4 + 2)
+    integer = torch.zeros(17, 32, dtype=torch.int8), torch.zeros(32, 8, dtype=torch.int8)
+
+    class Product(nn.Module):
+        def forward(self, a: Tensor, b: Tensor) -> Tensor:
+            return torch._int_mm(a, b)
+
+    assert count(capture(Product(), *integer)).macs_by_dtype == {"int8": 17 * 32 * 8}
