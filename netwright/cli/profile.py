@@ -129,7 +129,7 @@ def describe(one: Profile) -> Iterator[Any]:
     for name, value in totals(one):
         yield f"{name:<28}{value}"
     if one.memory.peak_tensors:
-        held = ", ".join(f"{tensor.name or 'input'} {_bytes(tensor.bytes)}" for tensor in one.memory.peak_tensors[:4])
+        held = ", ".join(f"{_name(tensor.name)} {_bytes(tensor.bytes)}" for tensor in one.memory.peak_tensors[:4])
         yield f"{'alive at the peak':<28}{held}"
     for number, saving in enumerate(one.savings, 1):
         yield f"saving {number}: {saving.share:.0%} of the {saving.unit}: {saving.what}"
@@ -221,6 +221,11 @@ def short(count: float) -> str:
 
 def _bytes(count: float) -> str:
     return f"{short(count)}B" if count >= 1000 else f"{count:.0f} B"
+
+
+def _name(name: str) -> str:
+    """Return a tensor's name, without the many that a converter joined into it."""
+    return name.partition(";")[0] or "input"
 
 
 def _shapes(one: Profile) -> str:

@@ -88,15 +88,20 @@ def layers_of(
 
 
 def params_by_layer(graph: Graph) -> dict[str, int]:
-    """Return the number of parameters of every module that owns some, a tied one under its first name."""
-    found: dict[int, tuple[str, int]] = {}
+    """Return the number of parameters of every module: those that its operations are the first to read.
+
+    What nothing reads stays where its name puts it.
+    """
+    elements: dict[int, int] = {}
     for _, tensor in graph.tensors_of("parameter"):
-        storage = graph.storages[tensor.storage]
-        path = storage.name.rpartition(".")[0]
-        found[tensor.storage] = (path, max(tensor.elements, found.get(tensor.storage, ("", 0))[1]))
+        elements[tensor.storage] = max(tensor.elements, elements.get(tensor.storage, 0))
+    readers: dict[int, str] = {}
+    for op in graph.ops:
+        for index in op.inputs:
+            readers.setdefault(graph.tensors[index].storage, op.path)
     totals: Counter[str] = Counter()
-    for path, elements in found.values():
-        totals[path] += elements
+    for storage, count in elements.items():
+        totals[readers.get(storage, graph.storages[storage].name.rpartition(".")[0])] += count
     return dict(totals)
 
 
