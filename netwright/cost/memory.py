@@ -6,11 +6,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from netwright.core.errors import unknown
+from netwright.core.errors import NetwrightError, unknown
 from netwright.graph.edge import as_edge, shared_objects
 from netwright.graph.elementwise import nothing_overwritable
 from netwright.graph.flow import Flow, flow
-from netwright.graph.graph import Graph
+from netwright.graph.graph import Graph, Op
 from netwright.graph.lifetimes import Buffer, Lifetimes, lifetimes
 from netwright.graph.order import best_order
 from netwright.graph.plan import plan
@@ -67,7 +67,13 @@ class InferenceMemory:
         }
 
 
-def inference_memory(graph: Graph, *, rules: Rules = "planned", dtype: str | None = None) -> InferenceMemory:
+def inference_memory(
+    graph: Graph,
+    *,
+    rules: Rules = "planned",
+    dtype: str | None = None,
+    workspace: Callable[[Graph, Op], int] | None = None,
+) -> InferenceMemory:
     """Return the peak memory of one inference and what makes it up.
 
     planned: BatchNorm folded, elementwise operations in place where their input dies, views free, what depends on no
@@ -76,7 +82,8 @@ def inference_memory(graph: Graph, *, rules: Rules = "planned", dtype: str | Non
     read from a file and never ran takes data flow instead.
     executorch: what ExecuTorch's ahead-of-time memory plan takes, operations lowered, copied and shared as it does.
 
-    `dtype`: every floating-point activation takes this type, "float32", "float16", "bfloat16" or "int8".
+    `dtype`: every floating-point activation takes this type, "float32", "float16", "bfloat16" or "int8". `workspace`: bytes
+    that an operation takes while it runs, added under the eager rules; `eager_workspace.convolution_workspace` knows torch's.
 
     Raises:
         NetwrightError: unknown rules or type.
@@ -85,7 +92,9 @@ def inference_memory(graph: Graph, *, rules: Rules = "planned", dtype: str | Non
         raise unknown("memory rules", rules, _RULES)
     if dtype is not None and dtype not in ITEM_BYTES:
         raise unknown("activation type", dtype, ITEM_BYTES)
-    return _RULES[rules](graph, dtype)
+    if workspace is not None and rules != "eager":
+        raise NetwrightError(f"Workspace is counted under the rules 'eager' only, not {rules!r}. Leave it out.")
+    return _eager(graph, dtype, workspace) if rules == "eager" else _RULES[rules](graph, dtype)
 
 
 def activation_bytes(graph: Graph, dtype: str | None) -> list[int]:
@@ -117,9 +126,9 @@ def _planned(graph: Graph, dtype: str | None) -> InferenceMemory:
     )
 
 
-def _eager(graph: Graph, dtype: str | None) -> InferenceMemory:
+def _eager(graph: Graph, dtype: str | None, workspace: Callable[[Graph, Op], int] | None = None) -> InferenceMemory:
     sizes = activation_bytes(graph, dtype)
-    if all(storage.freed is None for storage in graph.storages):
+    if all(storage.born < 0 for storage in graph.storages):  # read from a file: it never ran
         data = flow(graph, sizes=sizes, compiled=False, overwrites=nothing_overwritable)
         return _described("eager", graph, data, lifetimes(data), dtype)
     count, change = len(graph.ops), [0] * (len(graph.ops) + 2)
@@ -129,6 +138,8 @@ def _eager(graph: Graph, dtype: str | None) -> InferenceMemory:
         change[max(storage.born, 0)] += sizes[index]
         change[count if storage.freed is None else storage.freed] -= sizes[index]
     timeline = _running_sum(change, count)
+    if workspace is not None:
+        timeline = tuple(held + workspace(graph, op) for held, op in zip(timeline, graph.ops, strict=True))
     peak = max(range(count), key=lambda step: timeline[step], default=-1)
     first = {tensor.storage: tensor for tensor in reversed(graph.tensors)}
     alive = [

@@ -1,0 +1,70 @@
+"""What a convolution takes besides its result, against torch's profiler on this machine."""
+
+from __future__ import annotations
+
+import random
+from functools import partial
+
+import pytest
+import torch
+from torch import nn
+from torch.profiler import ProfilerActivity, profile
+
+from netwright.core.errors import NetwrightError
+from netwright.cost.eager_workspace import convolution_workspace
+from netwright.cost.memory import inference_memory
+from netwright.graph.capture import capture
+
+THREADS = 1
+
+
+def profiled_peak(module: nn.Module, x: torch.Tensor) -> int:
+    """Return the most bytes that the allocator gave out and had not got back, during one call."""
+    with torch.no_grad():
+        module(x)
+        with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as recorded:
+            module(x)
+    events = [event for event in recorded.profiler.kineto_results.events() if event.name() == "[memory]"]
+    held = peak = 0
+    for event in sorted(events, key=lambda event: event.start_ns()):
+        held += event.nbytes()
+        peak = max(peak, held)
+    return peak
+
+
+def random_convolution(pick: random.Random) -> tuple[nn.Conv2d, torch.Tensor]:
+    channels, kernel = pick.choice([3, 8, 24, 32, 58]), pick.choice([1, 3, 5])
+    groups = pick.choice([1, 1, channels])
+    out = channels if groups > 1 else pick.choice([8, 24, 64])
+    conv = nn.Conv2d(
+        channels, out, kernel, stride=pick.choice([1, 2]), padding=kernel // 2, groups=groups, bias=pick.random() < 0.5
+    )
+    return conv, torch.empty(pick.choice([1, 1, 2]), channels, *[pick.choice([7, 28, 40])] * 2)
+
+
+@pytest.mark.skipif(
+    torch.backends.cpu.get_cpu_capability() != "AVX512" or not torch.backends.mkldnn.is_available(),
+    reason="the rules were read off a processor with AVX-512",
+)
+def test_convolutions_take_what_the_profiler_shows() -> None:
+    pick, threads = random.Random(0), torch.get_num_threads()
+    torch.set_num_threads(THREADS)
+    try:
+        exact = 0
+        for _ in range(40):
+            module, x = random_convolution(pick)
+            counted = partial(convolution_workspace, threads=THREADS)
+            predicted = inference_memory(capture(module, x), rules="eager", workspace=counted).peak_bytes
+            measured = profiled_peak(module, x)
+            assert predicted == pytest.approx(measured, rel=0.1), (module, x.shape)
+            exact += predicted == measured
+        assert exact >= 38
+    finally:
+        torch.set_num_threads(threads)
+
+
+def test_other_operations_take_nothing() -> None:
+    graph = capture(nn.Sequential(nn.ConvTranspose2d(4, 4, 3), nn.ReLU()), torch.empty(1, 4, 99, 99))
+    assert [convolution_workspace(graph, op) for op in graph.ops] == [0] * len(graph.ops)
+    with pytest.raises(NetwrightError, match="eager"):
+        inference_memory(graph, workspace=convolution_workspace)
