@@ -133,7 +133,7 @@ def run(names: list[str], done: Path, jobs: int) -> list[Row]:
     todo = [name for name in names if name not in rows]
     done.parent.mkdir(parents=True, exist_ok=True)
     started = time.monotonic()
-    with ProcessPoolExecutor(jobs, get_context("spawn"), max_tasks_per_child=50) as pool:
+    with ProcessPoolExecutor(jobs, get_context("spawn")) as pool:
         futures = [pool.submit(sweep_one, name) for name in todo]
         for number, future in enumerate(as_completed(futures), 1):
             row = future.result()
