@@ -8,7 +8,6 @@ random numbers, and the graph says so.
 from __future__ import annotations
 
 import contextlib
-import warnings
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -17,12 +16,14 @@ import torch
 from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.autograd.graph import saved_tensors_hooks
+from torch.nn.parameter import is_lazy
 from torch.utils._python_dispatch import is_traceable_wrapper_subclass
-from torch.utils._pytree import tree_iter, tree_map
+from torch.utils._pytree import tree_map
 
 from netwright.core.errors import NetwrightError
 from netwright.graph.graph import Graph
-from netwright.graph.recorder import ModuleStack, Recorder
+from netwright.graph.recorder import ModuleStack, Recorder, parts_of
+from netwright.graph.undisturbed import replace_plain_tensors, tensors_in, undisturbed
 
 
 def capture(
@@ -42,6 +43,9 @@ def capture(
     Raises:
         NetwrightError: the module does not run on these inputs, or a trainable parameter does not exist.
     """
+    if isinstance(module, (nn.DataParallel, nn.parallel.DistributedDataParallel)):
+        inner = None if trainable is None else [name.removeprefix("module.") for name in trainable]
+        return capture(module.module, *inputs, keywords=keywords, trainable=inner, values=values)
     if trainable is not None:
         _check_names(module, trainable)
     errors: list[str] = []
@@ -49,7 +53,8 @@ def capture(
         try:
             return _run(module, inputs, dict(keywords or {}), trainable, attempt(module), errors)
         except Exception as error:  # noqa: BLE001 - a stranger's module may raise anything
-            errors.append(f"{type(error).__name__}: {' '.join(str(error).split())[:300]}")
+            kind = "" if isinstance(error, NetwrightError) else f"{type(error).__name__}: "
+            errors.append(kind + " ".join(str(error).split())[:300])
     told = errors[0] if len(set(errors)) == 1 else f"Without data: {errors[0]} On random numbers: {errors[1]}"
     raise NetwrightError(
         f"{type(module).__name__} does not run on {_describe(inputs, keywords)}. {told} "
@@ -69,9 +74,16 @@ class _Values:
         """Return the stand-in of a tensor, of the same shape, strides and type, on the processor."""
         if is_traceable_wrapper_subclass(tensor):
             return self.fake.from_tensor(tensor) if self.fake else tensor
+        if is_lazy(tensor):
+            raise NetwrightError(
+                "Some parameters get their shapes at the first call (lazy modules): call the module once."
+            )
+        if tensor.layout != torch.strided:
+            kind = str(tensor.layout).removeprefix("torch.")
+            raise NetwrightError(f"A tensor of it is {kind}; only dense tensors can be captured.")
         if self.fake is None and not tensor.is_meta:
             return tensor.detach().clone()
-        new = torch.empty_strided(tensor.shape, tensor.stride(), dtype=tensor.dtype)
+        new = torch.empty_strided(tensor.shape, tensor.stride(), dtype=tensor.dtype, device="cpu")
         if self.fake is None:
             new.normal_(std=0.02) if new.is_floating_point() else new.zero_()
         return new
@@ -95,17 +107,21 @@ def _run(
     errors: list[str],
 ) -> Graph:
     training = trainable is not None
-    with _undisturbed(module, keep_mode=training) as stack, values.mode, torch.set_grad_enabled(training):
+    scripted = isinstance(module, torch.jit.ScriptModule)
+    if training and scripted:
+        raise NetwrightError("It is compiled by TorchScript and can be captured for inference only.")
+    with undisturbed(module, keep_mode=training), _hooked(module) as stack, values.mode, torch.device("cpu"):
         recorder = Recorder(stack)
-        state = _stand_ins(module, values, trainable or ())
+        state = _stand_ins(module, values, trainable or (), themselves=scripted)
+        replace_plain_tensors(module, values.like, all_of_them=values.fake is None)
         parameters = dict(module.named_parameters(remove_duplicate=False))
         for name, tensor in state.items():
-            if not is_traceable_wrapper_subclass(tensor):
-                recorder.register(tensor.detach(), "parameter" if name in parameters else "buffer", name)
+            for part in parts_of(tensor.detach()):
+                recorder.register(part, "parameter" if name in parameters else "buffer", name)
         args, kwargs = tree_map(
             lambda value: values.like(value) if isinstance(value, Tensor) else value, (inputs, keywords)
         )
-        given = [value for value in tree_iter((args, kwargs)) if isinstance(value, Tensor)]
+        given = [part for tensor in tensors_in((args, kwargs)) for part in parts_of(tensor)]
         for number, tensor in enumerate(given):
             recorder.register(tensor, "input", f"input {number}")
 
@@ -115,7 +131,12 @@ def _run(
 
         with recorder:
             with saved_tensors_hooks(pack, lambda tensor: tensor) if training else contextlib.nullcontext():
-                out = torch.func.functional_call(module, _once(module, state), args, kwargs, tie_weights=False)
+                # A compiled module takes no stand-ins: it runs on its own tensors, which the mode turns into shapes.
+                out = (
+                    module(*args, **kwargs)
+                    if scripted
+                    else torch.func.functional_call(module, _once(module, state), args, kwargs, tie_weights=False)
+                )
             gradients = _backward(out, state, recorder) if training else {}
         notes = [f"captured on random numbers, since shapes alone did not do: {errors[0]}"] if errors else []
         return recorder.graph(
@@ -123,13 +144,16 @@ def _run(
         )
 
 
-def _stand_ins(module: nn.Module, values: _Values, trainable: Collection[str]) -> dict[str, Tensor]:
+def _stand_ins(
+    module: nn.Module, values: _Values, trainable: Collection[str], *, themselves: bool
+) -> dict[str, Tensor]:
+    """Return stand-ins of parameters and buffers by name, the same one for tied tensors; or the tensors themselves."""
     made: dict[int, Tensor] = {}
     state: dict[str, Tensor] = {}
     parameters = module.named_parameters(remove_duplicate=False)
     for name, tensor in (*parameters, *module.named_buffers(remove_duplicate=False)):
         if id(tensor) not in made:
-            made[id(tensor)] = values.like(tensor)
+            made[id(tensor)] = tensor if themselves else values.like(tensor)
         state[name] = made[id(tensor)]
     for name in trainable:
         state[name].requires_grad_(True)
@@ -148,7 +172,7 @@ def _once(module: nn.Module, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 def _backward(out: Any, state: Mapping[str, Tensor], recorder: Recorder) -> dict[str, int]:
     """Differentiate the outputs, given gradients of one; return where each parameter's gradient lies."""
-    ends = [value for value in tree_iter(out) if isinstance(value, Tensor) and value.requires_grad]
+    ends = [value for value in tensors_in(out) if value.requires_grad]
     recorder.begin_backward()
     if ends:
         torch.autograd.backward(ends, [torch.ones_like(end) for end in ends])
@@ -160,26 +184,12 @@ def _backward(out: Any, state: Mapping[str, Tensor], recorder: Recorder) -> dict
 
 
 @contextlib.contextmanager
-def _undisturbed(module: nn.Module, *, keep_mode: bool) -> Iterator[ModuleStack]:
-    """Put hooks on the module and settings on torch, and take all of them back."""
-    modes = [(part, part.training) for part in module.modules()]
-    fast_path = torch.backends.mha.get_fastpath_enabled()
+def _hooked(module: nn.Module) -> Iterator[ModuleStack]:
     stack = ModuleStack(module)
-    random_state = torch.random.get_rng_state()
     try:
-        if not keep_mode:
-            with contextlib.suppress(NotImplementedError):  # an exported program has its mode in it
-                module.eval()
-        torch.backends.mha.set_fastpath_enabled(False)
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            yield stack
+        yield stack
     finally:
-        torch.random.set_rng_state(random_state)
-        torch.backends.mha.set_fastpath_enabled(fast_path)
         stack.remove()
-        for part, mode in modes:
-            part.training = mode
 
 
 def _check_names(module: nn.Module, trainable: Collection[str]) -> None:

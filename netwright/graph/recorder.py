@@ -13,7 +13,9 @@ from torch.multiprocessing.reductions import StorageWeakRef
 from torch.utils._python_dispatch import TorchDispatchMode, is_traceable_wrapper_subclass
 from torch.utils._pytree import tree_iter, tree_map
 
+from netwright.core.errors import NetwrightError
 from netwright.graph.graph import Graph, Op, Ref, Role, Stage, Storage, Tensor
+from netwright.graph.undisturbed import tensors_in
 
 # Operations that compute nothing: they ask, announce or set memory aside.
 SILENT = {
@@ -31,6 +33,18 @@ SILENT = {
 }
 
 
+def parts_of(tensor: TorchTensor) -> list[TorchTensor]:
+    """Return the tensors that a composed one, for example a quantized one, is made of; else the tensor itself."""
+    if not is_traceable_wrapper_subclass(tensor):
+        return [tensor]
+    names, _ = tensor.__tensor_flatten__()
+    return [part for name in names for part in parts_of(getattr(tensor, name))]
+
+
+def _sides(tensor: TorchTensor) -> str:
+    return "unknown" if tensor.is_nested else "x".join(str(int(side)) for side in tensor.shape)
+
+
 class ModuleStack:
     """Which module runs; kept by forward hooks on every module of a tree."""
 
@@ -38,7 +52,7 @@ class ModuleStack:
         self.running: list[tuple[str, str]] = [("", type(root).__name__)]
         self._handles: list[Any] = []
         for name, module in root.named_modules():
-            if name:
+            if name and not isinstance(module, torch.jit.ScriptModule):  # compiled code runs no hooks of others
                 self._hook(module, (name, type(module).__name__))
 
     def _hook(self, module: nn.Module, entry: tuple[str, str]) -> None:
@@ -80,7 +94,14 @@ class Recorder(TorchDispatchMode):
         self.stage: Stage = "forward"
 
     def register(self, tensor: TorchTensor, role: Role, name: str = "") -> int:
-        """Return the index of a tensor, entering it and its storage if they are new."""
+        """Return the index of a tensor, entering it and its storage if they are new.
+
+        Raises:
+            NetwrightError: the tensor has no storage of its own: it is sparse or nested.
+        """
+        if tensor.layout != torch.strided or tensor.is_nested:
+            kind = "nested" if tensor.is_nested else str(tensor.layout).removeprefix("torch.")
+            raise NetwrightError(f"A tensor of shape {_sides(tensor)} is {kind}; only dense tensors can be captured.")
         storage_ref = StorageWeakRef(tensor.untyped_storage())
         known = self._references.get(storage_ref.cdata)
         if known is None:
@@ -218,7 +239,11 @@ class Recorder(TorchDispatchMode):
         notes: Sequence[str] = (),
     ) -> Graph:
         """Return what was recorded; `outputs` may be any nesting of tensors."""
-        out = [value for value in tree_iter(outputs) if isinstance(value, TorchTensor)]
+        notes = list(notes)
+        out = list(tensors_in(outputs))
+        if any(self.storage_of(tensor) is None for tensor in out if not is_traceable_wrapper_subclass(tensor)):
+            notes.append("an output comes from operations that were not seen: other threads or libraries made it")
+        out = [part for tensor in out for part in parts_of(tensor)]
         return Graph(
             inputs=tuple(self.register(tensor, "input") for tensor in inputs),
             outputs=tuple(self.register(tensor, "activation") for tensor in out),
