@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import importlib
 import importlib.util
 import inspect
 from collections.abc import Iterable
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 
 GRAPH_FILES = (".tflite", ".onnx", ".pt2")
 KNOWN = (
-    "a timm model (efficientvit_b1), torchvision:NAME, a space or a run with an architecture (tiny:smallest, runs/c10:best), "
+    "a timm model (efficientvit_b1), torchvision:NAME, hf:DIRECTORY with a config.json, a space or a run with an architecture (tiny:smallest, runs/c10:best), "
     "FILE.py:FUNCTION that returns a module, or a .tflite, .onnx or .pt2 file"
 )
 
@@ -53,6 +54,8 @@ def read_model(text: str, *, shape: tuple[int, ...] | None = None, real: bool = 
         return _from_python(Path(head), tail)
     if head == "torchvision":
         return _from_torchvision(tail, real)
+    if head == "hf":
+        return _from_hugging_face(Path(tail), real)
     if (Path(head) / "config.json").is_file():
         return _from_run(Path(head), tail or "best", text, real)
     from netwright.supernet.spaces import SPACES
@@ -101,6 +104,28 @@ def _no_backbone(name: str) -> dict[str, Any]:
 
     takes = inspect.signature(torchvision.models.get_model_builder(name)).parameters
     return {"weights_backbone": None} if "weights_backbone" in takes else {}
+
+
+def _from_hugging_face(path: Path, real: bool) -> Model:
+    """Build a model from its config alone; no weights are read and no code of the directory is run."""
+    if importlib.util.find_spec("transformers") is None:
+        raise NetwrightError("hf:DIRECTORY needs the package transformers: pip install transformers.")
+    folder = path.parent if path.name == "config.json" else path
+    if not (folder / "config.json").is_file():
+        raise NetwrightError(
+            f"{path} holds no config.json. hf: takes a directory in which a Hugging Face model was saved."
+        )
+    transformers = importlib.import_module("transformers")
+    try:
+        config = transformers.AutoConfig.from_pretrained(folder, trust_remote_code=False, local_files_only=True)
+        with _place(real):
+            made = transformers.AutoModel.from_config(config, trust_remote_code=False)
+    except (OSError, ValueError, KeyError, TypeError, ImportError) as error:
+        raise NetwrightError(f"{folder} cannot be built: {' '.join(str(error).split())[:300]}") from error
+    side = getattr(config, "image_size", None)
+    sides = side if isinstance(side, list | tuple) else [side] * 2
+    shape = [1, getattr(config, "num_channels", 3), *sides]
+    return Model(folder.name, made, tuple(shape) if None not in shape else None)
 
 
 def _from_python(path: Path, function: str) -> Model:

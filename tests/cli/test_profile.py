@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 from html.parser import HTMLParser
 
@@ -91,6 +92,7 @@ def test_what_has_no_price_is_listed_and_strict_refuses_it(call, module_file):
         (["tiny", "--train", "bais"], ["no mode of training", "Did you mean 'bias'"]),
         (["tiny", "--train", "full", "--optimizer", "sgdd"], ["not known", "sgd"]),
         (["tiny", "--dtype", "float99"], ["float99"]),
+        (["hf:nowhere"], ["transformers" if importlib.util.find_spec("transformers") is None else "no config.json"]),
         (["missing.onnx"], ["missing.onnx"]),
         (["missing.tflite"], ["missing.tflite"]),
     ],
