@@ -128,16 +128,19 @@ def training_memory(
 _COUNTED = ("activation", "input")
 
 
-def timeline(graph: Graph) -> tuple[int, ...]:
+def timeline(graph: Graph, *, standing: bool = False) -> tuple[int, ...]:
     """Return, for each operation, the bytes of inputs, activations and gradients that are alive while it runs.
 
-    Storages live as long as they did in the captured run; the inputs, which the caller holds, all the time. What a
-    convolution allocates for itself counts too.
+    Storages live as long as they did in the captured run; the inputs, which the caller holds, all the time. What an
+    operation allocates for itself counts too. `standing`: gradients of parameters are added to memory that stands
+    from the step before and is not counted, so a new one lives only while it is made.
     """
     steps = [0] * (len(graph.ops) + 1)
+    gradients = {graph.tensors[index].storage for index in graph.gradients.values()} if standing else set()
     for number, storage in enumerate(graph.storages):
         if storage.role in _COUNTED:
             first, last = _life(graph, number)
+            last = min(last, first + 1) if number in gradients else last
             steps[first] += storage.bytes
             steps[last] -= storage.bytes
     return tuple(alive + workspace_of(graph, op) for alive, op in zip(accumulate(steps[:-1]), graph.ops, strict=True))

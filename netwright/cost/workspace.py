@@ -1,7 +1,7 @@
-"""Memory that PyTorch's convolutions take on a processor beside their inputs and outputs.
+"""Memory that PyTorch's operations take on a processor beside their inputs and outputs.
 
-oneDNN computes on channels in blocks and copies what comes in another layout: input, weight and output for the time of
-the operation. Held against the allocator's events of torch 2.15 on a processor with AVX-512: `benchmarks/cost_training.py`.
+For convolutions oneDNN works on channels in blocks and copies what comes in another layout: input, weight and output for
+the time of the operation. The backward passes of BatchNorm and GroupNorm fill a second tensor of the input's size. Held against the allocator's events of torch 2.15 on a processor with AVX-512: `benchmarks/cost_training.py`.
 """
 
 from __future__ import annotations
@@ -16,11 +16,16 @@ _PLAIN_CHANNELS = 4  # an input of so few channels is read as it lies
 
 
 def workspace_of(graph: Graph, op: Op) -> int:
-    """Return the bytes an operation allocates and frees again, above its inputs and outputs; 0 if not a convolution."""
+    """Return the bytes an operation allocates and frees again, above its inputs and outputs; 0 where none are known."""
     if op.kind == "aten.convolution":
         return _forward(graph, op)
     if op.kind == "aten.convolution_backward":
         return _backward(graph, op)
+    if (
+        op.kind in ("aten.native_batch_norm_backward", "aten.native_group_norm_backward")
+        and op.arguments["output_mask"][0]
+    ):
+        return bytes_of(graph.tensors[op.outputs[0]].shape, graph.tensors[op.outputs[0]].dtype)
     return 0
 
 
