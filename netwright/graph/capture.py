@@ -14,7 +14,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch._subclasses.fake_tensor import FakeTensorMode
+from torch._subclasses.fake_tensor import FakeTensorMode, unset_fake_temporarily
 from torch.autograd.graph import saved_tensors_hooks
 from torch.nn.parameter import is_lazy
 from torch.utils._python_dispatch import is_traceable_wrapper_subclass
@@ -88,6 +88,13 @@ class _Values:
             new.normal_(std=0.02) if new.is_floating_point() else new.zero_()
         return new
 
+    def copy(self, tensor: Tensor) -> Tensor:
+        """Return a copy of a tensor that a module holds as an attribute: it is small, and its values may be looked at."""
+        if tensor.device.type != "cpu" or tensor.layout != torch.strided:
+            return self.like(tensor)
+        with unset_fake_temporarily():
+            return tensor.detach().clone()
+
 
 def _fake_values(_module: nn.Module) -> _Values:
     fake = FakeTensorMode(allow_non_fake_inputs=True)
@@ -110,10 +117,10 @@ def _run(
     scripted = isinstance(module, torch.jit.ScriptModule)
     if training and scripted:
         raise NetwrightError("It is compiled by TorchScript and can be captured for inference only.")
-    with undisturbed(module, keep_mode=training), _hooked(module) as stack, values.mode, torch.device("cpu"):
+    with undisturbed(module, keep_mode=training), _hooked(module) as stack, values.mode, _on_processor():
         recorder = Recorder(stack)
         state = _stand_ins(module, values, trainable or (), themselves=scripted)
-        replace_plain_tensors(module, values.like, all_of_them=values.fake is None)
+        replace_plain_tensors(module, values.copy)
         parameters = dict(module.named_parameters(remove_duplicate=False))
         for name, tensor in state.items():
             for part in parts_of(tensor.detach()):
@@ -181,6 +188,10 @@ def _backward(out: Any, state: Mapping[str, Tensor], recorder: Recorder) -> dict
         for name, tensor in state.items()
         if tensor.grad is not None
     }
+
+
+def _on_processor() -> contextlib.AbstractContextManager[Any]:
+    return torch.device("cpu") if torch.get_default_device().type != "cpu" else contextlib.nullcontext()
 
 
 @contextlib.contextmanager

@@ -97,14 +97,11 @@ def _same(value: Any, content: Any) -> bool:
     return isinstance(value, set) or all(new is old for new, old in zip(value, content, strict=True))
 
 
-def replace_plain_tensors(module: nn.Module, stand_in: Callable[[Tensor], Tensor], *, all_of_them: bool) -> None:
-    """Put stand-ins in the place of tensors that a module holds as plain attributes; `undisturbed` puts them back.
-
-    Without `all_of_them` only of those that lie elsewhere than on the processor, on which everything runs.
-    """
+def replace_plain_tensors(module: nn.Module, stand_in: Callable[[Tensor], Tensor]) -> None:
+    """Put stand-ins in the place of tensors that a module holds as plain attributes; `undisturbed` puts them back."""
     for part in module.modules():
         for name, value in [] if isinstance(part, torch.jit.ScriptModule) else list(vars(part).items()):
-            if isinstance(value, Tensor) and (all_of_them or value.device.type != "cpu"):
+            if isinstance(value, Tensor):
                 vars(part)[name] = stand_in(value)  # pyright: ignore[reportIndexIssue]
 
 
