@@ -55,6 +55,7 @@ def test_the_module_and_torch_are_left_as_they_were():
     assert net.training and net.norm.training
     assert all(parameter.requires_grad for parameter in net.parameters())
     assert (torch.get_num_threads(), torch.backends.mha.get_fastpath_enabled()) == (threads, fast_path)
+    assert torch.tensor([1e-40]).mul(1.0) > 0  # denormal numbers still count
     assert all(torch.equal(value, before[name]) for name, value in net.state_dict().items())
 
 
