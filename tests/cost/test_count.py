@@ -35,6 +35,24 @@ def test_known_networks(name, size, macs):
     assert 2 * counts.macs == peer.get_total_flops()  # torch's own is exact forward
 
 
+@pytest.mark.parametrize("name", ["resnet18", "vit_tiny_patch16_224"])
+def test_backward_against_torch(name):
+    """Where nothing is grouped and attention is not fused, torch's own counter is exact backward too."""
+    with torch.device("meta"):
+        module = timm.create_model(name)
+        for part in module.modules():
+            if hasattr(part, "fused_attn"):
+                part.fused_attn = False  # pyright: ignore[reportAttributeAccessIssue]
+        image = torch.empty(2, 3, 224, 224)
+        names = [key for key, _ in module.named_parameters()]
+        counts = count(capture(module, image, trainable=names))
+        out = module(image)
+        with FlopCounterMode(display=False) as peer:
+            out.sum().backward()
+    backward = sum(work.macs for (stage, _), work in counts.totals.items() if stage == "backward")
+    assert 2 * backward == peer.get_total_flops()
+
+
 class Small(nn.Module):
     def __init__(self) -> None:
         super().__init__()
