@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from functools import partial
+from typing import Any
 
 import pytest
 import torch
@@ -24,7 +25,8 @@ def profiled_peak(module: nn.Module, x: torch.Tensor) -> int:
         module(x)
         with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as recorded:
             module(x)
-    events = [event for event in recorded.profiler.kineto_results.events() if event.name() == "[memory]"]
+    profiler: Any = recorded.profiler
+    events = [event for event in profiler.kineto_results.events() if event.name() == "[memory]"]
     held = peak = 0
     for event in sorted(events, key=lambda event: event.start_ns()):
         held += event.nbytes()
