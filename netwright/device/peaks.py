@@ -27,7 +27,7 @@ from netwright.device.store import THIS, device_folder
 
 SCHEMA = 1
 KIND = "peaks"
-SIDES = (512, 1024)  # of the matrices
+SIDES = (256, 512, 1024)  # of the matrices; small ones end before other work interrupts them
 VISIT_S = 0.004
 SETS = tuple(2**20 * size for size in (0.75, 3, 12, 48))  # bytes that an operation touches, before the largest
 _COMMAND = "netwright device this --measure --peaks"
