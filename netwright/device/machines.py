@@ -140,17 +140,15 @@ SNAPDRAGON_8_GEN_1 = Machine(
 )
 
 _PIXEL = "Qualcomm Snapdragon 821 (MSM8996 Pro-AB) in the Google Pixel, 2016"
+_KRYO = "2 cores at 2.15 GHz and 2 at 1.6 GHz, each one 128-bit multiply-add a clock (LLVM's model AArch64SchedKryo.td)"
 PIXEL_1 = Machine(
     name="pixel-1",
     scope="CPU: two Kryo cores at 2.15 GHz and two at 1.6 GHz",
-    peak_macs_per_s={},
+    peak_macs_per_s={"float32": _derived(4 * (2 * 2.15e9 + 2 * 1.6e9), f"{_PIXEL}: {_KRYO}")},
     bandwidth_bytes_per_s=_derived(29.8e9, f"{_PIXEL}: two 32-bit channels of LPDDR4 at 1,866 MHz"),
     energy=HOROWITZ_45NM,
     dram_bytes=_sheet(4 * _GB, "Google Pixel specifications: 4 GB LPDDR4"),
-    notes=(
-        "no source found for the multiply-accumulates a Kryo core does in a clock, so only memory bounds it",
-        "its chip is made in 14 nm; the energies are those of 45 nm and come out too high",
-    ),
+    notes=("its chip is made in 14 nm; the energies are those of 45 nm and come out too high",),
 )
 
 _F746 = "STMicroelectronics DS10916, STM32F746"
