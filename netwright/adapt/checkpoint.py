@@ -90,10 +90,9 @@ class _Segment:
                 if not missing and not waiting:
                     return
                 step = self.tape.steps[place]
-                if step.fresh is not None:
-                    step.bind(step.fresh(values), values)
-                    for index in step.op.outputs:
-                        self._keep(index, place + 1, values, missing)
+                step.run_again(values)
+                for index in step.op.outputs if step.fresh is not None else ():
+                    self._keep(index, place + 1, values, missing)
                 for index in self.region.drops.get(place, ()):
                     values.pop(index, None)
 
@@ -179,8 +178,7 @@ class Checkpointed(nn.Module):
 
     def _run(self, values: Values, start: int, stop: int) -> None:
         for place in range(start, stop):
-            step = self._tape.steps[place]
-            step.bind(step.call(values), values)
+            self._tape.steps[place].run(values)
             self._forget(values, place)
 
     def _run_lean(self, values: Values, own: set[int], segment: _Segment) -> None:
@@ -199,9 +197,11 @@ class Checkpointed(nn.Module):
             for place in range(segment.part.start, segment.part.stop):
                 step, leaf = self._tape.steps[place], segment.leaf(place)
                 known = {
-                    _identity(values[index]): (index, self._tape.version(index, place)) for index in step.op.inputs
+                    _identity(values[index]): (index, self._tape.version(index, place))
+                    for index in step.op.inputs
+                    if index in values
                 }
-                step.bind(step.call(values), values)
+                step.run(values)
                 known |= {
                     _identity(values[index]): (index, self._tape.version(index, place + 1)) for index in step.op.outputs
                 }

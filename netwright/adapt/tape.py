@@ -43,17 +43,33 @@ class Step:
     """One operation, ready to be called.
 
     `call` leaves what autograd needs and updates buffers; `fresh` computes the same values a second time and does not,
-    None where there is nothing but buffers to update. `moved`: the operation was in place and is not any more.
+    None where there is nothing but buffers to update. `blanks`: tensors that it fills and that nothing made before, with
+    shape and type.
     """
 
     op: Op
     call: Callable[[Values], Any]
     fresh: Callable[[Values], Any] | None
     random: bool
-    moved: bool
+    blanks: tuple[tuple[int, tuple[int, ...], torch.dtype], ...] = ()
 
-    def bind(self, out: Any, values: Values) -> None:
-        """Enter what the operation returned among the values."""
+    def run(self, values: Values) -> None:
+        """Run it for the first time."""
+        self._fill(values)
+        self._bind(self.call(values), values)
+
+    def run_again(self, values: Values) -> None:
+        """Compute the same values once more."""
+        if self.fresh is not None:
+            self._fill(values)
+            self._bind(self.fresh(values), values)
+
+    def _fill(self, values: Values) -> None:
+        for index, shape, dtype in self.blanks:
+            device = next(iter(values.values())).device
+            values[index] = torch.empty(shape, dtype=dtype, device=device)
+
+    def _bind(self, out: Any, values: Values) -> None:
         if isinstance(out, Tensor):
             values[self.op.outputs[0]] = out
         else:
@@ -72,14 +88,13 @@ class Tape:
             storage = graph.storages[tensor.storage]
             if storage.role in ("parameter", "buffer") and storage.name not in self.own.values():
                 self.own[index] = storage.name
-        made = {index for op in graph.ops for index in op.outputs} | set(self.own) | set(graph.inputs)
-        read = [index for op in graph.ops for index in op.inputs if index not in made]
-        if read:
-            raise NetwrightError(
-                f"The network reads a tensor of shape {graph.tensors[read[0]].shape} that is neither a parameter, a "
-                "buffer nor an input, so its forward pass cannot be run again. Register it as a buffer."
-            )
-        self.steps = tuple(_step(graph, op) for op in graph.ops)
+        made = set(self.own) | set(graph.inputs)
+        steps = []
+        for op in graph.ops:
+            missing = [index for index in op.inputs if index not in made]
+            made.update((*missing, *op.outputs))
+            steps.append(_step(graph, op, missing))
+        self.steps = tuple(steps)
         self.writes: dict[int, list[int]] = {}
         for place, op in enumerate(graph.ops):
             for number in op.writes:
@@ -95,9 +110,10 @@ class Tape:
         """Return the tensors that steps read which steps before them made."""
         made: set[int] = set(self.base)
         found: dict[int, None] = {}
-        for op in self.graph.ops[start:stop]:
-            found.update((index, None) for index in op.inputs if index not in made)
-            made.update(op.outputs)
+        for step in self.steps[start:stop]:
+            made.update(index for index, _, _ in step.blanks)
+            found.update((index, None) for index in step.op.inputs if index not in made)
+            made.update(step.op.outputs)
         return tuple(found)
 
     def last_uses(self, start: int, stop: int) -> dict[int, tuple[int, ...]]:
@@ -132,7 +148,16 @@ def _find(module: nn.Module, name: str) -> Tensor:
     return getattr(module, leaf)
 
 
-def _step(graph: Graph, op: Op) -> Step:
+def _step(graph: Graph, op: Op, missing: Sequence[int]) -> Step:
+    blanks = []
+    for index in missing:
+        tensor = graph.tensors[index]
+        if graph.storages[tensor.storage].role != "activation" or tensor.storage not in op.writes:
+            raise NetwrightError(
+                f"The network reads a tensor of shape {tensor.shape} at {op.path or 'the root'} that is neither a "
+                "parameter, a buffer nor an input, so its forward pass cannot be run again. Register it as a buffer."
+            )
+        blanks.append((index, tensor.shape, getattr(torch, tensor.dtype)))
     name = op.kind.rpartition(".")[2]
     packet = getattr(torch.ops.aten, name, None) if op.kind.startswith("aten.") else None
     if packet is None:
@@ -141,8 +166,7 @@ def _step(graph: Graph, op: Op) -> Step:
         )
     function = getattr(packet, op.overload or "default")
     arguments = dict(op.arguments)
-    moved = op.kind in _SAVE_INPUT
-    if moved:
+    if op.kind in _SAVE_INPUT:
         function = getattr(getattr(torch.ops.aten, name[:-1]), op.overload or "default")
     call = _caller(function, arguments)
     only_buffers = bool(op.writes) and all(graph.storages[number].role == "buffer" for number in op.writes)
@@ -151,7 +175,7 @@ def _step(graph: Graph, op: Op) -> Step:
         fresh = _caller(function, arguments | {"running_mean": None, "running_var": None})
     if op.kind in ("aten.hardtanh", "aten.hardtanh_"):
         call = _hardtanh(arguments, in_place=op.kind.endswith("_"))
-    return Step(op, call, fresh, torch.Tag.nondeterministic_seeded in function.tags, moved)
+    return Step(op, call, fresh, torch.Tag.nondeterministic_seeded in function.tags, tuple(blanks))
 
 
 def _hardtanh(arguments: Mapping[str, Any], *, in_place: bool) -> Callable[[Values], Any]:

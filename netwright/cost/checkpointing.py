@@ -52,7 +52,7 @@ def blocks_of(graph: Graph) -> tuple[int, ...]:
 
     Only places where a second run may start are returned.
     """
-    names = [_block(op.path) for op in graph.ops]
+    names = _blocks([op.path for op in graph.ops])
     starts = [0]
     for name, places in groupby(range(len(names)), key=names.__getitem__):
         first = next(places)
@@ -61,9 +61,15 @@ def blocks_of(graph: Graph) -> tuple[int, ...]:
     return tuple(start for start in starts if not _overwritten(graph, start))
 
 
-def _block(path: str) -> str:
-    found = re.match(r"(?:[^\W\d]\w*(?:\.\d+)+(?:\.|$))+", path)
-    return found.group().rstrip(".") if found else ""
+_BLOCK = re.compile(r"[^\W\d]\w*(?:\.\d+)+(?:\.(?:blocks?|layers?|stages?)(?:\.\d+)+)*")
+
+
+def _blocks(paths: Sequence[str]) -> list[str]:
+    """Return the numbered modules that paths lead into; where none leads further, what holds the number."""
+    found = [_BLOCK.match(path) for path in paths]
+    names = [match.group() if match else "" for match in found]
+    entered = {name for name, path in zip(names, paths, strict=True) if len(path) > len(name)}
+    return [name if name in entered else name.rpartition(".")[0] for name in names]
 
 
 def every_block(graph: Graph) -> tuple[Part, ...]:
