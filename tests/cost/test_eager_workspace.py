@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Iterator
 from functools import partial
 from typing import Any
 
 import pytest
 import torch
+import torchvision
 from torch import nn
 from torch.profiler import ProfilerActivity, profile
 
@@ -17,6 +19,18 @@ from netwright.cost.memory import inference_memory
 from netwright.graph.capture import capture
 
 THREADS = 1
+reads_like_here = pytest.mark.skipif(
+    torch.backends.cpu.get_cpu_capability() != "AVX512" or not torch.backends.mkldnn.is_available(),
+    reason="the rules were read off a processor with AVX-512",
+)
+
+
+@pytest.fixture(autouse=True)
+def threads() -> Iterator[None]:
+    before = torch.get_num_threads()
+    torch.set_num_threads(THREADS)
+    yield
+    torch.set_num_threads(before)
 
 
 def profiled_peak(module: nn.Module, x: torch.Tensor) -> int:
@@ -44,25 +58,28 @@ def random_convolution(pick: random.Random) -> tuple[nn.Conv2d, torch.Tensor]:
     return conv, torch.empty(pick.choice([1, 1, 2]), channels, *[pick.choice([7, 28, 40])] * 2)
 
 
-@pytest.mark.skipif(
-    torch.backends.cpu.get_cpu_capability() != "AVX512" or not torch.backends.mkldnn.is_available(),
-    reason="the rules were read off a processor with AVX-512",
-)
+def predicted_peak(module: nn.Module, x: torch.Tensor) -> int:
+    counted = partial(convolution_workspace, threads=THREADS)
+    return inference_memory(capture(module, x), rules="eager", workspace=counted).peak_bytes
+
+
+@reads_like_here
 def test_convolutions_take_what_the_profiler_shows() -> None:
-    pick, threads = random.Random(0), torch.get_num_threads()
-    torch.set_num_threads(THREADS)
-    try:
-        exact = 0
-        for _ in range(40):
-            module, x = random_convolution(pick)
-            counted = partial(convolution_workspace, threads=THREADS)
-            predicted = inference_memory(capture(module, x), rules="eager", workspace=counted).peak_bytes
-            measured = profiled_peak(module, x)
-            assert predicted == pytest.approx(measured, rel=0.1), (module, x.shape)
-            exact += predicted == measured
-        assert exact >= 38
-    finally:
-        torch.set_num_threads(threads)
+    pick = random.Random(0)
+    exact = 0
+    for _ in range(40):
+        module, x = random_convolution(pick)
+        predicted, measured = predicted_peak(module, x), profiled_peak(module, x)
+        assert predicted == pytest.approx(measured, rel=0.1), (module, x.shape)
+        exact += predicted == measured
+    assert exact >= 38
+
+
+@reads_like_here
+@pytest.mark.parametrize("name", ["shufflenet_v2_x0_5", "mobilenet_v2", "resnet18"])
+def test_networks_take_what_the_profiler_shows(name: str) -> None:
+    module, x = torchvision.models.get_model(name).eval(), torch.empty(1, 3, 96, 96)
+    assert predicted_peak(module, x) == pytest.approx(profiled_peak(module, x), rel=0.01)
 
 
 def test_other_operations_take_nothing() -> None:
