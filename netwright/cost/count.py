@@ -8,13 +8,13 @@ from dataclasses import dataclass
 from typing import Literal, get_args
 
 from netwright.core.errors import unknown
-from netwright.cost import fvcore_convention, rules_aten, rules_onnx, rules_tflite
+from netwright.cost import fvcore_convention, rules_aten, rules_onnx, rules_tflite, rules_torchvision
 from netwright.cost.work import MOVE, Group, Rule, Work
 from netwright.graph.graph import Graph, Op, Stage
 
 Convention = Literal["macs", "flops", "fvcore"]
 
-RULES: dict[str, Rule] = {**rules_aten.RULES, **rules_onnx.RULES, **rules_tflite.RULES}
+RULES: dict[str, Rule] = {**rules_aten.RULES, **rules_onnx.RULES, **rules_tflite.RULES, **rules_torchvision.RULES}
 
 
 @dataclass(frozen=True, slots=True)

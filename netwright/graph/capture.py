@@ -8,6 +8,8 @@ random numbers, and the graph says so.
 from __future__ import annotations
 
 import contextlib
+import math
+import os
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -85,7 +87,7 @@ class _Values:
             return tensor.detach().clone()
         new = torch.empty_strided(tensor.shape, tensor.stride(), dtype=tensor.dtype, device="cpu")
         if self.fake is None:
-            new.normal_(std=0.02) if new.is_floating_point() else new.zero_()
+            _fill(new)
         return new
 
     def copy(self, tensor: Tensor) -> Tensor:
@@ -101,8 +103,35 @@ def _fake_values(_module: nn.Module) -> _Values:
     return _Values(fake, "shapes", fake)
 
 
-def _real_values(_module: nn.Module) -> _Values:
+def _real_values(module: nn.Module) -> _Values:
+    needed = sum(
+        tensor.nbytes for tensor in (*module.parameters(), *module.buffers()) if tensor.layout == torch.strided
+    )
+    free = _free_memory()
+    if needed > free / 2:
+        raise NetwrightError(f"It would need more than {needed / 1e9:.1f} GB of the {free / 1e9:.1f} GB that are free.")
     return _Values(contextlib.nullcontext(), "values")
+
+
+def _free_memory() -> float:
+    """Return the bytes of memory that are free; infinite where the system does not say."""
+    try:
+        return os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    except (AttributeError, ValueError, OSError):
+        return math.inf
+
+
+def _fill(tensor: Tensor) -> None:
+    """Fill with random numbers that pass through a deep network without growing or vanishing.
+
+    Vectors become ones, which turns normalization with running statistics into the identity.
+    """
+    if not tensor.is_floating_point():
+        tensor.zero_()
+    elif tensor.dim() < 2:
+        tensor.fill_(1)
+    else:
+        tensor.normal_(std=1 / math.sqrt(max(1, math.prod(tensor.shape[1:]))))
 
 
 def _run(
