@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from netwright.core.errors import NetwrightError, unknown
-from netwright.graph.edge import as_edge, shared_objects
+from netwright.graph.edge import as_edge, fused_activations, shared_objects
 from netwright.graph.elementwise import nothing_overwritable
 from netwright.graph.flow import Flow, flow
 from netwright.graph.graph import Graph, Op
@@ -80,7 +80,8 @@ def inference_memory(
     input computed beforehand, the input counted until its last use, buffers laid out in one arena.
     eager: each storage from when torch allocated it until it freed it, the caller's input not counted; a graph that was
     read from a file and never ran takes data flow instead.
-    executorch: what ExecuTorch's ahead-of-time memory plan takes, operations lowered, copied and shared as it does.
+    executorch: what ExecuTorch's ahead-of-time memory plan takes, operations lowered, copied and shared as it does; in int8 that
+    for the integer kernels of its Cortex-M backend.
 
     `dtype`: every floating-point activation takes this type, "float32", "float16", "bfloat16" or "int8". `workspace`: bytes
     that an operation takes while it runs, added under the eager rules; `eager_workspace.convolution_workspace` knows torch's.
@@ -159,8 +160,11 @@ def _eager(graph: Graph, dtype: str | None, workspace: Callable[[Graph, Op], int
 
 
 def _executorch(graph: Graph, dtype: str | None) -> InferenceMemory:
-    lowered = as_edge(graph)
-    data = flow(lowered, sizes=activation_bytes(lowered, dtype), compiled=False, overwrites=nothing_overwritable)
+    lowered = as_edge(graph, integer=dtype == "int8")
+    if dtype == "int8":
+        data = flow(lowered, overwrites=fused_activations)
+    else:
+        data = flow(lowered, sizes=activation_bytes(lowered, dtype), compiled=False, overwrites=nothing_overwritable)
     lives = lifetimes(data)
     return _described("executorch", lowered, data, lives, dtype, arena_bytes=shared_objects(lives.buffers))
 

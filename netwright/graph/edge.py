@@ -8,22 +8,14 @@ weights are transposed at run time, and compound activations and attention fall 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
+from netwright.graph.dtypes import bytes_of
 from netwright.graph.graph import Graph, Op, Storage, Tensor
 from netwright.graph.lifetimes import Buffer
 from netwright.graph.plan import overlapping
 
-_ITEM_BYTES = {
-    "float64": 8,
-    "int64": 8,
-    "complex64": 8,
-    "float32": 4,
-    "int32": 4,
-    "float16": 2,
-    "bfloat16": 2,
-    "int16": 2,
-}
+_FLOATS = {"float64", "float32", "float16", "bfloat16"}
 _RESHAPES = {
     "view",
     "_unsafe_view",
@@ -44,19 +36,29 @@ _PARTS = {
 }
 
 
-def as_edge(graph: Graph) -> Graph:
-    """Return the lowered graph: functional, with the copies and the temporary results that ExecuTorch's programs have."""
-    lowering = _Lowering(graph)
+def as_edge(graph: Graph, *, integer: bool = False) -> Graph:
+    """Return the lowered graph: functional, with the copies and the temporary results that ExecuTorch's programs have.
+
+    `integer`: every floating-point result is int8, between a quantization of the inputs and a dequantization of the outputs, as
+    its Cortex-M backend makes it from a network quantized with PT2E.
+    """
+    lowering = _Lowering(graph, integer)
     for op in graph.ops:
         lowering.add(op)
     return lowering.result()
 
 
+def fused_activations(graph: Graph, op: Op) -> tuple[int, ...]:
+    """Return the inputs that an operation's result lies in from the start, because integer kernels clamp what they write."""
+    name = op.kind.partition(".")[2].removesuffix("_")
+    return op.inputs[:1] if name in ("relu", "relu6", "hardtanh") else ()
+
+
 class _Lowering:
     """Rewrites operation by operation. `now` tells where a tensor of the captured graph lies in the new one."""
 
-    def __init__(self, graph: Graph) -> None:
-        self.graph = graph
+    def __init__(self, graph: Graph, integer: bool) -> None:
+        self.graph, self.integer = graph, integer
         self.tensors: list[Tensor] = []
         self.storages: list[Storage] = []
         self.ops: list[Op] = []
@@ -65,6 +67,10 @@ class _Lowering:
         self.whole: dict[int, int] = {}
         self.given: dict[int, int] = {}
         self.op = Op("", (), (), {})
+        self.inputs = [self._given(graph.tensors[t]) for t in graph.inputs]
+        for t, new in zip(graph.inputs, self.inputs, strict=True):
+            quantized = integer and graph.tensors[t].dtype in _FLOATS
+            self._bind(t, self._emit("edge.quantize", [new], graph.tensors[t]) if quantized else new)
 
     def add(self, op: Op) -> None:
         """Lower one operation."""
@@ -89,9 +95,13 @@ class _Lowering:
 
     def result(self) -> Graph:
         """Return the new graph, with the inputs and outputs of the captured one."""
+        outputs = [self._at(t) for t in self.graph.outputs]
+        if self.integer:
+            self.integer = False
+            outputs = [self._emit("edge.dequantize", [t], replace(self.tensors[t], dtype="float32")) for t in outputs]
         return Graph(
-            inputs=tuple(self._at(t) for t in self.graph.inputs),
-            outputs=tuple(self._at(t) for t in self.graph.outputs),
+            inputs=tuple(self.inputs),
+            outputs=tuple(outputs),
             tensors=tuple(self.tensors),
             storages=tuple(self.storages),
             ops=tuple(self.ops),
@@ -163,8 +173,9 @@ class _Lowering:
         made = []
         for out in outs:
             made.append(len(self.tensors))
-            self.tensors.append(Tensor(out.shape, out.dtype, len(self.storages)))
-            size = out.elements * _ITEM_BYTES.get(out.dtype, 1)
+            dtype = "int8" if self.integer and out.dtype in _FLOATS else out.dtype
+            self.tensors.append(Tensor(out.shape, dtype, len(self.storages)))
+            size = bytes_of(out.shape, dtype)
             self.storages.append(Storage(size, "activation", self.op.path, len(self.ops)))
         self.ops.append(Op(kind, tuple(sources), tuple(made), {}, self.op.path, self.op.layer, self.op.stage))
         return made
