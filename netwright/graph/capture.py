@@ -147,6 +147,7 @@ def _run(
     if training and scripted:
         raise NetwrightError("It is compiled by TorchScript and can be captured for inference only.")
     with undisturbed(module, keep_mode=training), _hooked(module) as stack, values.mode, _on_processor():
+        torch.manual_seed(0)  # what a module draws, and what it does with it, is the same every time
         recorder = Recorder(stack)
         state = _stand_ins(module, values, trainable or (), themselves=scripted)
         replace_plain_tensors(module, values.copy)

@@ -85,6 +85,23 @@ def test_what_looks_at_values_runs_on_random_numbers_and_says_so(forward: Callab
     assert macs(graph) >= 72
 
 
+def test_random_numbers_are_the_same_every_time_and_pass_through_a_deep_network() -> None:
+    """Weights of a module without data are drawn so that about half of the last values are positive."""
+    with torch.device("meta"):
+        layers = [part for _ in range(30) for part in (nn.Linear(64, 64), nn.BatchNorm1d(64))]
+        net = Does(lambda self, x: (y := self.net(x))[y > 0], net=nn.Sequential(*layers))
+    x = torch.empty(32, 64, device="meta")
+    first, second = (capture(net, x) for _ in range(2))
+    assert first.tensors == second.tensors
+    assert 32 * 64 / 8 < first.tensors[first.outputs[0]].elements < 32 * 64 * 7 / 8
+
+
+def test_random_numbers_are_not_tried_where_memory_is_short(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("netwright.graph.capture._free_memory", lambda: 100.0)
+    with pytest.raises(NetwrightError, match=r"more than 0\.0 GB of the 0\.0 GB that are free"):
+        capture(Does(lambda self, x: self.linear(x)[x[:, 0] > 0]), X)
+
+
 def test_tensors_held_as_plain_attributes_are_used_and_stay() -> None:
     scale, counter = torch.full((6,), 2.0), torch.zeros(1)
     module = Does(lambda self, x: self.linear(x) * self.scale + self.counter.add_(1), scale=scale, counter=counter)
