@@ -233,6 +233,10 @@ class _Shared:
     bytes: int
     placed: list[tuple[int, int, Buffer]]
 
+    def occupied(self, buffer: Buffer) -> bool:
+        """Say whether anything lives in the block at the same time."""
+        return any(overlapping(other, buffer) for _, _, other in self.placed)
+
     def top(self, buffer: Buffer) -> int:
         """Return the end of what lives in the block at the same time."""
         return max((start + size for start, size, other in self.placed if overlapping(other, buffer)), default=0)
@@ -247,11 +251,9 @@ def shared_objects(buffers: Sequence[Buffer], *, alignment: int = 16) -> int:
     objects: list[_Shared] = []
     for buffer in sorted(buffers, key=lambda b: (-b.bytes, -b.first)):
         size = -(-buffer.bytes // alignment) * alignment
-        tops = [shared.top(buffer) for shared in objects]
-        home = next((shared for shared, top in zip(objects, tops, strict=True) if not top), None)
+        home = next((shared for shared in objects if not shared.occupied(buffer)), None)
         if home is None:
-            fits = (shared for shared, top in zip(objects, tops, strict=True) if top + size <= shared.bytes)
-            home = next(fits, None)
+            home = next((shared for shared in objects if shared.top(buffer) + size <= shared.bytes), None)
         if home is None:
             home = _Shared(size, [])
             objects.append(home)
