@@ -129,7 +129,8 @@ def _sort(graph: Graph, op: Op) -> Work:
     source = argument(graph, op, "self")
     if source is None or not source.shape:
         return MOVE
-    depth = op.arguments.get("k") or source.shape[op.arguments.get("dim") or -1]
+    dim = op.arguments.get("dim", -1)
+    depth = op.arguments.get("k") or source.shape[-1 if dim is None else dim]
     return Work("elementwise", 0, source.elements * math.ceil(math.log2(max(2, int(depth)))))
 
 

@@ -12,7 +12,8 @@ from netwright.cost.work import Rule, Work, argument, out_elements, products, re
 from netwright.graph.graph import Graph, Op
 
 SOFTMAX = 5  # operations an element: maximum, difference, exponential, sum, quotient
-GATES = {"lstm": 4, "gru": 3, "rnn_tanh": 1, "rnn_relu": 1}
+GATES = 8  # operations a unit of a recurrent layer, about: activations, products and sums of its gates
+_RECURRENT = ("lstm", "gru", "rnn_tanh", "rnn_relu")
 
 
 def conv_macs(x_shape: tuple[int, ...], weight: tuple[int, ...], out: tuple[int, ...], transposed: bool) -> int:
@@ -157,13 +158,13 @@ def _recurrent_macs(graph: Graph, op: Op, x: str, weights: list[int]) -> int:
     return rows * sum(matrix.elements for matrix in matrices if len(matrix.shape) == 2)
 
 
-def _recurrent(names: tuple[str, ...], times: int = 1, x: str = "input") -> Rule:
-    """A recurrent layer given its weights under `names`; gates are counted as eight operations a unit."""
+def _recurrent(names: tuple[str, ...], times: int = 1) -> Rule:
+    """A recurrent layer given its weights under `names`."""
 
     def rule(graph: Graph, op: Op) -> Work:
         weights = [index for name in names for index in refs(op.arguments.get(name))]
-        macs = _recurrent_macs(graph, op, x, weights)
-        return products(times * macs, times * 8 * out_elements(graph, op))
+        macs = _recurrent_macs(graph, op, "data" if "data" in op.arguments else "input", weights)
+        return products(times * macs, times * GATES * out_elements(graph, op))
 
     return rule
 
@@ -172,7 +173,7 @@ def _cell(graph: Graph, op: Op) -> Work:
     """One step of a recurrent cell from input and state."""
     matrices = [shape(graph, op, "w_ih"), shape(graph, op, "w_hh")]
     batch = math.prod(shape(graph, op, "input")[:-1])
-    return products(batch * sum(map(math.prod, matrices)), 8 * out_elements(graph, op))
+    return products(batch * sum(map(math.prod, matrices)), GATES * out_elements(graph, op))
 
 
 def _bilinear(graph: Graph, op: Op) -> Work:
@@ -258,6 +259,6 @@ RULES: dict[str, Rule] = {
     "aten._cudnn_rnn": _recurrent(("weight",)),
     "aten._cudnn_rnn_backward": _recurrent(("weight",), times=2),
     "aten.miopen_rnn": _recurrent(("weight",)),
-    **{f"aten.{name}": _recurrent(("params",)) for name in GATES},
-    **{f"aten.{name}_cell": _cell for name in GATES},
+    **{f"aten.{name}": _recurrent(("params",)) for name in _RECURRENT},
+    **{f"aten.{name}_cell": _cell for name in _RECURRENT},
 }

@@ -207,3 +207,30 @@ def test_quantized_steps():
             return torch._int_mm(a, b)
 
     assert count(capture(Product(), *integer)).macs_by_dtype == {"int8": 17 * 32 * 8}
+
+
+@pytest.mark.parametrize(("dim", "k", "comparisons"), [(0, None, 64 * 4), (1, None, 64 * 2), (1, 2, 64 * 1)])
+def test_sorting(dim, k, comparisons):
+    function = (lambda x: x.sort(dim)) if k is None else (lambda x: x.topk(k, dim))
+    assert count(capture(Call(function, 1), torch.empty(16, 4))).flops == 64 + comparisons
+
+
+@pytest.mark.parametrize(
+    ("function", "shape", "flops"),
+    [
+        (lambda x: F.max_pool2d(x, 3, 2), (1, 2, 9, 9), 9 * 2 * 16),
+        (lambda x: F.avg_pool2d(x, (2, 3)), (1, 2, 8, 9), 6 * 2 * 12),
+        (lambda x: F.adaptive_avg_pool2d(x, 1), (1, 2, 8, 9), 144),
+        (lambda x: F.interpolate(x, scale_factor=2, mode="bilinear"), (1, 2, 4, 4), 7 * 2 * 64),
+        (lambda x: F.interpolate(x, scale_factor=2), (1, 2, 4, 4), 0),
+        (lambda x: x.softmax(1), (3, 7), 5 * 21),
+        (lambda x: x.sum(0), (3, 7), 21),
+        (lambda x: F.layer_norm(x, (7,)), (3, 7), 4 * 21),
+        (lambda x: torch.cat([x, x])[:2].contiguous(), (3, 7), 0),
+        (lambda x: torch.fft.fft2(x).real, (1, 8, 8), 5 * 64 * 6),
+    ],
+)
+def test_what_is_not_a_product(function, shape, flops):
+    counts = count(capture(Call(function, 1), torch.empty(shape)))
+    assert not counts.unpriced and counts.macs == 0
+    assert counts.flops - torch.Size(shape).numel() == flops  # less the scaling of the input
