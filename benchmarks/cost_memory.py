@@ -18,6 +18,7 @@ import contextlib
 import datetime
 import importlib.metadata
 import importlib.util
+import json
 import logging
 import sys
 import time
@@ -188,7 +189,7 @@ def measure(name: str, absent: list[str]) -> dict[str, Any]:
             row["executorch_fp32_plan"] = executorch_fp32(module, x_BCHW)
             row["executorch_int8_plan"], graph = executorch_int8(module, x_BCHW)
             row["executorch_int8"] = inference_memory(graph, rules="executorch").arena_bytes
-    return row
+    return row | {"deviations": deviations(row)}
 
 
 def measure_integer(name: str) -> dict[str, Any]:
@@ -235,6 +236,8 @@ def main() -> None:
     """Measure all networks, print and write the results; exit 1 if a limit is passed."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true", help="three small networks")
+    parser.add_argument("--only", nargs="+", help="these networks")
+    parser.add_argument("--resume", action="store_true", help="keep what OUT/cost_memory.parts holds of an earlier run")
     parser.add_argument("--out", type=Path, default=ROOT / "results")
     options = parser.parse_args()
     torch.set_num_threads(1)
@@ -251,13 +254,15 @@ def main() -> None:
         "integer": [],
     }
     path = options.out / f"cost_memory{'.quick' if options.quick else ''}.json"
-    for name in QUICK if options.quick else NETWORKS:
-        row = measure(name, absent)
-        result["networks"].append(row | {"deviations": deviations(row)})
-        _progress(path, result, result["networks"][-1])
-    for name in () if absent else [name for name in INTEGER if name in QUICK or not options.quick]:
-        result["integer"].append(measure_integer(name))
-        _progress(path, result, result["integer"][-1])
+    (options.out / "cost_memory.parts").mkdir(parents=True, exist_ok=True)
+    for section, names in (("networks", NETWORKS), ("integer", INTEGER if not absent else ())):
+        for name in names:
+            if name in (options.only or (QUICK if options.quick else names)):
+                part = options.out / "cost_memory.parts" / f"{section}-{name}.json"
+                if not (options.resume and part.exists()):
+                    write_json(part, measure(name, absent) if section == "networks" else measure_integer(name))
+                result[section].append(json.loads(part.read_text()))
+                print(result[section][-1], file=sys.stderr, flush=True)
     result["passed"] = all(
         value is None or abs(value) <= LIMITS[key.partition("_")[0]]
         for row in result["networks"] + result["integer"]
@@ -267,12 +272,6 @@ def main() -> None:
     path.with_suffix(".md").write_text(markdown(result))
     print(markdown(result))
     raise SystemExit(0 if result["passed"] else 1)
-
-
-def _progress(path: Path, result: dict[str, Any], row: dict[str, Any]) -> None:
-    """Keep what has been measured: the whole takes long."""
-    write_json(path.with_name(path.stem + ".partial.json"), result)
-    print(row, file=sys.stderr, flush=True)
 
 
 def _version(name: str) -> str | None:

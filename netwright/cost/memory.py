@@ -67,6 +67,9 @@ class InferenceMemory:
         }
 
 
+_EFFORT = 8_000_000  # sets of steps times steps: keeps the search for an order to about a second
+
+
 def inference_memory(
     graph: Graph,
     *,
@@ -114,7 +117,7 @@ def activation_bytes(graph: Graph, dtype: str | None) -> list[int]:
 def _planned(graph: Graph, dtype: str | None) -> InferenceMemory:
     data = flow(graph, sizes=activation_bytes(graph, dtype))
     lives = lifetimes(data)
-    best = best_order(data)
+    best = best_order(data, states=max(100, _EFFORT // max(1, len(data.steps))))
     return _described(
         "planned",
         graph,

@@ -10,6 +10,7 @@ from __future__ import annotations
 import heapq
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -33,15 +34,19 @@ class Order:
 
 def best_order(flow: Flow, *, states: int = 20_000) -> Order:
     """Return an order of least peak memory; after `states` sets of steps, the best known and the bound proven so far."""
-    given = tuple(range(len(flow.steps)))
-    peak = lifetimes(flow, given).peak_bytes
+    order = tuple(range(len(flow.steps)))
+    peak = lifetimes(flow, order).peak_bytes
     floor = max(least_during(flow), default=0)
     if peak <= floor:
-        return Order(given, peak, peak)
-    found, bound = _search(flow, floor, peak, states)
-    if found is not None:
-        return Order(found, bound, bound)
-    return Order(given, peak, min(bound, peak))
+        return Order(order, peak, peak)
+    search = _Search(flow)
+    greedy = search.greedy(floor)
+    if greedy.level < peak:
+        order, peak = greedy.steps(), greedy.level
+    if peak <= floor:
+        return Order(order, peak, peak)
+    found, bound = _best_first(search, floor, peak, states)
+    return Order(order, peak, min(bound, peak)) if found is None else Order(found, bound, bound)
 
 
 def least_during(flow: Flow) -> list[int]:
@@ -72,45 +77,52 @@ def least_during(flow: Flow) -> list[int]:
     return total.tolist()
 
 
-def _search(flow: Flow, floor: int, ceiling: int, states: int) -> tuple[tuple[int, ...] | None, int]:
+@dataclass(frozen=True, slots=True)
+class _State:
+    """Steps that have run as bits, the bytes alive after them, the peak on the way, what may run next, and the way."""
+
+    done: int
+    alive: int
+    level: int
+    ready: tuple[int, ...]
+    path: tuple[Any, ...]
+
+    def steps(self) -> tuple[int, ...]:
+        """Return the steps in the order in which they ran."""
+        steps, path = [], self.path
+        while path:
+            path, step = path
+            steps.append(step)
+        return tuple(reversed(steps))
+
+
+def _best_first(search: _Search, floor: int, ceiling: int, states: int) -> tuple[tuple[int, ...] | None, int]:
     """Return an order with a peak below `ceiling` and that peak; or None and a proven bound, at most `ceiling`."""
-    search = _Search(flow)
-    start, alive, level, path = search.run_free(0, search.at_start, floor, ())
-    heap = [(level, 0, 0, start, alive, path)]
-    seen = {start: level}
+    start = search.start(floor)
+    heap = [(start.level, 0, 0, start)]
+    seen = {start.done: start.level}
     number = 0
     while heap:
-        level, _, _, done, alive, path = heapq.heappop(heap)
-        if done == search.everything:
-            return _unroll(path), level
-        if seen[done] < level:
+        level, _, _, state = heapq.heappop(heap)
+        if state.done == search.everything:
+            return state.steps(), level
+        if seen[state.done] < level:
             continue
         if number > states:
             return None, level
-        for step in search.ready(done):
-            during = search.during(done, alive, step)
-            if max(level, during) >= ceiling:
+        for step in state.ready:
+            if max(level, search.during(state.done, state.alive, step)) >= ceiling:
                 continue
-            state = search.run_free(
-                done | 1 << step, alive + search.change(done, step), max(level, during), (path, step)
-            )
-            if state[2] < ceiling and state[2] < seen.get(state[0], ceiling):
-                seen[state[0]] = state[2]
+            new = search.after_step(state, step)
+            if new.level < seen.get(new.done, ceiling):
+                seen[new.done] = new.level
                 number += 1
-                heapq.heappush(heap, (state[2], -state[0].bit_count(), number, state[0], state[1], state[3]))
+                heapq.heappush(heap, (new.level, -new.done.bit_count(), number, new))
     return None, ceiling
 
 
-def _unroll(path: tuple) -> tuple[int, ...]:
-    steps = []
-    while path:
-        path, step = path
-        steps.append(step)
-    return tuple(reversed(steps))
-
-
 class _Search:
-    """Sets of steps as bits of an integer, and what running one more step does to the memory."""
+    """What running one more step does to the memory, and which steps may run."""
 
     def __init__(self, flow: Flow) -> None:
         self.flow = flow
@@ -121,22 +133,31 @@ class _Search:
         for index, step in enumerate(flow.steps):
             for before in step.after:
                 self.next[before].append(index)
-        self.at_start = sum(value.bytes for value in flow.values if value.maker < 0)
         self.ends = [
             [value for value in {*step.made, *step.touched} if not flow.values[value].kept] for step in flow.steps
         ]
         self.makes = [sum(flow.values[value].bytes for value in step.made) for step in flow.steps]
 
-    def ready(self, done: int) -> list[int]:
-        """Return the steps that may run after these."""
-        open_steps, result = self.everything & ~done, []
-        while open_steps:
-            low = open_steps & -open_steps
-            step = low.bit_length() - 1
-            if self.after[step] & ~done == 0:
-                result.append(step)
-            open_steps ^= low
-        return result
+    def start(self, floor: int) -> _State:
+        """Return the state before the first step, or after those that are free under `floor`."""
+        alive = sum(value.bytes for value in self.flow.values if value.maker < 0)
+        return self._run_free(0, alive, floor, [i for i, after in enumerate(self.after) if not after], ())
+
+    def after_step(self, state: _State, step: int) -> _State:
+        """Return the state after one more step and those that are free then."""
+        done = state.done | 1 << step
+        ready = [index for index in state.ready if index != step] + self._enabled(step, done)
+        level = max(state.level, self.during(state.done, state.alive, step))
+        return self._run_free(done, state.alive + self.change(state.done, step), level, ready, (state.path, step))
+
+    def greedy(self, floor: int) -> _State:
+        """Return the state after everything when what needs least at once always runs next."""
+        state = self.start(floor)
+        while state.ready:
+            done, alive = state.done, state.alive
+            _, _, step = min((self.during(done, alive, s), self.change(done, s), s) for s in state.ready)
+            state = self.after_step(state, step)
+        return state
 
     def during(self, done: int, alive: int, step: int) -> int:
         """Return the bytes alive while a step runs: its results come on top, unless one is written over an input."""
@@ -151,18 +172,20 @@ class _Search:
         freed = sum(self.flow.values[v].bytes for v in self.ends[step] if self.users[v] & others == 0)
         return self.makes[step] - freed
 
-    def run_free(self, done: int, alive: int, level: int, path: tuple) -> tuple[int, int, int, tuple]:
+    def _enabled(self, step: int, done: int) -> list[int]:
+        return [index for index in self.next[step] if self.after[index] & ~done == 0]
+
+    def _run_free(self, done: int, alive: int, level: int, ready: list[int], path: tuple[Any, ...]) -> _State:
         """Run every step that fits under the level and leaves no more alive than before; whatever is best starts so.
 
         An order that runs such a step later can run it now: the sets in between have it in addition, hence never more
         alive, since what it frees now it would free then, and its result is no larger than that.
         """
-        waiting = self.ready(done)
         ran = True
         while ran:
             ran, held = False, []
-            while waiting:
-                step = waiting.pop()
+            while ready:
+                step = ready.pop()
                 change = self.change(done, step)
                 if change > 0 or self.during(done, alive, step) > level:
                     held.append(step)
@@ -170,10 +193,10 @@ class _Search:
                 done |= 1 << step
                 alive += change
                 path = (path, step)
-                waiting += [n for n in self.next[step] if self.after[n] & ~done == 0]
+                ready += self._enabled(step, done)
                 ran = True
-            waiting = held  # what did not fit may fit now that less is alive
-        return done, alive, level, path
+            ready = held  # what did not fit may fit now that less is alive
+        return _State(done, alive, level, tuple(sorted(ready)), path)
 
 
 def _bits(indices: Sequence[int]) -> int:
