@@ -158,13 +158,15 @@ class _Builder:
         made = tuple(number[root] for root in step.made if root in number)
         touched = tuple(number[root] for root in step.touched if root in number)
         over: list[int] = []
-        if made:
-            for t in overwrites(self.graph, self.graph.ops[step.op]):
-                value = number.get(self.roots[self.graph.tensors[t].storage])
-                if value is None or value not in touched or value in over or values[value].kept:
-                    continue
-                if values[value].bytes == values[made[0]].bytes:
-                    over.append(value)
+        op = self.graph.ops[step.op]
+        for t in overwrites(self.graph, op) if made else ():
+            root = self.roots[self.graph.tensors[t].storage]
+            value = number.get(root)
+            looks = {other for other in op.inputs if self.roots[self.graph.tensors[other].storage] == root}
+            if value is None or value not in touched or value in over or values[value].kept or len(looks) > 1:
+                continue  # read through two views, say x + x.T: writing one would change the other
+            if values[value].bytes == values[made[0]].bytes:
+                over.append(value)
         return Step(step.op, step.after, made, touched, tuple(over))
 
     def _others_read(self, maker: int, root: int, steps: list[Step], outputs: set[int]) -> bool:

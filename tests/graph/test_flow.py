@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 import pytest
 import torch
 from torch import nn
@@ -62,6 +65,32 @@ def test_a_stopped_search_still_proves_a_bound() -> None:
         assert early.lower_bound_bytes <= exact.peak_bytes <= early.peak_bytes
         stopped += not early.exact
     assert stopped > 5
+
+
+def test_compiling_never_costs_memory() -> None:
+    for seed in range(200):
+        graph = random_graph(seed, 10)
+        plain = lifetimes(flow(graph, compiled=False, overwrites=nothing_overwritable)).peak_bytes
+        assert lifetimes(flow(graph)).peak_bytes <= lifetimes(flow(graph, compiled=False)).peak_bytes <= plain
+
+
+@pytest.mark.parametrize(
+    ("forward", "in_place"),
+    [
+        (lambda y: y + y, True),
+        (lambda y: y + y.t(), False),  # each element is read twice, at different times
+        (lambda y: y + y[:1], False),
+        (lambda y: y.view(-1) * 2, True),
+        (lambda y: (y + 1) + y, True),
+    ],
+)
+def test_in_place_only_where_no_other_view_is_read(forward: Callable[..., Any], in_place: bool) -> None:
+    class Module(nn.Module):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return forward(x @ x)
+
+    graph = capture(Module(), torch.empty(6, 6))
+    assert any(len(buffer.values) > 1 for buffer in lifetimes(flow(graph)).buffers) == in_place
 
 
 class Branches(nn.Module):
