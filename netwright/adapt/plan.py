@@ -62,8 +62,8 @@ def plan_training(
         raise NetwrightError("The policy optimal, and only it, needs a budget in bytes: budget=30_000_000.")
     names = [name for name, _ in module.named_parameters()] if trainable is None else list(trainable)
     learning = [f"module.{name}" for name in names]
-    graph = capture(module, *inputs, trainable=())
-    tape = Tape(graph)
+    tape = Tape(capture(module, *inputs, trainable=()))
+    graph = tape.graph
 
     def predicted(plan: Sequence[Part]) -> int:
         joint = capture(Checkpointed(module, tape, plan), *inputs, trainable=learning)

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -82,18 +82,20 @@ class Tape:
     """The steps of a forward-only graph, and how its parameters and inputs are found."""
 
     def __init__(self, graph: Graph):
-        self.graph = graph
+        self.graph = graph = _without_inplace_views(graph)
         self.own: dict[int, str] = {}
         for index, tensor in enumerate(graph.tensors):
             storage = graph.storages[tensor.storage]
             if storage.role in ("parameter", "buffer") and storage.name not in self.own.values():
                 self.own[index] = storage.name
         made = set(self.own) | set(graph.inputs)
+        filled = {graph.tensors[index].storage for index in made}
         steps = []
         for op in graph.ops:
             missing = [index for index in op.inputs if index not in made]
+            steps.append(_step(graph, op, missing, filled))
             made.update((*missing, *op.outputs))
-            steps.append(_step(graph, op, missing))
+            filled.update(graph.tensors[index].storage for index in (*op.inputs, *op.outputs))
         self.steps = tuple(steps)
         self.writes: dict[int, list[int]] = {}
         for place, op in enumerate(graph.ops):
@@ -148,11 +150,29 @@ def _find(module: nn.Module, name: str) -> Tensor:
     return getattr(module, leaf)
 
 
-def _step(graph: Graph, op: Op, missing: Sequence[int]) -> Step:
+def _without_inplace_views(graph: Graph) -> Graph:
+    """Return the graph with operations that change a tensor's own shape or strides as views of it."""
+    latest: dict[int, int] = {}
+    ops = []
+    for op in graph.ops:
+        packet = getattr(torch.ops.aten, op.kind.rpartition(".")[2], None)
+        function = getattr(packet, op.overload or "default", None)
+        if function is not None and torch.Tag.inplace_view in function.tags:
+            source = latest.get(graph.tensors[op.inputs[0]].storage, op.inputs[0])
+            arguments = dict(op.arguments) | {"self": Ref(source)}
+            inputs = (source, *op.inputs[1:])
+            op = replace(op, kind=op.kind.removesuffix("_"), inputs=inputs, arguments=arguments, view=True, writes=())
+        latest.update((graph.tensors[index].storage, index) for index in op.outputs)
+        ops.append(op)
+    return replace(graph, ops=tuple(ops))
+
+
+def _step(graph: Graph, op: Op, missing: Sequence[int], filled: Collection[int]) -> Step:
     blanks = []
     for index in missing:
         tensor = graph.tensors[index]
-        if graph.storages[tensor.storage].role != "activation" or tensor.storage not in op.writes:
+        fills = tensor.storage in op.writes and tensor.storage not in filled
+        if graph.storages[tensor.storage].role != "activation" or not fills:
             raise NetwrightError(
                 f"The network reads a tensor of shape {tensor.shape} at {op.path or 'the root'} that is neither a "
                 "parameter, a buffer nor an input, so its forward pass cannot be run again. Register it as a buffer."

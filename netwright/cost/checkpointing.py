@@ -65,11 +65,18 @@ _BLOCK = re.compile(r"[^\W\d]\w*(?:\.\d+)+(?:\.(?:blocks?|layers?|stages?)(?:\.\
 
 
 def _blocks(paths: Sequence[str]) -> list[str]:
-    """Return the numbered modules that paths lead into; where none leads further, what holds the number."""
+    """Return the numbered modules that paths lead into; where none leads further, what holds the number.
+
+    Where a network numbers nothing, the names of its modules down to the level at which there are four or more.
+    """
     found = [_BLOCK.match(path) for path in paths]
     names = [match.group() if match else "" for match in found]
     entered = {name for name, path in zip(names, paths, strict=True) if len(path) > len(name)}
-    return [name if name in entered else name.rpartition(".")[0] for name in names]
+    names = [name if name in entered else name.rpartition(".")[0] for name in names]
+    for depth in (1, 2, 3):
+        if len(set(names)) < 4:
+            names = [".".join(path.split(".")[:depth]) for path in paths]
+    return names
 
 
 def every_block(graph: Graph) -> tuple[Part, ...]:

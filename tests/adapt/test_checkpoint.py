@@ -302,3 +302,35 @@ def test_cuts_are_at_most_so_many() -> None:
     graph = forward_graph(Net(), torch.empty(1, 3, 16, 16))
     assert cuts_of(graph)[0] == 0
     assert len(cuts_of(graph, most=10)) == 10
+
+
+def test_an_operation_that_changes_a_shape_in_place_runs_again() -> None:
+    class Squeezed(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.first, self.last = nn.Conv2d(3, 4, 3), nn.Linear(4, 2)
+
+        def forward(self, x: Tensor) -> Tensor:
+            y = self.first(x).mean((2, 3), keepdim=True)
+            y.squeeze_(3).squeeze_(2)
+            return self.last(y * 2)
+
+    module, x = Squeezed(), torch.randn(2, 3, 8, 8)
+    expected = step(module, x)
+    for policy in ("none", "blocks"):
+        got = step(plan_training(module, x, policy=policy).network, x)
+        assert torch.equal(expected[0], got[0]) and same(expected[1], got[1])
+
+
+def test_a_network_that_reads_a_hidden_tensor_is_refused() -> None:
+    class Hidden(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.layer = nn.Linear(3, 3)
+            self.scale = [torch.ones(3)]
+
+        def forward(self, x: Tensor) -> Tensor:
+            return self.layer(x) * self.scale[0]
+
+    with pytest.raises(NetwrightError, match="Register it as a buffer"):
+        plan_training(Hidden(), torch.randn(1, 3), policy="blocks")
