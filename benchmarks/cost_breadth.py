@@ -5,7 +5,8 @@
     python benchmarks/cost_breadth.py --files FOLDER   # also reads the .tflite, .onnx and .pt2 files in a folder
 
 Families: all models of torchvision; the vision models of Hugging Face transformers, built from their default
-configurations, nothing downloaded; networks quantized by torchao and by torch's PT2E flow. A family whose package is not
+configurations, nothing downloaded; networks quantized by torchao and by torch's PT2E flow; timm models exported to ONNX
+and as an ExportedProgram, whose MACs must be the module's. A family whose package is not
 installed is listed as absent. Modules are built on the meta device. Writes results/cost_breadth.json and .md.
 """
 
@@ -20,6 +21,7 @@ import io
 import os
 import signal
 import sys
+import tempfile
 import time
 import warnings
 from collections import Counter
@@ -36,15 +38,22 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
 from netwright.core.errors import NetwrightError  # noqa: E402 - the checkout first
-from netwright.core.files import write_json  # noqa: E402
+from netwright.core.files import read_json, write_json  # noqa: E402
 from netwright.core.run import environment  # noqa: E402
 from netwright.cost.count import count  # noqa: E402
 from netwright.graph.capture import capture  # noqa: E402
 from netwright.graph.graph import Graph  # noqa: E402
 from netwright.graph.read import SUFFIXES, read_graph  # noqa: E402
+from netwright.runtime.export import export_onnx  # noqa: E402
 
 TIME_LIMIT = 150  # seconds for one model
-PACKAGES = {"torchvision": "torchvision", "transformers": "transformers", "torchao": "torchao", "PT2E": "torchao"}
+PACKAGES = {
+    "torchvision": "torchvision",
+    "transformers": "transformers",
+    "torchao": "torchao",
+    "PT2E": "torchao",
+    "exported by timm and read": "timm",
+}
 
 
 @dataclass
@@ -109,8 +118,8 @@ def transformers_models(quick: bool) -> Iterator[Case]:
     for kind, name in sorted(chosen.items()):
         if quick and kind not in few:
             continue
-        if kind in ("timm_wrapper", "timm_backbone"):
-            continue  # timm's own models, which the sweep of timm covers
+        if kind in ("timm_wrapper", "timm_backbone", "cohere2_vision", "shieldgemma2"):
+            continue  # timm's own models, which the sweep of timm covers; language models that take images
 
         def make(kind: str = kind, name: str = name) -> nn.Module:
             config = CONFIG_MAPPING[kind]()
@@ -132,12 +141,19 @@ def input_of(model: Any) -> dict[str, Any]:
         side = size if size is not None else side
         channels = getattr(place, "num_channels", channels)
         frames = getattr(place, "num_frames", frames)
+    side = 1536 if type(model).__name__.startswith("DepthPro") else side
     sides = (side, side) if isinstance(side, int) else tuple(side)[-2:]
     video = frames and type(model).__name__.startswith(("Timesformer", "VideoMAE", "Vivit", "VideoPrism"))
     shape = (1, frames, channels, *sides) if video else (1, channels, *sides)
-    if model.main_input_name in ("pixel_values", "pixel_values_videos"):
-        return {model.main_input_name: torch.empty(shape, device="meta")}
-    return {"pixel_values": torch.empty(shape, device="meta")}
+    whole = {"dtype": torch.long, "device": "meta"}
+    if type(model).__name__.startswith("ImageGPT"):
+        return {"input_ids": torch.zeros(1, 1024, **whole)}
+    if type(model).__name__.startswith("Mllama"):
+        tiles = {"aspect_ratio_ids": torch.zeros(1, 1, **whole), "aspect_ratio_mask": torch.ones(1, 1, 4, **whole)}
+        return {"pixel_values": torch.empty(1, 1, 4, *shape[1:], device="meta"), **tiles}
+    more = {"task_inputs": torch.zeros(1, 77, **whole)} if type(model).__name__.startswith("OneFormer") else {}
+    name = model.main_input_name if model.main_input_name == "pixel_values_videos" else "pixel_values"
+    return {name: torch.empty(shape, device="meta"), **more}
 
 
 def small_network() -> nn.Module:
@@ -220,6 +236,41 @@ def files(folder: Path) -> Iterator[Case]:
         yield Case("files", path.name, read=lambda path=path: read_graph(path))
 
 
+def exported_models(quick: bool) -> Iterator[Case]:
+    """Yield timm models, exported to a file and read again; the MACs must be the module's own."""
+    import timm
+
+    names = [
+        "mobilenetv2_035",
+        "mobilenetv3_large_100",
+        "efficientvit_b1",
+        "vit_tiny_patch16_224",
+        "swin_tiny_patch4_window7_224",
+    ]
+    for name in names[: 1 if quick else None]:
+        for suffix in (".onnx", ".pt2"):
+
+            def read(name: str = name, suffix: str = suffix) -> Graph:
+                model = timm.create_model(name).eval()
+                with tempfile.TemporaryDirectory() as scratch:
+                    path = Path(scratch) / f"model{suffix}"
+                    if suffix == ".onnx":
+                        export_onnx(model, (3, 224, 224), path)
+                    else:
+                        batch = ({0: torch.export.Dim("batch")},)
+                        torch.export.save(
+                            torch.export.export(model, (torch.zeros(2, 3, 224, 224),), dynamic_shapes=batch), path
+                        )
+                    graph = read_graph(path)
+                sides = graph.tensors[graph.inputs[0]].shape
+                expected, found = count(capture(model, torch.empty(sides, device="meta"))).macs, count(graph).macs
+                if found != expected:
+                    raise NetwrightError(f"{found:,} MACs read, {expected:,} in the module")
+                return graph
+
+            yield Case("exported by timm and read", f"{name}{suffix}", read=read)
+
+
 @contextlib.contextmanager
 def time_limit(seconds: int) -> Iterator[None]:
     """Interrupt what takes too long."""
@@ -270,14 +321,25 @@ def _captured(case: Case) -> Graph:
     except (NotImplementedError, RuntimeError):  # its constructor computes with tensors
         model = case.make()
     keywords = input_of(model) if case.family == "transformers" else case.keywords
-    return capture(model, *case.inputs, keywords=keywords)
+    try:
+        return capture(model, *case.inputs, keywords=keywords)
+    except NetwrightError as error:
+        try:
+            with torch.no_grad():
+                model.eval()(*case.inputs, **keywords)
+        except Exception as own:  # noqa: BLE001 - what a stranger's module raises
+            told = " ".join(str(own).split())[:200]
+            raise NetwrightError(
+                f"It does not run by itself either, on the meta device: {type(own).__name__}: {told}"
+            ) from error
+        raise
 
 
 def main() -> None:
     """Run all families, print and write the results."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true", help="a few of each family")
-    parser.add_argument("--family", action="append", help="only this one; may be given more than once")
+    parser.add_argument("--family", action="append", help="only this one, others stay as they were; repeatable")
     parser.add_argument("--match", default="", help="only models whose name holds this")
     parser.add_argument("--files", type=Path, help="folder with .tflite, .onnx and .pt2 files")
     parser.add_argument("--out", type=Path, default=ROOT / "results")
@@ -289,8 +351,10 @@ def main() -> None:
         "transformers": transformers_models,
         "torchao": torchao_modules,
         "PT2E": pt2e_graphs,
+        "exported by timm and read": exported_models,
     }
-    rows, absent = [], []
+    stem = "cost_breadth.quick" if options.quick else "cost_breadth"
+    rows, absent = _kept(options.out / f"{stem}.json", options.family), []
     for family, cases in families.items():
         if options.family and family not in options.family:
             continue
@@ -309,10 +373,16 @@ def main() -> None:
         "absent": absent,
         "rows": rows,
     }
-    stem = "cost_breadth.quick" if options.quick else "cost_breadth"
     write_json(options.out / f"{stem}.json", result)
     (options.out / f"{stem}.md").write_text(_markdown(result))
     print(_markdown(result))
+
+
+def _kept(path: Path, families: list[str] | None) -> list[dict[str, Any]]:
+    """Return the rows of earlier runs of families that are not asked for again."""
+    if not families or not path.is_file():
+        return []
+    return [row for row in read_json(path)["rows"] if row["family"] not in families]
 
 
 def _told(row: dict[str, Any]) -> dict[str, Any]:

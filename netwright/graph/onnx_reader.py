@@ -30,6 +30,7 @@ _SETTINGS = {
     "DequantizeLinear": (1, 2),
     "QLinearConv": (1, 2, 4, 5, 6, 7),
     "QLinearMatMul": (1, 2, 4, 5, 6, 7),
+    "QGemm": (1, 2, 4, 5, 7, 8),
     "ConvInteger": (2, 3),
     "MatMulInteger": (2, 3),
     "Clip": (1, 2),
@@ -45,7 +46,13 @@ _SETTINGS = {
 _ARITHMETIC = {"Add", "Sub", "Mul", "Div", "Max", "Min", "Sqrt", "Cast", "Reshape", "Expand"}
 _STATISTICS = {"BatchNormalization": (3, 4)}
 # Integers that are weights or biases all the same.
-_INTEGER_WEIGHTS = {"DequantizeLinear": (0,), "QLinearConv": (3, 8), "ConvInteger": (1,), "MatMulInteger": (1,)}
+_INTEGER_WEIGHTS = {
+    "DequantizeLinear": (0,),
+    "QLinearConv": (3, 8),
+    "ConvInteger": (1,),
+    "MatMulInteger": (1,),
+    "QGemm": (6,),
+}
 
 
 def read_onnx(path: str | Path, *, sizes: Mapping[str, int] | None = None) -> Graph:

@@ -27,6 +27,25 @@ _TYPES = {
 }
 
 
+# Operations of ONNX Runtime whose results have shape and type of a standard one's on these operands. Inference
+# knows only the standard ones.
+_UNCHANGED = """QLinearSigmoid QLinearLeakyRelu QLinearSoftmax Gelu FastGelu BiasGelu QuickGelu SkipLayerNormalization
+    SkipSimplifiedLayerNormalization LayerNormalization GroupNorm RotaryEmbedding"""
+_ALIKE: dict[str, tuple[str, tuple[int, ...]]] = {
+    "FusedConv": ("Conv", (0, 1)),
+    "FusedGemm": ("Gemm", (0, 1)),
+    "QGemm": ("Gemm", (0, 3)),
+    "FusedMatMul": ("MatMul", (0, 1)),
+    "DynamicQuantizeMatMul": ("MatMul", (0, 1)),
+    "QLinearAdd": ("Add", (0, 3)),
+    "QLinearMul": ("Mul", (0, 3)),
+    "QLinearAveragePool": ("AveragePool", (0,)),
+    "QLinearGlobalAveragePool": ("GlobalAveragePool", (0,)),
+    "QLinearConcat": ("Concat", tuple(range(2, 300, 3))),
+    **dict.fromkeys(_UNCHANGED.split(), ("Identity", (0,))),
+}
+
+
 @dataclass(frozen=True, slots=True)
 class Kind:
     """Shape and type of a tensor."""
@@ -163,7 +182,7 @@ def _skeleton(model: onnx.ModelProto, inputs: list[onnx.ValueInfoProto]) -> onnx
             kind = onnx.helper.make_tensor_value_info(node.output[0], tensor.data_type, list(tensor.dims))
             small.graph.input.append(kind)
         else:
-            small.graph.node.append(node)
+            small.graph.node.append(_standard(node))
     for tensor in model.graph.initializer:
         if _elements(tensor.dims) <= _SMALL and not tensor.external_data:
             small.graph.initializer.append(tensor)
@@ -171,6 +190,22 @@ def _skeleton(model: onnx.ModelProto, inputs: list[onnx.ValueInfoProto]) -> onnx
             kind = onnx.helper.make_tensor_value_info(tensor.name, tensor.data_type, list(tensor.dims))
             small.graph.input.append(kind)
     return small
+
+
+def _standard(node: onnx.NodeProto) -> onnx.NodeProto:
+    """Return the standard operation whose result has the shape of this one, if there is one; else itself."""
+    transposed = any(attribute.name.startswith("trans") and attribute.i for attribute in node.attribute)
+    last = any(attribute.name == "channels_last" and attribute.i for attribute in node.attribute)
+    if node.domain != "com.microsoft" or node.op_type not in _ALIKE or last:
+        return node
+    name, places = _ALIKE[node.op_type]
+    if name == "MatMul" and transposed:
+        return node
+    known = onnx.defs.get_schema(name).attributes
+    operands = [node.input[place] for place in places if place < len(node.input)]
+    made = onnx.helper.make_node(name, operands, list(node.output[:1]), name=node.name)
+    made.attribute.extend(attribute for attribute in node.attribute if attribute.name in known)
+    return made
 
 
 def _elements(dims: object) -> int:

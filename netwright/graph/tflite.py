@@ -111,6 +111,7 @@ class _Reading:
         self.codes = [self._operator(code) for code in self.root.tables(1)]
         self.tables = self.main.tables(0)
         self._misplaced: list[str] = []
+        self._sparse: list[str] = []
         self.names: list[str] = []
         self.quantization: list[Quantization | None] = []
         self.values: dict[int, NDArray[Any]] = {}
@@ -129,6 +130,10 @@ class _Reading:
             self.notes.append(
                 f"{len(self._misplaced)} tensors have an invalid quantized_dimension, for which other readers refuse the "
                 f"file; the first is {self._misplaced[0]}"
+            )
+        if self._sparse:
+            self.notes.append(
+                f"{len(self._sparse)} tensors are stored sparsely, {self._sparse[0]!r} first; their values are given as stored"
             )
         graph = Graph(
             tuple(self._tensors), tuple(self._storages), ops, inputs, outputs, "tflite", notes=tuple(self.notes)
@@ -214,7 +219,7 @@ class _Reading:
     ) -> Role:
         """Keep a constant's values; return whether it was learned or only says how to compute."""
         if table.table(6) is not None:
-            self.notes.append(f"{name!r} is stored sparsely; its values are given as stored")
+            self._sparse.append(name)
             self.values[index] = raw
             return "parameter"
         if dtype in _SIZELESS:

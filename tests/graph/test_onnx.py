@@ -266,3 +266,35 @@ def test_damaged_files_raise_nothing_else(tmp_path_factory: Any, length: int, ch
     for op in graph.ops:
         if not op.view and op.kind in RULES:
             RULES[op.kind](graph, op)
+
+
+@pytest.mark.parametrize("form", ["QDQ", "QOperator"])
+@pytest.mark.filterwarnings("ignore")
+def test_models_that_onnx_runtime_quantized_keep_macs_and_parameters(form: str, tmp_path: Path) -> None:
+    from onnxruntime import quantization as ort
+
+    net = nn.Sequential(
+        nn.Conv2d(3, 8, 3), nn.ReLU(), nn.Conv2d(8, 8, 3, groups=8), nn.Flatten(), nn.Linear(288, 5)
+    ).eval()
+    torch.manual_seed(0)
+    for parameter in net.parameters():
+        nn.init.normal_(parameter)
+    plain, path = tmp_path / "plain.onnx", tmp_path / "quantized.onnx"
+    onnx.save(quick_onnx(net, (3, 10, 10)), plain)
+
+    class Images(ort.CalibrationDataReader):
+        def __init__(self) -> None:
+            self.left = [np.ones((1, 3, 10, 10), np.float32)]
+
+        def get_next(self) -> Any:
+            name = onnx.load(plain).graph.input[0].name
+            return {name: self.left.pop()} if self.left else None
+
+    ort.quantize_static(plain, path, Images(), quant_format=ort.QuantFormat[form], per_channel=True)
+    graph, expected = read_onnx(path), capture(net, torch.zeros(1, 3, 10, 10))
+    assert macs(graph) == macs(expected)
+    assert graph.params == expected.params
+    kinds = {op.kind.removeprefix("onnx.") for op in graph.ops}
+    assert kinds > ({"QLinearConv"} if form == "QOperator" else {"DequantizeLinear", "Conv"})
+    work = [RULES[op.kind](graph, op) for op in graph.ops if not op.view]
+    assert None not in work
