@@ -15,6 +15,7 @@ from netwright.graph.graph import Graph, Op, Stage
 Convention = Literal["macs", "flops", "fvcore"]
 
 RULES: dict[str, Rule] = {**rules_aten.RULES, **rules_onnx.RULES, **rules_tflite.RULES, **rules_torchvision.RULES}
+_SHAPE_FIRST = ("tflite.TRANSPOSE_CONV", "tflite.CONV_3D_TRANSPOSE")  # operands: output shape, weights, input
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +77,8 @@ def count(graph: Graph, convention: Convention = "macs") -> Counts:
         total[0] += work.macs
         total[1] += work.flops
         if work.macs:
-            by_dtype[graph.tensors[op.inputs[0]].dtype] += work.macs
+            data = op.inputs[2 if op.kind in _SHAPE_FIRST else 0]
+            by_dtype[graph.tensors[data].dtype] += work.macs
     macs, flops = (sum(total[place] for total in sums.values()) for place in (0, 1))
     in_convention = {
         "macs": lambda: macs,

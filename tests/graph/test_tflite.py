@@ -12,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from netwright.core.errors import NetwrightError
+from netwright.cost.count import count
 from netwright.cost.rules_tflite import RULES
 from netwright.graph.graph import Ref
 from netwright.graph.tflite import load_tflite, parse_tflite, read_tflite
@@ -79,7 +80,7 @@ def test_constants_are_views_of_the_file_and_quantization_is_per_channel() -> No
 
 def one_op(name: str, shapes: list[tuple[int, ...]], out: tuple[int, ...], number: int = 0, options=None) -> File:
     file = File()
-    inputs = [file.tensor(shapes[0], "float32")]
+    inputs = [file.tensor(shapes[0], "int32" if name == "TRANSPOSE_CONV" else "float32")]
     inputs += [file.tensor(shape, "float32", np.zeros(shape, np.float32)) for shape in shapes[1:]]
     y = file.tensor(out, "float32")
     file.op(name, inputs, [y], number, options)
@@ -143,6 +144,7 @@ def test_a_state_that_is_kept_between_runs_is_a_buffer_that_is_written() -> None
 def test_products_are_counted(name, shapes, out, number, options, expected) -> None:
     graph = parse_one(one_op(name, shapes, out, number, options))
     assert macs(graph) == expected
+    assert count(graph).macs_by_dtype == ({"float32": expected} if expected else {})
 
 
 def test_flops_of_what_makes_no_products() -> None:
