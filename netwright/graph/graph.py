@@ -39,11 +39,15 @@ class Storage:
 
 @dataclass(frozen=True, slots=True)
 class Tensor:
-    """A shape and a type on a storage (an index into `Graph.storages`). Types carry torch's names: float32, int8."""
+    """A shape and a type on a storage (an index into `Graph.storages`). Types carry torch's names: float32, int8.
+
+    `strides`: in elements, empty where the tensor is contiguous or nothing is known of them.
+    """
 
     shape: tuple[int, ...]
     dtype: str
     storage: int
+    strides: tuple[int, ...] = ()
 
     @property
     def elements(self) -> int:

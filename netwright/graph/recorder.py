@@ -118,7 +118,8 @@ class Recorder(TorchDispatchMode):
         key = (number, int(tensor.storage_offset()), shape, tensor.stride(), dtype)
         if key not in self._tensor_ids:
             self._tensor_ids[key] = len(self._tensors)
-            self._tensors.append(Tensor(shape, dtype, number))
+            strides = () if tensor.is_contiguous() else tensor.stride()
+            self._tensors.append(Tensor(shape, dtype, number, strides))
         return self._tensor_ids[key]
 
     def keep(self, tensor: TorchTensor) -> None:
