@@ -17,7 +17,7 @@ from torch.autograd.graph import saved_tensors_hooks
 
 from netwright.adapt.tape import Tape, Values
 from netwright.core.errors import NetwrightError
-from netwright.cost.checkpointing import Part
+from netwright.cost.checkpointing import Part, may_start
 
 Key = tuple[int, int]  # a tensor of the graph, and how often it was written to in place
 
@@ -26,6 +26,11 @@ class _Region:
     """A part that is computed again: what it reads and when its tensors are read last."""
 
     def __init__(self, tape: Tape, part: Part):
+        if not may_start(tape.graph, part.start):
+            raise NetwrightError(
+                f"This plan runs operations {part.start} to {part.stop} again, but what they start from is changed in "
+                "place later. Let it start elsewhere: `cost.checkpointing.may_start` tells where it may."
+            )
         self.tape, self.part = tape, part
         self.needs = tape.read_before(part.start, part.stop)
         self.drops = tape.last_uses(part.start, part.stop)
@@ -146,6 +151,9 @@ class Checkpointed(nn.Module):
     Outputs are one tensor, or a tuple in the order in which the module nests them. Gradients are those of the module,
     exactly: the same operations run on the same values. `marks`: steps at which a capture shall tell operations apart,
     for planning; everything is kept then.
+
+    Raises:
+        NetwrightError: the plan cannot be carried out.
     """
 
     def __init__(self, module: nn.Module, tape: Tape, plan: Sequence[Part] = (), *, marks: Sequence[int] = ()):

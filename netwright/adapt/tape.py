@@ -88,12 +88,14 @@ class Tape:
             storage = graph.storages[tensor.storage]
             if storage.role in ("parameter", "buffer") and storage.name not in self.own.values():
                 self.own[index] = storage.name
+        _refuse_changed(graph)
         made = set(self.own) | set(graph.inputs)
         filled = {graph.tensors[index].storage for index in made}
         steps = []
-        for op in graph.ops:
+        for place, op in enumerate(graph.ops):
             missing = [index for index in op.inputs if index not in made]
-            steps.append(_step(graph, op, missing, filled))
+            alone = op.kind in _SAVE_INPUT and _alone(graph, place)
+            steps.append(_step(graph, op, missing, filled, alone))
             made.update((*missing, *op.outputs))
             filled.update(graph.tensors[index].storage for index in (*op.inputs, *op.outputs))
         self.steps = tuple(steps)
@@ -167,7 +169,29 @@ def _without_inplace_views(graph: Graph) -> Graph:
     return replace(graph, ops=tuple(ops))
 
 
-def _step(graph: Graph, op: Op, missing: Sequence[int], filled: Collection[int]) -> Step:
+def _refuse_changed(graph: Graph) -> None:
+    """Refuse what would not be the same a second time: inputs that are changed, buffers that are changed and read."""
+    changed = {number for op in graph.ops for number in op.writes}
+    for op in graph.ops:
+        for number in {graph.tensors[index].storage for index in op.inputs} & changed:
+            storage = graph.storages[number]
+            updates = all(graph.storages[written].role == "buffer" for written in op.writes) and op.writes
+            if storage.role in ("input", "parameter") or (storage.role == "buffer" and not updates):
+                raise NetwrightError(
+                    f"{op.kind} at {op.path or 'the root'} reads {storage.name}, which the forward pass changes in place, "
+                    "so it cannot be run again. Change a copy instead."
+                )
+
+
+def _alone(graph: Graph, place: int) -> bool:
+    """Tell whether no other view of what an operation changes in place is read afterwards."""
+    op = graph.ops[place]
+    before = {index for earlier in graph.ops[:place] for index in earlier.outputs} - set(op.outputs)
+    after = {index for later in graph.ops[place + 1 :] for index in later.inputs}
+    return not any(graph.tensors[index].storage in op.writes for index in before & after)
+
+
+def _step(graph: Graph, op: Op, missing: Sequence[int], filled: Collection[int], alone: bool) -> Step:
     blanks = []
     for index in missing:
         tensor = graph.tensors[index]
@@ -186,7 +210,7 @@ def _step(graph: Graph, op: Op, missing: Sequence[int], filled: Collection[int])
         )
     function = getattr(packet, op.overload or "default")
     arguments = dict(op.arguments)
-    if op.kind in _SAVE_INPUT:
+    if alone:
         function = getattr(getattr(torch.ops.aten, name[:-1]), op.overload or "default")
     call = _caller(function, arguments)
     only_buffers = bool(op.writes) and all(graph.storages[number].role == "buffer" for number in op.writes)

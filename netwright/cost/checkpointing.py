@@ -58,7 +58,7 @@ def blocks_of(graph: Graph) -> tuple[int, ...]:
         first = next(places)
         if first and name != names[first - 1]:
             starts.append(first)
-    return tuple(start for start in starts if not _overwritten(graph, start))
+    return tuple(start for start in starts if may_start(graph, start))
 
 
 _BLOCK = re.compile(r"[^\W\d]\w*(?:\.\d+)+(?:\.(?:blocks?|layers?|stages?)(?:\.\d+)+)*")
@@ -129,11 +129,11 @@ def _held(graph: Graph) -> list[int]:
     return list(accumulate(steps))
 
 
-def _overwritten(graph: Graph, start: int) -> bool:
-    """Tell whether something that is alive at a place is changed later: a second run could not start from it."""
-    written = {number for op in graph.ops[start:] for number in op.writes}
-    return any(
-        graph.storages[number].role == "activation" and graph.storages[number].born < start for number in written
+def may_start(graph: Graph, place: int) -> bool:
+    """Tell whether a second run may start at a place: nothing that is alive there is changed later."""
+    written = {number for op in graph.ops[place:] for number in op.writes}
+    return not any(
+        graph.storages[number].role == "activation" and graph.storages[number].born < place for number in written
     )
 
 
@@ -198,7 +198,7 @@ def chain_of(joint: Graph, forward: Graph, cuts: Sequence[int], *, standing: boo
             tuple(extra[stage]),
             back[stage],
             sum(_cost(forward, place) for place in range(cuts[stage], ends[stage])),
-            not _overwritten(forward, cuts[stage]),
+            may_start(forward, cuts[stage]),
         )
         for stage in range(count)
     )

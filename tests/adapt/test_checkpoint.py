@@ -16,7 +16,7 @@ from netwright.adapt.checkpoint import Checkpointed
 from netwright.adapt.plan import POLICIES, plan_training
 from netwright.adapt.tape import Tape
 from netwright.core.errors import NetwrightError
-from netwright.cost.checkpointing import Chain, Part, Stage, blocks_of, cuts_of, recomputed_macs
+from netwright.cost.checkpointing import Chain, Part, Stage, blocks_of, cuts_of, may_start, recomputed_macs
 from netwright.cost.optimal_plan import OptimalPlans
 from netwright.cost.training import timeline
 from netwright.graph.capture import capture
@@ -105,17 +105,7 @@ def test_any_nested_plan_is_exact() -> None:
     module, x = Net().train(), torch.randn(2, 3, 16, 16)
     tape = Tape(forward_graph(module, x))
     end = len(tape.steps)
-    graph = tape.graph
-    starts = [
-        place
-        for place in range(end)
-        if not any(
-            graph.storages[n].born < place
-            for op in graph.ops[place:]
-            for n in op.writes
-            if graph.storages[n].role == "activation"
-        )
-    ]
+    starts = [place for place in range(end) if may_start(tape.graph, place)]
     state = copy.deepcopy(module.state_dict())
     expected = step(module, x)
     generator = np.random.default_rng(0)
@@ -334,3 +324,51 @@ def test_a_network_that_reads_a_hidden_tensor_is_refused() -> None:
 
     with pytest.raises(NetwrightError, match="Register it as a buffer"):
         plan_training(Hidden(), torch.randn(1, 3), policy="blocks")
+
+
+def test_what_would_differ_the_second_time_is_refused() -> None:
+    class Changes(nn.Module):
+        def __init__(self, what: str) -> None:
+            super().__init__()
+            self.layer, self.what = nn.Linear(3, 3), what
+            self.register_buffer("mean", torch.zeros(3))
+
+        def forward(self, x: Tensor) -> Tensor:
+            if self.what == "input":
+                x.sub_(1)
+            if self.what == "buffer":
+                x = x - self.mean
+                self.get_buffer("mean").add_(0.1)
+            return self.layer(x)
+
+    for what in ("input", "buffer"):
+        with pytest.raises(NetwrightError, match="changes in place"):
+            plan_training(Changes(what), torch.randn(1, 3), policy="blocks")
+    assert plan_training(Changes("nothing"), torch.randn(1, 3), policy="blocks").peak_bytes > 0
+
+
+def test_a_plan_that_cannot_be_carried_out_is_refused() -> None:
+    module, x = nn.Sequential(nn.Linear(4, 4), nn.ReLU(inplace=True), nn.Linear(4, 2)), torch.randn(2, 4)
+    tape = Tape(forward_graph(module, x))
+    place = next(place for place, op in enumerate(tape.graph.ops) if op.kind == "aten.relu_")
+    with pytest.raises(NetwrightError, match="changed in place later"):
+        Checkpointed(module, tape, (Part(0, place), Part(place, len(tape.steps), kept=False)))
+
+
+def test_an_in_place_activation_seen_through_a_view() -> None:
+    class Viewed(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.first, self.last = nn.Linear(4, 4), nn.Linear(2, 2)
+
+        def forward(self, x: Tensor) -> Tensor:
+            y = self.first(x)
+            view = y.view(-1, 2)
+            nn.functional.silu(y, inplace=True)
+            return self.last(view * 2)
+
+    module, x = Viewed(), torch.randn(3, 4)
+    expected = step(module, x)
+    for policy in ("none", "blocks"):
+        got = step(plan_training(module, x, policy=policy).network, x)
+        assert torch.equal(expected[0], got[0]) and same(expected[1], got[1])
