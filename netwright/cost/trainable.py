@@ -29,6 +29,8 @@ def trainable_names(module: nn.Module, mode: str) -> tuple[str, ...]:
         NetwrightError: no such mode, and no parameter matches it as a pattern.
     """
     names = [name for name, _ in module.named_parameters()]
+    if mode == LORA:
+        raise NetwrightError("lora trains parameters that the module does not have yet: `learner` returns both.")
     if mode == "full":
         return tuple(names)
     if mode == "none":

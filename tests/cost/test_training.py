@@ -197,6 +197,8 @@ def test_adapters_learn_and_the_rest_is_frozen() -> None:
     assert sizes["qkv.lora_a"] == 2 * 8 and sizes["qkv.lora_b"] == 24 * 2
     assert all(not hasattr(part, "lora_a") for part in module.modules())  # the module itself is as it was
     assert all(not parameter.is_meta for parameter in module.parameters())
+    with pytest.raises(NetwrightError, match="`learner` returns both"):
+        trainable_names(module, "lora")
     with pytest.raises(NetwrightError, match="rank"):
         with_adapters(module, 0)
     with pytest.raises(NetwrightError, match="no linear layer"):
