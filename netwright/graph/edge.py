@@ -36,6 +36,10 @@ _PARTS = {
 }
 
 
+# The same as integers: the addition of 3 is a matter of the zero point.
+_INTEGER_PARTS = _PARTS | {"hardswish": ("a: x", "out: x a"), "hardsigmoid": ("out: x",)}
+
+
 def as_edge(graph: Graph, *, integer: bool = False) -> Graph:
     """Return the lowered graph: functional, with the copies and the temporary results that ExecuTorch's programs have.
 
@@ -51,7 +55,7 @@ def as_edge(graph: Graph, *, integer: bool = False) -> Graph:
 def fused_activations(graph: Graph, op: Op) -> tuple[int, ...]:
     """Return the inputs that an operation's result lies in from the start, because integer kernels clamp what they write."""
     name = op.kind.partition(".")[2].removesuffix("_")
-    return op.inputs[:1] if name in ("relu", "relu6", "hardtanh") else ()
+    return op.inputs[:1] if name in ("relu", "relu6", "hardtanh", "hardsigmoid") else ()
 
 
 class _Lowering:
@@ -79,7 +83,7 @@ class _Lowering:
         if op.view:
             self._view(name)
         elif name in _PARTS and op.kind.startswith("aten."):
-            self._written(self._parts(_PARTS[name]))
+            self._written(self._parts((_INTEGER_PARTS if self.integer else _PARTS)[name]))
         elif name in _ATTENTION:
             self._bind(op.outputs[0], _ATTENTION[name](self, [self._at(t) for t in op.inputs]))
         else:
