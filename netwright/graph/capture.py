@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import contextlib
 import math
-import os
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -114,10 +114,11 @@ def _real_values(module: nn.Module) -> _Values:
 
 
 def _free_memory() -> float:
-    """Return the bytes of memory that are free; infinite where the system does not say."""
+    """Return the bytes of memory that can be had without swapping; infinite where the system does not say."""
     try:
-        return os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    except (AttributeError, ValueError, OSError):
+        lines = Path("/proc/meminfo").read_text().splitlines()
+        return next(1024.0 * int(line.split()[1]) for line in lines if line.startswith("MemAvailable:"))
+    except (OSError, ValueError, StopIteration):
         return math.inf
 
 
