@@ -337,6 +337,8 @@ def markdown(result: dict[str, Any]) -> str:
         "",
         "## Integer kernels: ExecuTorch's Cortex-M backend",
         "",
+        "Predicted without the scratch that some kernels take. The last column: in place, for one byte an element.",
+        "",
         "| network | plan | predicted | off | arena planned here |",
         "|---|" + "--|" * 4,
     ]
