@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import argparse
 import datetime
+import os
 import sys
 import time
 import warnings
@@ -166,6 +167,7 @@ def main() -> None:
     options = parser.parse_args()
     torch.set_num_threads(1)
     torch.manual_seed(0)
+    before = os.getloadavg()[0]
     subjects = [Subject(name, size) for name, size in MODELS[: 2 if options.quick else None]]
     peaks = measure_peaks(1)
     for number in range(3 if options.quick else options.rounds):
@@ -178,6 +180,7 @@ def main() -> None:
     result = {
         "date": datetime.date.today().isoformat(),
         "environment": environment(),
+        "load_average": [before, os.getloadavg()[0]],
         "quick": options.quick,
         "promise": f"no bound above the measured time, within {NOISE:.0%}",
         "passed": all(row["kept"] for row in rows),
@@ -207,7 +210,8 @@ def _markdown(result: dict[str, Any]) -> str:
         f"# Roofline and measured time, {result['date']}",
         "",
         f"{place['processor']}, {place['cores']} cores shared with other work; torch {place['versions']['torch']}, onnxruntime "
-        f"{place['versions']['onnxruntime']}; one thread, fp32, batch 1.",
+        f"{place['versions']['onnxruntime']}; one thread, fp32, batch 1. Load average {result['load_average'][0]:.1f} before and "
+        f"{result['load_average'][1]:.1f} after, of which 1 is this script: where it is higher, `whole network` and ONNX Runtime are slowed.",
         "",
         "Peaks measured: "
         + ", ".join(
