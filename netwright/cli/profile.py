@@ -149,7 +149,11 @@ def totals(one: Profile) -> Iterator[tuple[str, str]]:
     best = f", least of any order {_bytes(bound)} ({one.memory.lower_bound_kind})" if bound is not None else ""
     yield "peak memory, planned", f"{_bytes(one.memory.peak_bytes)}{best}"
     if one.eager_memory_bytes is not None:
-        yield "peak memory, PyTorch eager", _bytes(one.eager_memory_bytes)
+        more = one.eager_workspace_bytes or 0
+        taken = (
+            f", {_bytes(more)} with what its convolutions take for themselves" if more > one.eager_memory_bytes else ""
+        )
+        yield "peak memory, PyTorch eager", f"{_bytes(one.eager_memory_bytes)}{taken}"
     if one.training:
         step = one.training
         yield (

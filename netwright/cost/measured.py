@@ -21,6 +21,7 @@ from torch.utils._python_dispatch import TorchDispatchMode, is_traceable_wrapper
 from torch.utils._pytree import tree_iter, tree_map
 
 from netwright.core.errors import NetwrightError
+from netwright.cost.energy import Metered, measure_energy
 from netwright.cost.roofline import Roofline, operand_dtype
 from netwright.device.machine import Machine
 from netwright.graph.capture import capture
@@ -91,6 +92,14 @@ def time_module(
     least = [min(times) for times in zip(*watched, strict=True)]
     ops_s, unlike = align([op.kind for op in graph.ops if op.stage == "forward"], kinds, least)
     return Timed(ops_s, min(whole), len(whole), threads, unlike)
+
+
+def meter_module(module: nn.Module, *inputs: Any, threads: int = 1, seconds: float = 2.0) -> Metered:
+    """Return the energy of one eager run by the meters of this machine, or why there are none; see `measure_energy`."""
+    _check_weights(module)
+    filled = tree_map(_filled, inputs)
+    with _running(module, threads):
+        return measure_energy(lambda: module(*filled), seconds=seconds)
 
 
 class _Stopwatch(TorchDispatchMode):

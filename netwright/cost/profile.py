@@ -13,9 +13,10 @@ from torch import nn
 from netwright.core.errors import NetwrightError
 from netwright.cost.cost import Figure
 from netwright.cost.count import Convention, Counts, Unpriced, count
-from netwright.cost.energy import energy
+from netwright.cost.eager_workspace import convolution_workspace
+from netwright.cost.energy import Metered, energy
 from netwright.cost.layers import Layer, layers_of
-from netwright.cost.measured import Timed, time_module
+from netwright.cost.measured import Timed, meter_module, time_module
 from netwright.cost.memory import InferenceMemory, inference_memory
 from netwright.cost.roofline import Roofline, roofline
 from netwright.cost.savings import Saving, savings_of
@@ -34,7 +35,8 @@ class Profile:
     """What a network costs; every figure is of one call on `inputs`, the whole batch.
 
     `conventions`: the network's size as others count it. `memory`: activations of inference by the
-    plan that folds BatchNorm and works in place, `eager_memory_bytes` as PyTorch runs it. `bytes_moved`: read and
+    plan that folds BatchNorm and works in place, `eager_memory_bytes` as PyTorch runs it, `eager_workspace_bytes` with what
+    its convolutions take for themselves on a processor (float32). `bytes_moved`: read and
     written by all operations. `energy_mj`, `latency_ms`: None without a device that has such figures.
     """
 
@@ -46,6 +48,7 @@ class Profile:
     layers: tuple[Layer, ...]
     memory: InferenceMemory
     eager_memory_bytes: int | None
+    eager_workspace_bytes: int | None
     bytes_moved: int
     device: Machine | None = None
     roofline: Roofline | None = None
@@ -95,6 +98,7 @@ class Profile:
             "unpriced": [self._unpriced(one) for one in self.counts.unpriced],
             "peak_memory_bytes": self.memory.peak_bytes,
             "peak_memory_bytes_eager": self.eager_memory_bytes,
+            "peak_memory_bytes_eager_with_workspace": self.eager_workspace_bytes,
             "peak_memory_lower_bound_bytes": self.memory.lower_bound_bytes,
             "peak_memory_lower_bound": self.memory.lower_bound_kind,
             "peak_tensors": [
@@ -175,9 +179,13 @@ def profile(
     counts = count(graph)
     moved = moved_bytes(graph)
     memory = inference_memory(graph, dtype=dtype)
-    eager_bytes = None if isinstance(model, Graph) else inference_memory(graph, rules="eager", dtype=dtype).peak_bytes
+    eager_bytes, eager_with_workspace = None, None
+    if not isinstance(model, Graph):
+        eager_bytes = inference_memory(graph, rules="eager", dtype=dtype).peak_bytes
+        eager_with_workspace = inference_memory(graph, rules="eager", workspace=convolution_workspace).peak_bytes
     bounds = roofline(graph, counts, device) if device else None
     timed = time_module(graph, model, *inputs) if measure and isinstance(model, nn.Module) else None
+    metered = meter_module(model, *inputs) if measure and isinstance(model, nn.Module) else None
     training = None
     if train and isinstance(model, nn.Module):
         training = training_memory(_joint(model, inputs, train), mode=train, optimizer=optimizer)
@@ -191,17 +199,23 @@ def profile(
         layers=layers,
         memory=memory,
         eager_memory_bytes=eager_bytes,
+        eager_workspace_bytes=eager_with_workspace,
         bytes_moved=sum(moved),
         device=device,
         roofline=bounds,
         latency_ms=Figure(1e3 * timed.total_s, "measured") if timed else bounds.total if bounds else None,
         timed=timed,
-        energy_mj=energy(graph, counts, device) if device else None,
+        energy_mj=metered.figure if metered and metered.figure else energy(graph, counts, device) if device else None,
         training=training,
         savings=savings_of(graph, counts, memory, moved, training, eager_bytes=eager_bytes),
-        notes=(*graph.notes, *(bounds.notes if bounds else ())),
+        notes=_notes(graph, bounds, metered),
         graph=graph,
     )
+
+
+def _notes(graph: Graph, bounds: Roofline | None, metered: Metered | None) -> tuple[str, ...]:
+    unmetered = (f"energy was not measured: {metered.meter}",) if metered and metered.figure is None else ()
+    return (*graph.notes, *(bounds.notes if bounds else ()), *unmetered)
 
 
 def _joint(module: nn.Module, inputs: tuple[Any, ...], mode: str) -> Graph:
