@@ -163,9 +163,11 @@ def totals(one: Profile) -> Iterator[tuple[str, str]]:
             f"optimizer {_bytes(step.optimizer_bytes)}, weights {_bytes(step.weight_bytes)}, batch {step.batch}",
         )
     where = f" on {one.device.name}" if one.device else ""
-    if one.latency_ms:
-        place = " here" if one.latency_ms.kind == "measured" else where
-        yield "latency", f"{one.latency_ms.value:.4g} ms {one.latency_ms.kind}{place}"
+    if one.latency_ms and one.latency_ms.kind == "measured":
+        yield "latency", f"{one.latency_ms.value:.4g} ms measured here, PyTorch eager, one thread"
+    if one.roofline:
+        each = one.roofline.total.value
+        yield "latency bound", f"{one.roofline.floor.value:.4g} ms{where}; {each:.4g} ms with the operations one by one"
     if one.energy_mj:
         yield "energy", f"{one.energy_mj.value:.4g} mJ {one.energy_mj.kind}{where}"
 

@@ -37,7 +37,8 @@ class Profile:
     `conventions`: the network's size as others count it. `memory`: activations of inference by the
     plan that folds BatchNorm and works in place, `eager_memory_bytes` as PyTorch runs it, `eager_workspace_bytes` with what
     its convolutions take for themselves on a processor (float32). `bytes_moved`: read and
-    written by all operations. `energy_mj`, `latency_ms`: None without a device that has such figures.
+    written by all operations. `latency_ms`: timed here, or the least that any runtime needs on the device; `roofline.total`
+    and the layers' bounds are of operations that run one by one. `energy_mj`, `latency_ms`: None without a device that has such figures.
     """
 
     model: str
@@ -203,7 +204,7 @@ def profile(
         bytes_moved=sum(moved),
         device=device,
         roofline=bounds,
-        latency_ms=Figure(1e3 * timed.total_s, "measured") if timed else bounds.total if bounds else None,
+        latency_ms=Figure(1e3 * timed.total_s, "measured") if timed else bounds.floor if bounds else None,
         timed=timed,
         energy_mj=metered.figure if metered and metered.figure else energy(graph, counts, device) if device else None,
         training=training,

@@ -59,7 +59,16 @@ def test_a_run_and_an_arch_of_it(call, run):
 def test_the_tree_and_the_totals_are_printed(call):
     done = call("profile", "tiny:largest", "--device", "stm32f746", "--train", "bias", "--optimizer", "adam")
     assert done.code == 0, done.err
-    for word in ("stem", "head", "100.0%", "peak memory", "training memory, bias", "bounded on stm32f746", "saving 1"):
+    for word in (
+        "stem",
+        "head",
+        "100.0%",
+        "peak memory",
+        "training memory, bias",
+        "latency bound",
+        "on stm32f746",
+        "saving 1",
+    ):
         assert word in done.out
 
 

@@ -46,8 +46,10 @@ def test_layers_and_tree_add_up(tiny: nn.Module) -> None:
     assert root.macs == found.macs
     assert root.params == found.params
     assert root.bytes_moved == found.bytes_moved
+    assert found.roofline is not None
+    assert math.isclose(root.bound_ms, found.roofline.total.value)
     assert found.latency_ms is not None
-    assert math.isclose(root.bound_ms, found.latency_ms.value)
+    assert found.latency_ms.value <= root.bound_ms
     for node in root.children.values():
         assert sum(child.macs for child in node.children.values()) <= node.macs
 
