@@ -34,7 +34,7 @@ from netwright.adapt.plan import Planned, plan_training  # noqa: E402
 from netwright.core.files import write_json  # noqa: E402
 from netwright.core.run import environment  # noqa: E402
 from netwright.cost.training import timeline  # noqa: E402
-from netwright.graph.capture import capture  # noqa: E402
+from netwright.graph.trace import capture  # noqa: E402
 
 NETWORK, PIXELS, BATCH = "mobilenetv2_035", 128, 8
 BUDGET, SLOWDOWN, ERROR = 30_000_000, 1.4, 0.05

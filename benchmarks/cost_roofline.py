@@ -40,7 +40,7 @@ from netwright.cost.traffic import moved_bytes  # noqa: E402
 from netwright.device.machine import Machine  # noqa: E402
 from netwright.device.machines import MACHINES  # noqa: E402
 from netwright.device.peaks import Peaks, measure_peaks  # noqa: E402
-from netwright.graph.capture import capture  # noqa: E402
+from netwright.graph.trace import capture  # noqa: E402
 from netwright.runtime.runtimes import runtime  # noqa: E402
 
 MODELS = (

@@ -27,7 +27,7 @@ from netwright.core.files import write_json  # noqa: E402
 from netwright.core.run import environment  # noqa: E402
 from netwright.cost.tinytl import CONVENTIONS, tinytl_memory  # noqa: E402
 from netwright.cost.training import training_memory  # noqa: E402
-from netwright.graph.capture import capture  # noqa: E402
+from netwright.graph.trace import capture  # noqa: E402
 from netwright.models.proxylessnas import proxylessnas_mobile  # noqa: E402
 
 BATCH, CLASSES = 8, 102

@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     from netwright.device.latency import LatencyModel
     from netwright.device.machine import Machine
     from netwright.device.machines import machine
-    from netwright.graph.capture import capture
     from netwright.graph.graph import Graph
+    from netwright.graph.trace import capture
     from netwright.nn.block import Block
     from netwright.search.candidates import Result
     from netwright.search.limits import Budget
@@ -115,7 +115,7 @@ _WHERE = {
     "netwright.device.latency": ("LatencyModel",),
     "netwright.device.machine": ("Machine",),
     "netwright.device.machines": ("machine",),
-    "netwright.graph.capture": ("capture",),
+    "netwright.graph.trace": ("capture",),
     "netwright.graph.graph": ("Graph",),
     "netwright.nn.block": ("Block",),
     "netwright.search.candidates": ("Result",),

@@ -14,8 +14,8 @@ from netwright.cost.checkpointing import Part, chain_of, cuts_of, every_block, r
 from netwright.cost.count import count
 from netwright.cost.optimal_plan import OptimalPlans
 from netwright.cost.training import timeline
-from netwright.graph.capture import capture
 from netwright.graph.graph import Graph
+from netwright.graph.trace import capture
 
 POLICIES: Mapping[str, Callable[[Graph], tuple[Part, ...]]] = {
     "none": lambda graph: (Part(0, len(graph.ops)),),

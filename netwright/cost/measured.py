@@ -24,9 +24,9 @@ from netwright.core.errors import NetwrightError
 from netwright.cost.energy import Metered, measure_energy
 from netwright.cost.roofline import Roofline, operand_dtype
 from netwright.device.machine import Machine
-from netwright.graph.capture import capture
 from netwright.graph.graph import Graph
 from netwright.graph.recorder import SILENT
+from netwright.graph.trace import capture
 
 LEAST_RUNS = 5
 

@@ -87,7 +87,7 @@ def inference_memory(
     for the integer kernels of its Cortex-M backend.
 
     `dtype`: every floating-point activation takes this type, "float32", "float16", "bfloat16" or "int8". `workspace`: bytes
-    that an operation takes while it runs, added under the eager rules; `eager_workspace.convolution_workspace` knows torch's.
+    that an operation takes while it runs, added under the eager rules; `workspace.convolution_workspace` knows torch's.
 
     Raises:
         NetwrightError: unknown rules or type.

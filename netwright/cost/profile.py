@@ -13,7 +13,6 @@ from torch import nn
 from netwright.core.errors import NetwrightError
 from netwright.cost.cost import Figure
 from netwright.cost.count import Convention, Counts, Unpriced, count
-from netwright.cost.eager_workspace import convolution_workspace
 from netwright.cost.energy import Metered, energy
 from netwright.cost.layers import Layer, layers_of
 from netwright.cost.measured import Timed, meter_module, time_module
@@ -23,9 +22,10 @@ from netwright.cost.savings import Saving, savings_of
 from netwright.cost.traffic import moved_bytes
 from netwright.cost.trainable import learner
 from netwright.cost.training import TrainingMemory, training_memory
+from netwright.cost.workspace import convolution_workspace
 from netwright.device.machine import Machine
-from netwright.graph.capture import capture
 from netwright.graph.graph import Graph
+from netwright.graph.trace import capture
 
 CONVENTIONS: tuple[Convention, ...] = ("macs", "flops", "fvcore")
 

@@ -1,7 +1,8 @@
-"""Memory that PyTorch's operations take on a processor beside their inputs and outputs.
+"""Memory that PyTorch's operations take on a processor beside their inputs and outputs, and give back before they return.
 
-For convolutions oneDNN works on channels in blocks and copies what comes in another layout: input, weight and output for
-the time of the operation. The backward passes of BatchNorm and GroupNorm fill a second tensor of the input's size. Held against the allocator's events of torch 2.15 on a processor with AVX-512: `benchmarks/cost_training.py`.
+For convolutions oneDNN works on channels in blocks and copies what comes in another layout: input, weights and result. The backward
+passes of BatchNorm and GroupNorm fill a second tensor of the input's size. Every figure in the rules was read off torch's profiler
+and allocator (2.15, oneDNN 3, AVX-512); `benchmarks/cost_memory.py` and `benchmarks/cost_training.py` hold them against it.
 """
 
 from __future__ import annotations
@@ -14,12 +15,13 @@ from netwright.graph.graph import Graph, Op, Ref
 BLOCK = 16  # channels that fill a vector register of 512 bits in float32
 _PLAIN_CHANNELS = 4  # an input of so few channels is read as it lies
 _LARGE_KERNEL = 5  # of a depthwise convolution, from where the gradient of its weight is computed in another way
+_SMALL = 20_480  # torch's own kernel takes single images of fewer elements
 
 
 def workspace_of(graph: Graph, op: Op) -> int:
     """Return the bytes an operation allocates and frees again, above its inputs and outputs; 0 where none are known."""
     if op.kind == "aten.convolution":
-        return _forward(graph, op)
+        return convolution_workspace(graph, op)
     if op.kind == "aten.convolution_backward":
         return _backward(graph, op)
     if (
@@ -30,14 +32,67 @@ def workspace_of(graph: Graph, op: Op) -> int:
     return 0
 
 
-def _forward(graph: Graph, op: Op) -> int:
-    x, weight, y = _part(graph, op, "input"), _part(graph, op, "weight"), graph.tensors[op.outputs[0]].shape
-    if _pointwise(op, weight):
+def convolution_workspace(graph: Graph, op: Op, *, threads: int = 1, lanes: int = 16) -> int:
+    """Return the bytes that a float32 convolution takes at most beyond its result; others take 0.
+
+    `lanes`: floats in a vector register, 16 with AVX-512 and 8 with AVX2.
+    """
+    if op.kind not in ("aten.convolution", "aten._convolution") or len(op.inputs) < 2 or not op.outputs:
+        return 0
+    x, weight, y = (graph.tensors[t] for t in (op.inputs[0], op.inputs[1], op.outputs[0]))
+    if x.dtype != "float32" or op.arguments.get("transposed") or len(x.shape) != 4:
         return 0
     if _channels_last(graph, op, "input"):
-        return 0 if _depthwise(op, weight) else 2 * bytes_of(weight, "float32")
-    copies = _blocked(x, reading=True) + _copy_of_weight(op, weight) + _blocked(y)
-    return max(copies - bytes_of(y, "float32"), _blocked(y))
+        own = _pointwise(op, weight.shape) or _depthwise(op, weight.shape)
+        return 0 if own else 2 * bytes_of(weight.shape, "float32")
+    kernel, groups = weight.shape[2:], int(op.arguments.get("groups", 1))
+    strided = any(int(side) != 1 for side in op.arguments.get("stride", ()))
+    dilated = any(int(side) != 1 for side in op.arguments.get("dilation", ()))
+    pointwise = prod(kernel) == 1
+    worth = strided or dilated or x.shape[0] >= 16 or not pointwise or threads > 1
+    large = groups > 1 or min(kernel) > 3 or x.shape[0] > 1 or x.elements > _SMALL
+    if worth and large:
+        biased = len(op.inputs) > 2
+        return _in_blocks(x.shape, weight.shape, y.shape, groups, lanes, threads * (pointwise and strided), biased)
+    if groups > 1:
+        return 4 * y.elements  # the groups one by one, then put together
+    as_it_lies = pointwise and not strided and not any(int(side) for side in op.arguments.get("padding", ()))
+    return 0 if as_it_lies else 4 * prod(weight.shape[1:]) * prod(y.shape[2:])  # im2col
+
+
+def _in_blocks(
+    x: tuple[int, ...],
+    weight: tuple[int, ...],
+    y: tuple[int, ...],
+    groups: int,
+    lanes: int,
+    subsampled: int,
+    biased: bool,
+) -> int:
+    """Return what oneDNN takes: input, weights and result in blocks of channels at first, then both forms of the result.
+
+    `subsampled`: how many threads thin out the input of a strided pointwise convolution, each for itself.
+    """
+    depthwise = groups == x[1] == weight[0]
+    first = groups == 1 and x[1] < lanes and prod(weight[2:]) > 1  # such an input is read as it lies
+    inside, outside, per_group = x[1], y[1], weight[1]
+    if groups == 1 or depthwise:
+        outside = _up(outside, lanes)
+        inside = inside if first else _up(inside, lanes)
+        per_group = inside if groups == 1 else 1
+    source = 0 if first else x[0] * inside * prod(x[2:])
+    weights = outside * per_group * prod(weight[2:])
+    result = y[0] * outside * prod(y[2:])
+    extra = 0  # scratch lies on a border of 128 bytes, which is 32 floats
+    if subsampled and groups == 1:
+        extra += subsampled * inside * prod(y[2:]) + 32
+    if biased and outside != y[1]:
+        extra += outside + 32
+    return 4 * (max(source + weights + result + extra, result + prod(y)) - prod(y))
+
+
+def _up(channels: int, lanes: int) -> int:
+    return -(-channels // lanes) * lanes
 
 
 def _backward(graph: Graph, op: Op) -> int:

@@ -21,8 +21,8 @@ import torch
 from torch import Tensor, nn
 
 from netwright.core.errors import NetwrightError
-from netwright.graph.capture import capture
 from netwright.graph.graph import Graph
+from netwright.graph.trace import capture
 
 LARGEST = 1 << 28  # bytes of JSON; a network of ten thousand operations has some twenty million
 _OPERATION = re.compile(r"torch\.ops\.(\w+)\.(\w+)\.(\w+)")

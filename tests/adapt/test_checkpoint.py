@@ -20,8 +20,8 @@ from netwright.core.errors import NetwrightError
 from netwright.cost.checkpointing import Chain, Part, Stage, blocks_of, cuts_of, may_start, recomputed_macs
 from netwright.cost.optimal_plan import OptimalPlans
 from netwright.cost.training import timeline
-from netwright.graph.capture import capture
 from netwright.graph.graph import Graph
+from netwright.graph.trace import capture
 
 
 class Bottleneck(nn.Module):

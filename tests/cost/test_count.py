@@ -8,7 +8,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from netwright.core.errors import NetwrightError
 from netwright.cost.count import count, work_of
-from netwright.graph.capture import capture
+from netwright.graph.trace import capture
 
 SEVEN = [
     ("mobilenetv2_100", 224, 300_774_272),

@@ -10,7 +10,7 @@ from netwright.cost.measured import align, efficiency_gaps, time_module, time_op
 from netwright.cost.roofline import roofline
 from netwright.device.energies import HOROWITZ_45NM
 from netwright.device.machine import Machine, Sourced
-from netwright.graph.capture import capture
+from netwright.graph.trace import capture
 
 MACHINE = Machine(
     "made",

@@ -8,10 +8,10 @@ from torch import nn
 
 from netwright.core.errors import NetwrightError
 from netwright.cost.memory import inference_memory
-from netwright.graph.capture import capture
 from netwright.graph.edge import as_edge, shared_objects
 from netwright.graph.graph import Graph, Op, Storage, Tensor
 from netwright.graph.lifetimes import Buffer
+from netwright.graph.trace import capture
 
 PIXELS = 16 * 16
 

@@ -12,7 +12,6 @@ import torch
 import torchvision
 
 from netwright.cost.memory import inference_memory
-from netwright.graph.capture import capture
 from netwright.graph.elementwise import nothing_overwritable
 from netwright.graph.flow import flow
 from netwright.graph.graph import Graph
@@ -20,6 +19,7 @@ from netwright.graph.lifetimes import lifetimes
 from netwright.graph.order import best_order
 from netwright.graph.plan import plan
 from netwright.graph.tflite import read_tflite
+from netwright.graph.trace import capture
 
 DATA = Path(os.environ.get("NETWRIGHT_DATA", "none"))
 MODELS = (DATA if DATA.is_dir() else DATA.parent) / "models"

@@ -16,7 +16,7 @@ from netwright.cost.traffic import moved_bytes
 from netwright.device.energies import HOROWITZ_45NM
 from netwright.device.machine import Level, Machine, Sourced
 from netwright.device.machines import MACHINES
-from netwright.graph.capture import capture
+from netwright.graph.trace import capture
 
 
 def paper(value):

@@ -9,8 +9,8 @@ from torch import Tensor, nn
 
 from netwright.cost.aten_products import einsum_macs
 from netwright.cost.count import RULES, count
-from netwright.graph.capture import capture
 from netwright.graph.graph import Graph
+from netwright.graph.trace import capture
 from tests.cost.cases import CASES, Call, Case
 
 

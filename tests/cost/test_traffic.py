@@ -4,7 +4,7 @@ import torch
 from torch import nn
 
 from netwright.cost.traffic import compulsory_bytes, moved_bytes, tensor_bytes
-from netwright.graph.capture import capture
+from netwright.graph.trace import capture
 
 
 def moved(module, *inputs, **options):

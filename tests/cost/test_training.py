@@ -11,7 +11,7 @@ from netwright.core.errors import NetwrightError
 from netwright.cost.saved import saved_frozen_aware
 from netwright.cost.trainable import MODES, learner, trainable_names, with_adapters
 from netwright.cost.training import OPTIMIZERS, timeline, training_memory
-from netwright.graph.capture import capture
+from netwright.graph.trace import capture
 
 
 class Block(nn.Module):

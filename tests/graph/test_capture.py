@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+
 import pytest
 import torch
 from torch import Tensor, nn
 
 from netwright.core.errors import NetwrightError
-from netwright.graph.capture import capture
 from netwright.graph.graph import Graph
+from netwright.graph.trace import capture
 
 
 class Small(nn.Module):
@@ -179,3 +182,12 @@ def test_backward_operations_belong_to_the_layer_of_their_forward_operation() ->
         ("aten.native_batch_norm_backward", "1"),
         ("aten.convolution_backward", "0"),
     ]
+
+
+def test_the_package_offers_capture_without_loading_torch_before_it_is_asked() -> None:
+    program = (
+        "import sys; from netwright import graph; before = 'torch' in sys.modules; import netwright.graph.trace; "
+        "print(before, callable(graph.capture), callable(graph.read_graph))"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["False", "True", "True"]

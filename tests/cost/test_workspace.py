@@ -14,9 +14,9 @@ from torch import nn
 from torch.profiler import ProfilerActivity, profile
 
 from netwright.core.errors import NetwrightError
-from netwright.cost.eager_workspace import convolution_workspace
 from netwright.cost.memory import inference_memory
-from netwright.graph.capture import capture
+from netwright.cost.workspace import convolution_workspace
+from netwright.graph.trace import capture
 
 THREADS = 1
 reads_like_here = pytest.mark.skipif(
