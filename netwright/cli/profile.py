@@ -11,13 +11,14 @@ import typer
 
 from netwright.cli.model import Model, read_model, read_shape
 from netwright.cli.result import Result
-from netwright.core.errors import NetwrightError
+from netwright.core.errors import NetwrightError, unknown
 
 if TYPE_CHECKING:
     from rich.table import Table
+    from torch import Tensor, nn
 
     from netwright.cost.layers import Branch
-    from netwright.cost.profile import Profile
+    from netwright.cost.profile import Checkpointing, Profile
 
 DEPTH = 2  # levels of the module tree that are printed; --json and --html have every layer
 LEAST_SHARE = 0.005
@@ -33,7 +34,10 @@ def profile(
         str | None, typer.Option(help="Device for latency bound and energy: this, a100, stm32f746, ...")
     ] = None,
     train: Annotated[
-        str | None, typer.Option(help="Training memory: full, last, bias, norm+last, lora or a pattern.")
+        str | None,
+        typer.Option(
+            help="Training memory: full, last, bias, norm+last, lora or a pattern; :blocks, :sqrt or :30MB for a plan."
+        ),
     ] = None,
     optimizer: Annotated[str, typer.Option(help="sgd, momentum, adam, adamw or adamw8bit.")] = "momentum",
     dtype: Annotated[str | None, typer.Option(help="Memory as if in this type: float32, float16, int8.")] = None,
@@ -89,16 +93,21 @@ class Question:
             machine = machine_of(self.device)
         if isinstance(read.made, Graph) and shapes:
             raise NetwrightError(f"{name} states its own input shapes: leave --input out.")
-        return profile_of(
+        mode, _, plan = (self.train or "").partition(":")
+        inputs = [example_input(shape, dtype) for shape, dtype in shapes or self._default(read)]
+        found = profile_of(
             read.made,
-            *(example_input(shape, dtype) for shape, dtype in shapes or self._default(read)),
+            *inputs,
             name=read.name,
             device=machine,
-            train=self.train,
+            train=mode or None,
             optimizer=self.optimizer,
             dtype=self.dtype,
             measure=self.measure,
         )
+        if not plan or isinstance(read.made, Graph):
+            return found
+        return dataclasses.replace(found, checkpointing=checkpointing(read.made, inputs, mode, plan))
 
     def _default(self, read: Model) -> list[tuple[tuple[int, ...], str]]:
         from netwright.graph.graph import Graph
@@ -108,6 +117,28 @@ class Question:
         if read.input is None:
             raise NetwrightError(f"{read.name} does not say its input. Give it, for example --input 1x3x224x224.")
         return [(read.input, "float32")]
+
+
+def checkpointing(module: nn.Module, inputs: list[Tensor], mode: str, plan: str) -> Checkpointing:
+    """Return what a checkpointing plan costs: a policy by name, or the optimal one for a number of bytes.
+
+    Raises:
+        NetwrightError: no such policy, no plan fits, or the network cannot be run again from a capture.
+    """
+    from netwright.adapt.plan import POLICIES, plan_training
+    from netwright.core.units import BYTES, parse_quantity
+    from netwright.cost.profile import Checkpointing
+    from netwright.cost.trainable import learner
+
+    learning, names = learner(module, mode)
+    if plan in POLICIES:
+        made = plan_training(learning.train(), *inputs, policy=plan, trainable=names)
+    elif plan[:1].isdigit():
+        budget = int(parse_quantity(plan, BYTES, "--train MODE:BYTES"))
+        made = plan_training(learning.train(), *inputs, budget=budget, trainable=names)
+    else:
+        raise unknown("--train: the checkpointing plan", plan, (*POLICIES, "a number of bytes such as 30MB"))
+    return Checkpointing(made.policy, made.peak_bytes, made.recomputed_macs)
 
 
 def refuse_unpriced(found: list[Profile]) -> None:
@@ -161,6 +192,13 @@ def totals(one: Profile) -> Iterator[tuple[str, str]]:
             f"{_bytes(step.total_bytes)}: saved {_bytes(step.saved_bytes)} (an engine that knows what is frozen: "
             f"{_bytes(step.saved_bytes_frozen_aware)}), gradients {_bytes(step.gradient_bytes)}, "
             f"optimizer {_bytes(step.optimizer_bytes)}, weights {_bytes(step.weight_bytes)}, batch {step.batch}",
+        )
+    if one.checkpointing:
+        kept = one.checkpointing
+        share = kept.recomputed_macs / max(1, one.macs)
+        yield (
+            f"checkpointing, {kept.policy}",
+            f"{_bytes(kept.peak_bytes)} at the peak of activations, predicted; recomputes {share:.0%} of the forward MACs",
         )
     where = f" on {one.device.name}" if one.device else ""
     if one.latency_ms and one.latency_ms.kind == "measured":

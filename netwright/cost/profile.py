@@ -27,6 +27,20 @@ from netwright.device.machine import Machine
 from netwright.graph.graph import Graph
 from netwright.graph.trace import capture
 
+
+@dataclass(frozen=True)
+class Checkpointing:
+    """A checkpointing plan in figures; `peak_bytes` is predicted, of inputs, activations, their gradients and workspace."""
+
+    policy: str
+    peak_bytes: int
+    recomputed_macs: int
+
+    def to_json(self) -> dict[str, Any]:
+        """Return plain JSON values."""
+        return dict(vars(self))
+
+
 CONVENTIONS: tuple[Convention, ...] = ("macs", "flops", "fvcore")
 
 
@@ -57,6 +71,7 @@ class Profile:
     energy_mj: Figure | None = None
     timed: Timed | None = field(default=None, repr=False)
     training: TrainingMemory | None = None
+    checkpointing: Checkpointing | None = None
     savings: tuple[Saving, ...] = ()
     notes: tuple[str, ...] = ()
     graph: Graph | None = field(default=None, repr=False)
@@ -107,6 +122,7 @@ class Profile:
                 for one in self.memory.peak_tensors
             ],
             "training": self.training.to_json() if self.training else None,
+            "checkpointing": self.checkpointing.to_json() if self.checkpointing else None,
             "bytes_moved": self.bytes_moved,
             "device": self.device.name if self.device else None,
             "energy_mj": self.energy_mj.to_json() if self.energy_mj else None,

@@ -72,6 +72,15 @@ def test_the_tree_and_the_totals_are_printed(call):
         assert word in done.out
 
 
+def test_checkpointing_plans_trade_memory_for_work(call):
+    words = ("profile", "tiny", "--input", "8x3x32x32", "--train")
+    none, blocks = (result(call, *words, f"full:{plan}")["checkpointing"] for plan in ("none", "blocks"))
+    assert none["recomputed_macs"] == 0
+    assert blocks["recomputed_macs"] > 0
+    assert blocks["peak_bytes"] < none["peak_bytes"]
+    assert "recomputes" in call(*words, f"full:{none['peak_bytes']}B").out
+
+
 def test_two_models_side_by_side(call):
     told = result(call, "profile", "tiny:smallest", "--compare", "tiny:largest")
     one, other = told["models"]
@@ -101,6 +110,9 @@ def test_what_has_no_price_is_listed_and_strict_refuses_it(call, module_file):
         (["tiny", "--train", "bais"], ["no mode of training", "Did you mean 'bias'"]),
         (["tiny", "--train", "full", "--optimizer", "sgdd"], ["not known", "sgd"]),
         (["tiny", "--dtype", "float99"], ["float99"]),
+        (["tiny", "--train", "full:block"], ["checkpointing plan", "Did you mean 'blocks'"]),
+        (["tiny", "--train", "full:1KB"], ["No checkpointing plan fits 1,024 bytes"]),
+        (["tiny", "--train", "full:30furlongs"], ["--train MODE:BYTES"]),
         (["hf:nowhere"], ["transformers" if importlib.util.find_spec("transformers") is None else "no config.json"]),
         (["missing.onnx"], ["missing.onnx"]),
         (["missing.tflite"], ["missing.tflite"]),
