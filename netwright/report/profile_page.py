@@ -76,7 +76,7 @@ def _tiles(one: Profile) -> Markup:
         tiles.append(
             (
                 f"{one.energy_mj.value:.4g} mJ",
-                f"energy, {one.energy_mj.kind}, {one.device.name if one.device else 'here'}",
+                f"energy, {one.energy_mj.kind}",
             )
         )
     if one.training:
@@ -101,6 +101,11 @@ def _memory(one: Profile, number: int) -> Markup:
     if one.training:
         step = one.training.to_json()
         rows = [(name, f"{step[key]:,}") for key, name in TRAINING.items()]
+        if one.checkpointing:
+            plan = one.checkpointing
+            share = plan.recomputed_macs / max(1, one.macs)
+            what = f"peak of activations and gradients by the plan {plan.policy!r}, which recomputes {share:.0%} of the MACs"
+            rows.append((what, f"{plan.peak_bytes:,}"))
         parts.append(
             table((f"training step: {step['mode']}, {step['optimizer']}, batch {step['batch']}", "bytes"), rows)
         )
@@ -118,7 +123,7 @@ def _pictures(one: Profile, number: int) -> Markup:
         measured = (
             "Its height is what was measured here." if _timed(one) else "Nothing was timed: it lies on its bound."
         )
-        caption = f"Each dot a layer, its size its multiply-accumulates. {measured}"
+        caption = f"Each dot a layer, its size its multiply-accumulates. {measured} Machine: {one.device.name}, {one.device.scope}."
         picture = profile_plots.on_roofline(f"roof{number}", one.layers, one.device, one.graph_dtype)
         parts.append(figure(picture, caption))
         peak = one.device.peak(one.graph_dtype)

@@ -72,10 +72,10 @@ def on_roofline(name: str, layers: Sequence[Layer], machine: Machine, dtype: str
     with drawing(name, "arithmetic intensity (MACs a byte)", "giga-MACs a second", out) as axes:
         intensities = [layer.macs / layer.bytes_moved for layer in shown]
         low, high = min([*intensities, peak / bandwidth]) / 2, max([*intensities, peak / bandwidth]) * 2
-        axes.plot(*_roof(low, high, peak, bandwidth), color=SOFT, label=f"bound of {machine.name}, {dtype}")
+        axes.plot(*_roof(low, high, peak, bandwidth), color=SOFT, label=f"roof, {dtype}")
         for cache in machine.caches:
             roof = _roof(low, high, peak, cache.bytes_per_s.value)
-            axes.plot(*roof, color=SOFT, linewidth=0.8, linestyle=":", label=f"up to {cache.bytes / 1e6:.3g} MB moved")
+            axes.plot(*roof, color=SOFT, linewidth=0.8, linestyle=":", label=f"below {cache.bytes / 1e6:.3g} MB")
         for colour, label, kind in ((COMPUTE, "compute-bound", "compute"), (MEMORY, "memory-bound", "memory")):
             group = [(x, layer) for x, layer in zip(intensities, shown, strict=True) if layer.bound == kind]
             rates = [layer.macs / (layer.measured_ms or layer.bound_ms or 1.0) / 1e6 for _, layer in group]
@@ -83,7 +83,7 @@ def on_roofline(name: str, layers: Sequence[Layer], machine: Machine, dtype: str
             axes.scatter([x for x, _ in group], rates, s=sizes, color=colour, alpha=0.55, linewidths=0, label=label)
         axes.set_xscale("log")
         axes.set_yscale("log")
-        axes.legend(loc="lower right", markerscale=0.6)
+        axes.legend(loc="lower right", markerscale=0.6, fontsize=8.5)
     return out[0]
 
 
@@ -110,6 +110,7 @@ def waterline(name: str, layers: Sequence[Layer], peak_macs_per_s: float) -> Mar
     with drawing(name, "measured time, layer after layer (ms)", "utilization of the peak rate (%)", out) as axes:
         axes.stairs(reached, edges, fill=True, color=SERIES[0], alpha=0.45, label="measured")
         axes.stairs(possible, edges, color=SERIES[1], linewidth=1.4, label="the roofline allows")
-        axes.set_ylim(0, 105)
-        axes.legend(loc="upper right")
+        axes.set_ylim(0, 120)
+        axes.set_yticks(range(0, 101, 20))
+        axes.legend(loc="upper right", ncols=2)
     return out[0]

@@ -151,8 +151,9 @@ class Page(HTMLParser):
 
 def test_the_page_has_its_pictures_and_loads_nothing(call, tmp_path):
     path = tmp_path / "page.html"
-    done = call("profile", "tiny", "--device", "a100", "--measure", "--train", "full", "--html", path)
+    done = call("profile", "tiny", "--device", "a100", "--measure", "--train", "full:blocks", "--html", path)
     assert done.code == 0, done.err
+    assert "by the plan" in path.read_text()
     page = Page()
     page.feed(path.read_text())
     assert page.pictures == 4  # memory, bars, roofline, waterline

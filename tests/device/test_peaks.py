@@ -62,3 +62,11 @@ def test_a_damaged_file_is_named(change):
     path.write_text(json.dumps(json.loads(path.read_text()) | change))
     with pytest.raises(NetwrightError, match=r"peaks-1\.json"):
         find_peaks()
+
+
+def test_a_disturbed_small_set_takes_the_rate_of_the_larger_one():
+    peaks = Peaks("cpu", 2, {"float32": 1e11}, ((2**20, 1.5e11), (2**22, 8e8), (2**24, 6e10), (2**28, 2e10)), True)
+    known = peaks.machine()
+    assert [level.bytes_per_s.value for level in known.caches] == [1.5e11, 6e10, 6e10]
+    assert known.bandwidth_bytes_per_s is not None
+    assert known.bandwidth_bytes_per_s.value == 2e10
