@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from netwright.cli.result import Result
-from netwright.core.errors import NetwrightError
+from netwright.core.errors import NetwrightError, unknown
 
 if TYPE_CHECKING:
     from netwright.device.latency import LatencyModel
@@ -47,6 +47,8 @@ def device(
         return Result(MACHINES[name].to_json(), describe_machine(MACHINES[name]))
     if peaks:
         return peak_rates(name, measure)
+    if name != "this" and not name.endswith(".json"):
+        raise unknown("Device", name, (*MACHINES, "this", "a latency model's FILE.json"))
     from netwright.cli.latency import latency_model, measure_space
 
     runtime_of(runtime)

@@ -9,6 +9,7 @@ import inspect
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from netwright.core.errors import NetwrightError, unknown
@@ -141,15 +142,20 @@ def _from_python(path: Path, function: str) -> Model:
     try:
         spec.loader.exec_module(loaded)
         if not hasattr(loaded, function):
-            raise unknown(f"{path}: function", function, [name for name in vars(loaded) if not name.startswith("_")])
+            raise unknown(f"{path}: function", function, _made_here(loaded))
         made = getattr(loaded, function)()
     except NetwrightError:
         raise
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise NetwrightError(f"{path}:{function} failed with {type(error).__name__}: {error}") from error
     if not isinstance(made, nn.Module):
         raise NetwrightError(f"{path}:{function} returned {type(made).__name__}; a torch.nn.Module is needed.")
     return Model(function, made)
+
+
+def _made_here(loaded: ModuleType) -> list[str]:
+    """Return the names of the functions and classes that a file defines itself."""
+    return [name for name, value in vars(loaded).items() if getattr(value, "__module__", None) == loaded.__name__]
 
 
 def _from_space(space: str, arch: str, shape: tuple[int, ...] | None, name: str, real: bool) -> Model:
@@ -202,7 +208,7 @@ def read_shape(text: str) -> tuple[tuple[int, ...], str]:
     """
     sides, _, dtype = text.partition(":")
     parts = sides.lower().split("x")
-    if not all(part.isdigit() and int(part) > 0 for part in parts):
+    if not all(part.isascii() and part.isdecimal() and 0 < int(part) < 2**31 for part in parts):
         raise NetwrightError(
             f"--input {text!r} is not a shape. Write it like 1x3x224x224, or 1x77:int64 for whole numbers."
         )

@@ -29,7 +29,9 @@ def profile(
     model: Annotated[
         str, typer.Argument(help="timm model, torchvision:NAME, SPACE:ARCH, RUN:ARCH, FILE.py:FUNCTION, or a file.")
     ],
-    input: Annotated[str | None, typer.Option(help="Shape of the input, for example 1x3x224x224.")] = None,
+    input: Annotated[
+        str | None, typer.Option(help="Shape of the input: 1x3x224x224, 1x77:int64, several with commas.")
+    ] = None,
     device: Annotated[
         str | None, typer.Option(help="Device for latency bound and energy: this, a100, stm32f746, ...")
     ] = None,
@@ -40,7 +42,7 @@ def profile(
         ),
     ] = None,
     optimizer: Annotated[str, typer.Option(help="sgd, momentum, adam, adamw or adamw8bit.")] = "momentum",
-    dtype: Annotated[str | None, typer.Option(help="Memory as if in this type: float32, float16, int8.")] = None,
+    dtype: Annotated[str | None, typer.Option(help="Activations as if in this type: float16, int8, ...")] = None,
     compare: Annotated[str | None, typer.Option(help="A second model, shown side by side.")] = None,
     html: Annotated[Path | None, typer.Option(help="Write a report to this file.")] = None,
     strict: Annotated[bool, typer.Option("--strict", help="Fail if an operation has no price.")] = False,
@@ -54,6 +56,8 @@ def profile(
     if strict:
         refuse_unpriced(found)
     if html is not None:
+        if html.exists() and any(Path(name).exists() and html.samefile(name) for name in (model, compare or "")):
+            raise NetwrightError(f"--html {html} is the model itself. Give another file for the page.")
         from netwright.core.files import write_bytes
         from netwright.report.profile_page import profile_page
 
@@ -178,20 +182,24 @@ def totals(one: Profile) -> Iterator[tuple[str, str]]:
     yield "bytes moved", f"{one.bytes_moved:,}"
     bound = one.memory.lower_bound_bytes
     best = f", least of any order {_bytes(bound)} ({one.memory.lower_bound_kind})" if bound is not None else ""
-    yield "peak memory, planned", f"{_bytes(one.memory.peak_bytes)}{best}"
+    as_if = f", {one.memory_dtype}" if one.memory_dtype else ""
+    yield f"peak memory, planned{as_if}", f"{_bytes(one.memory.peak_bytes)}{best}"
     if one.eager_memory_bytes is not None:
         more = one.eager_workspace_bytes or 0
         taken = (
             f", {_bytes(more)} with what its convolutions take for themselves" if more > one.eager_memory_bytes else ""
         )
-        yield "peak memory, PyTorch eager", f"{_bytes(one.eager_memory_bytes)}{taken}"
+        yield "peak memory, PyTorch eager", f"{_bytes(one.eager_memory_bytes)} besides the input{taken}"
     if one.training:
         step = one.training
         yield (
             f"training memory, {step.mode}",
-            f"{_bytes(step.total_bytes)}: saved {_bytes(step.saved_bytes)} (an engine that knows what is frozen: "
-            f"{_bytes(step.saved_bytes_frozen_aware)}), gradients {_bytes(step.gradient_bytes)}, "
-            f"optimizer {_bytes(step.optimizer_bytes)}, weights {_bytes(step.weight_bytes)}, batch {step.batch}",
+            f"{_bytes(step.total_bytes)}, batch {step.batch}: activations and gradients {_bytes(step.peak_bytes)} at the peak, "
+            f"weights and buffers {_bytes(step.weight_bytes + step.buffer_bytes)}, {step.optimizer} {_bytes(step.optimizer_bytes)}",
+        )
+        yield (
+            "saved for backward",
+            f"{_bytes(step.saved_bytes)}; by an engine that knows what is frozen {_bytes(step.saved_bytes_frozen_aware)}",
         )
     if one.checkpointing:
         kept = one.checkpointing

@@ -20,9 +20,11 @@ def atomic_path(path: Path) -> Iterator[Path]:
     On any failure (also a full disk or a kill) `path` keeps what it held before.
 
     Raises:
-        NetwrightError: the file cannot be written (no space, no permission, no such folder).
+        NetwrightError: the file cannot be written (no space, no permission, no such folder), or is none (a device).
     """
-    path = Path(path)
+    path = Path(os.path.realpath(path))
+    if path.exists() and not path.is_file():
+        raise NetwrightError(f"Cannot write {path}: it is no regular file. Give the path of a file.")
     temporary: Path | None = None
     try:
         path.parent.mkdir(parents=True, exist_ok=True)

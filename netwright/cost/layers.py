@@ -92,15 +92,12 @@ def params_by_layer(graph: Graph) -> dict[str, int]:
 
     What nothing reads stays where its name puts it.
     """
-    elements: dict[int, int] = {}
-    for _, tensor in graph.tensors_of("parameter"):
-        elements[tensor.storage] = max(tensor.elements, elements.get(tensor.storage, 0))
     readers: dict[int, str] = {}
     for op in graph.ops:
         for index in op.inputs:
             readers.setdefault(graph.tensors[index].storage, op.path)
     totals: Counter[str] = Counter()
-    for storage, count in elements.items():
+    for storage, count in graph.param_elements().items():
         totals[readers.get(storage, graph.storages[storage].name.rpartition(".")[0])] += count
     return dict(totals)
 

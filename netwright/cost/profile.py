@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from html import escape
 from typing import Any
@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from netwright.core.errors import NetwrightError
+from netwright.core.errors import NetwrightError, unknown
 from netwright.cost.cost import Figure
 from netwright.cost.count import Convention, Counts, Unpriced, count
 from netwright.cost.energy import Metered, energy
@@ -21,7 +21,7 @@ from netwright.cost.roofline import Roofline, roofline
 from netwright.cost.savings import Saving, savings_of
 from netwright.cost.traffic import moved_bytes
 from netwright.cost.trainable import learner
-from netwright.cost.training import TrainingMemory, training_memory
+from netwright.cost.training import OPTIMIZERS, TrainingMemory, training_memory
 from netwright.cost.workspace import convolution_workspace
 from netwright.device.machine import Machine
 from netwright.graph.graph import Graph
@@ -58,6 +58,7 @@ class Profile:
     model: str
     inputs: tuple[tuple[int, ...], ...]
     dtype: str
+    memory_dtype: str | None
     conventions: dict[str, int]
     counts: Counts
     layers: tuple[Layer, ...]
@@ -102,6 +103,7 @@ class Profile:
             "model": self.model,
             "input": [list(shape) for shape in self.inputs],
             "dtype": self.dtype,
+            "memory_dtype": self.memory_dtype or self.dtype,
             "params": self.params,
             "macs": self.macs,
             "flops": self.flops,
@@ -127,10 +129,16 @@ class Profile:
             "device": self.device.name if self.device else None,
             "energy_mj": self.energy_mj.to_json() if self.energy_mj else None,
             "latency_ms": self.latency_ms.to_json() if self.latency_ms else None,
+            "latency_bound_ms": self._bounds(),
             "savings": [saving.to_json() for saving in self.savings],
             "notes": list(self.notes),
             "layers": [layer.to_json() for layer in self.layers],
         }
+
+    def _bounds(self) -> dict[str, float] | None:
+        if self.roofline is None:
+            return None
+        return {"any_runtime": self.roofline.floor.value, "one_by_one": self.roofline.total.value}
 
     def _unpriced(self, one: Unpriced) -> dict[str, Any]:
         share = None
@@ -169,7 +177,7 @@ def profile(
     name: str | None = None,
     device: Machine | None = None,
     train: str | None = None,
-    optimizer: str = "sgd",
+    optimizer: str = "momentum",
     dtype: str | None = None,
     measure: bool = False,
 ) -> Profile:
@@ -182,6 +190,8 @@ def profile(
     Raises:
         NetwrightError: the module does not run on these inputs, or an argument is none of what is allowed.
     """
+    if optimizer not in OPTIMIZERS:
+        raise unknown("The optimizer", optimizer, OPTIMIZERS)
     if isinstance(model, Graph):
         if train or measure:
             raise NetwrightError(
@@ -199,10 +209,10 @@ def profile(
     eager_bytes, eager_with_workspace = None, None
     if not isinstance(model, Graph):
         eager_bytes = inference_memory(graph, rules="eager", dtype=dtype).peak_bytes
-        eager_with_workspace = inference_memory(graph, rules="eager", workspace=convolution_workspace).peak_bytes
+        if dtype in (None, "float32"):
+            eager_with_workspace = inference_memory(graph, rules="eager", workspace=convolution_workspace).peak_bytes
     bounds = roofline(graph, counts, device) if device else None
-    timed = time_module(graph, model, *inputs) if measure and isinstance(model, nn.Module) else None
-    metered = meter_module(model, *inputs) if measure and isinstance(model, nn.Module) else None
+    timed, metered = _run(graph, model, inputs) if measure and isinstance(model, nn.Module) else (None, None)
     training = None
     if train and isinstance(model, nn.Module):
         training = training_memory(_joint(model, inputs, train), mode=train, optimizer=optimizer)
@@ -210,7 +220,8 @@ def profile(
     return Profile(
         model=name or type(model).__name__,
         inputs=tuple(graph.tensors[index].shape for index in graph.inputs),
-        dtype=dtype or _dtype(graph),
+        dtype=_dtype(graph),
+        memory_dtype=dtype,
         conventions={name: count(graph, name).in_convention for name in CONVENTIONS},
         counts=counts,
         layers=layers,
@@ -224,15 +235,35 @@ def profile(
         timed=timed,
         energy_mj=metered.figure if metered and metered.figure else energy(graph, counts, device) if device else None,
         training=training,
-        savings=savings_of(graph, counts, memory, moved, training, eager_bytes=eager_bytes),
-        notes=_notes(graph, bounds, metered),
+        savings=savings_of(graph, counts, memory, moved, training, eager_bytes=_with_inputs(graph, eager_bytes)),
+        notes=(*_notes(graph, bounds, metered), *(_too_large(graph, memory, device) if device else ())),
         graph=graph,
     )
+
+
+def _run(graph: Graph, module: nn.Module, inputs: tuple[Any, ...]) -> tuple[Timed, Metered]:
+    try:
+        return time_module(graph, module, *inputs), meter_module(module, *inputs)
+    except (RuntimeError, MemoryError) as error:
+        reason = " ".join(str(error).split())[:200]
+        raise NetwrightError(f"The network does not run here: {reason}. Try a smaller batch or image.") from error
 
 
 def _notes(graph: Graph, bounds: Roofline | None, metered: Metered | None) -> tuple[str, ...]:
     unmetered = (f"energy was not measured: {metered.meter}",) if metered and metered.figure is None else ()
     return (*graph.notes, *(bounds.notes if bounds else ()), *unmetered)
+
+
+def _too_large(graph: Graph, memory: InferenceMemory, device: Machine) -> Iterator[str]:
+    """Say what does not fit a device that has its memories on the chip, in the types of the graph."""
+    weights = sum(storage.bytes for storage in graph.storages if storage.role == "parameter")
+    needs = (
+        ("weights", weights, "flash", device.flash_bytes),
+        ("activations", memory.peak_bytes, "SRAM", device.sram_bytes if device.dram_bytes is None else None),
+    )
+    for what, needed, where, room in needs:
+        if room is not None and needed > room.value:
+            yield f"does not fit {device.name}: {what} take {needed:,} bytes, its {where} has {room.value:,.0f}"
 
 
 def _joint(module: nn.Module, inputs: tuple[Any, ...], mode: str) -> Graph:
@@ -244,6 +275,12 @@ def _joint(module: nn.Module, inputs: tuple[Any, ...], mode: str) -> Graph:
     finally:
         for part, was in modes:
             part.training = was
+
+
+def _with_inputs(graph: Graph, eager_bytes: int | None) -> int | None:
+    """PyTorch's caller keeps the inputs; a plan counts them only while they are read."""
+    held = {graph.tensors[index].storage for index in graph.inputs}
+    return None if eager_bytes is None else eager_bytes + sum(graph.storages[number].bytes for number in held)
 
 
 def _dtype(graph: Graph) -> str:
@@ -264,4 +301,7 @@ def example_input(shape: Sequence[int], dtype: str = "float32") -> torch.Tensor:
     kind = getattr(torch, dtype, None)
     if not isinstance(kind, torch.dtype):
         raise NetwrightError(f"{dtype!r} is no type of numbers; for example float32, float16, int8, int64.")
-    return torch.empty(*shape, dtype=kind, device="meta")
+    try:
+        return torch.empty(*shape, dtype=kind, device="meta")
+    except RuntimeError as error:
+        raise NetwrightError(f"No tensor can have the shape {'x'.join(map(str, shape))}: it is too large.") from error

@@ -111,8 +111,12 @@ class Graph:
 
     @property
     def params(self) -> int:
-        """Number of parameters, each storage counted once, by the first tensor on it: a view of it may be expanded."""
+        """Number of parameters, each storage counted once."""
+        return sum(self.param_elements().values())
+
+    def param_elements(self) -> dict[int, int]:
+        """Return the elements of every parameter's storage, by the first tensor on it: a view of it may be expanded."""
         seen: dict[int, int] = {}
         for _, tensor in self.tensors_of("parameter"):
             seen.setdefault(tensor.storage, tensor.elements)
-        return sum(seen.values())
+        return seen

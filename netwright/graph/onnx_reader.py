@@ -83,6 +83,8 @@ def graph_of(model: onnx.ModelProto, where: str = "The model", *, sizes: Mapping
     Raises:
         NetwrightError: the model says what cannot be, or leaves shapes open.
     """
+    if not model.graph.node:
+        raise NetwrightError(f"{where} holds no operations. Fetch or export it again.")
     model, kinds, notes = infer(model, where, dict(sizes or {}))
     return _Reading(model, kinds, where, notes).graph()
 

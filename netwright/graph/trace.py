@@ -176,7 +176,12 @@ def _run(
                     else torch.func.functional_call(module, _once(module, state), args, kwargs, tie_weights=False)
                 )
             gradients = _backward(out, state, recorder) if training else {}
-        notes = [f"captured on random numbers, since shapes alone did not do: {errors[0]}"] if errors else []
+        notes = []
+        if errors:
+            notes = [
+                "the module looks at values, so it ran on random numbers, and only what ran for them is counted "
+                f"({errors[0]})"
+            ]
         return recorder.graph(
             given, out, source=values.source, saved=tuple(recorder.saved), gradients=gradients, notes=notes
         )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import logging
 import random
 import warnings
 from collections.abc import Callable, Iterator, Mapping
@@ -15,6 +16,7 @@ from torch import Tensor, nn
 from torch.utils._pytree import tree_iter
 
 _CONTAINERS = (dict, list, set)
+_FAKE_TENSORS = "torch._subclasses.fake_tensor"
 
 
 @contextlib.contextmanager
@@ -34,6 +36,9 @@ def undisturbed(module: nn.Module, *, keep_mode: bool) -> Iterator[None]:
             with contextlib.suppress(NotImplementedError):  # an exported program has its mode in it
                 module.eval()
         torch.backends.mha.set_fastpath_enabled(False)
+        logging.getLogger(_FAKE_TENSORS).setLevel(
+            logging.CRITICAL
+        )  # it logs tracebacks of errors that are raised anyway
         with warnings.catch_warnings(), torch.inference_mode(False), torch.set_grad_enabled(keep_mode):
             warnings.simplefilter("ignore")
             yield
@@ -50,7 +55,9 @@ def _settings() -> list[Callable[[], None]]:
     torch_state, numpy_state, python_state = torch.random.get_rng_state(), np.random.get_state(), random.getstate()
     dtype, fast_path = torch.get_default_dtype(), torch.backends.mha.get_fastpath_enabled()
     autocast, autocast_dtype = torch.is_autocast_enabled("cpu"), torch.get_autocast_dtype("cpu")
+    log_level = logging.getLogger(_FAKE_TENSORS).level
     return [
+        lambda: logging.getLogger(_FAKE_TENSORS).setLevel(log_level),
         lambda: torch.random.set_rng_state(torch_state),
         lambda: np.random.set_state(numpy_state),
         lambda: random.setstate(python_state),

@@ -37,6 +37,7 @@ def _compared(profiles: Sequence[Profile]) -> Markup:
         ("operations (flops)", *(f"{one.flops:,}" for one in profiles)),
         ("bytes moved", *(f"{one.bytes_moved:,}" for one in profiles)),
         ("peak memory, planned (bytes)", *(f"{one.memory.peak_bytes:,}" for one in profiles)),
+        ("peak memory, PyTorch eager (bytes)", *(f"{one.eager_memory_bytes or 0:,}" for one in profiles)),
         ("latency", *(_figure(one, "latency_ms", "ms") for one in profiles)),
         ("energy", *(_figure(one, "energy_mj", "mJ") for one in profiles)),
     ]

@@ -56,7 +56,7 @@ def bars(name: str, layers: Sequence[Layer]) -> Markup:
         axes.set_yticks(range(len(places)), names, fontsize=8.5)
         axes.invert_yaxis()
         axes.grid(visible=False, axis="y")
-        axes.legend(loc="lower right")
+        axes.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=3)
     return out[0]
 
 

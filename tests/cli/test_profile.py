@@ -31,6 +31,9 @@ def odd():
 def broken():
     raise RuntimeError("no luck today")
 
+def leaves():
+    raise SystemExit(5)
+
 def text():
     return "a string"
 """
@@ -81,6 +84,28 @@ def test_checkpointing_plans_trade_memory_for_work(call):
     assert "recomputes" in call(*words, f"full:{none['peak_bytes']}B").out
 
 
+def test_the_errors_of_shapes_are_one_message(call):
+    assert_refused(call("profile", "tiny", "--input", "1x3x32x32:int64"), "does not run on 1x3x32x32")
+
+
+def test_what_does_not_fit_a_microcontroller_is_said(call):
+    done = call("profile", "torchvision:mobilenet_v3_small", "--device", "stm32f746")
+    assert "does not fit stm32f746: weights take" in done.out
+    assert "its SRAM has 327,680" in done.out
+
+
+def test_a_page_does_not_overwrite_its_model(call, module_file, tmp_path):
+    empty = tmp_path / "empty.onnx"
+    empty.write_bytes(b"")
+    assert_refused(call("profile", empty), "holds no operations")
+    assert_refused(call("profile", empty, "--html", empty), "empty.onnx")
+    link = tmp_path / "link.html"
+    link.symlink_to(tmp_path / "page.html")
+    assert call("profile", "tiny", "--html", link).code == 0
+    assert link.is_symlink()
+    assert (tmp_path / "page.html").read_text().startswith("<!doctype html>")
+
+
 def test_two_models_side_by_side(call):
     told = result(call, "profile", "tiny:smallest", "--compare", "tiny:largest")
     one, other = told["models"]
@@ -104,6 +129,12 @@ def test_what_has_no_price_is_listed_and_strict_refuses_it(call, module_file):
         (["tiny:huge"], ["'huge'", "smallest"]),
         (["nothing.py:f"], ["no file nothing.py"]),
         (["tiny", "--input", "3by32"], ["not a shape", "1x3x224x224"]),
+        (["tiny", "--input", "1x3x²x28"], ["not a shape"]),
+        (["tiny", "--input", "99999999999999999999x3x28x28"], ["not a shape"]),
+        (["tiny", "--input", "2000000000x2000000000x3"], ["too large"]),
+        (["tiny", "--input", "1000000000x3x32x32", "--measure"], ["does not run here", "smaller batch"]),
+        (["tiny", "--optimizer", "nope"], ["The optimizer 'nope' is not known"]),
+        (["tiny", "--html", "/dev/null"], ["no regular file"]),
         (["tiny", "--input", "1x3x32x32:float99"], ["no type of numbers"]),
         (["tiny", "--input", "1x5x32x32"], ["does not run on 1x5x32x32", "Check the size"]),
         (["tiny", "--device", "stm32f747"], ["not known", "stm32f746"]),
@@ -125,6 +156,7 @@ def test_wrong_words(call, words, parts):
 def test_a_file_of_ones_own_that_fails(call, module_file):
     assert_refused(call("profile", f"{module_file}:broken", "--input", "1x3x8x8"), "no luck today")
     assert_refused(call("profile", f"{module_file}:text", "--input", "1x3x8x8"), "returned str")
+    assert_refused(call("profile", f"{module_file}:leaves", "--input", "1x3x8x8"), "SystemExit")
     assert_refused(call("profile", f"{module_file}:smal", "--input", "1x3x8x8"), "Did you mean 'small'")
     assert_refused(call("profile", f"{module_file}:small"), "does not say its input")
     assert_refused(call("profile", str(module_file)), "Which function")
