@@ -133,7 +133,8 @@ def _search(run: Run, latency_ms: float, size: Size) -> dict[str, Any]:
 
 def _deploy(run: Run, found: dict[str, Any], size: Size) -> dict[str, Any]:
     """Deploy the best network of a search, unless that was done; return the row of the closing table."""
-    from netwright.cli.deploy import choose, deploy_arch
+    from netwright.cli.archs import choose
+    from netwright.cli.deploy import deploy_arch
     from netwright.core.files import read_json
 
     folder = run.path / "deployed" / found["name"]

@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from netwright.cli.result import Result
-from netwright.core.errors import NetwrightError, unknown
+from netwright.core.errors import unknown
 
 if TYPE_CHECKING:
     from torch import nn
 
     from netwright.core.arch import Arch
     from netwright.core.run import Run
-    from netwright.cost.cost import Cost, Figure
+    from netwright.cost.cost import Cost
     from netwright.data.images import Dataset
     from netwright.deploy.onnx import Artifact
 
@@ -34,6 +34,7 @@ def deploy(
 ) -> Result:
     """Extract a network, export it, verify it against its source on real images, and write its card."""
     del json
+    from netwright.cli.archs import choose
     from netwright.cli.workspace import has_model, open_run
     from netwright.deploy.onnx import check_folder
 
@@ -45,37 +46,6 @@ def deploy(
     chosen, predicted = choose(opened, arch)
     artifact = deploy_arch(opened, chosen, predicted, out, fine_tune=fine_tune)
     return Result({"folder": str(out), **artifact.to_json()}, describe(artifact))
-
-
-def choose(run: Run, text: str, found: dict[str, Any] | None = None) -> tuple[Arch, Cost]:
-    """Return the arch that `text` means, with what is known of its cost; `found` stands for the latest search.
-
-    Raises:
-        NetwrightError: there is no search result, no such place on the front, or no such file.
-    """
-    from netwright.cli.model import read_arch
-    from netwright.cli.workspace import family_of, latest_search
-    from netwright.core.arch import Arch
-    from netwright.cost.cost import Cost, Figure
-
-    made = family_of(run)
-    if text == "best" or text.startswith("front:"):
-        found = found or latest_search(run)
-        listed = found["candidates"] if text == "best" else found["front"]
-        place = 0 if text == "best" else _place(text, len(listed))
-        one = listed[place]
-        arch = Arch.from_json(one.get("arch"))
-        made.space.encode(arch)
-        told = {name: Figure.from_json(one[name]) if one.get(name) else None for name in ("accuracy", "latency_ms")}
-        latency = told["latency_ms"]
-        if latency and latency.kind == "measured":
-            latency = _predicted_latency(run, arch)
-        return arch, Cost(made.macs(arch), made.params(arch), latency, told["accuracy"])
-    if text not in ("smallest", "largest") and not Path(text).is_file():
-        allowed = "best, front:N, smallest, largest, or a JSON file that exists"
-        raise NetwrightError(f"--arch {text!r} is none of: {allowed}.")
-    arch = read_arch(made, text)
-    return arch, Cost(made.macs(arch), made.params(arch), _predicted_latency(run, arch))
 
 
 def deploy_arch(
@@ -154,21 +124,3 @@ def measure_file(path: Path, resolution: int) -> float:
     from netwright.runtime.onnxruntime import load
 
     return measure_program(load(path), (3, resolution, resolution))
-
-
-def _place(text: str, count: int) -> int:
-    number = text.removeprefix("front:")
-    if not number.isdigit() or int(number) >= count:
-        raise NetwrightError(
-            f"--arch {text!r}: the front of the latest search has the places front:0 to front:{count - 1}."
-        )
-    return int(number)
-
-
-def _predicted_latency(run: Run, arch: Arch) -> Figure | None:
-    from netwright.cli.latency import latency_model, predicted_latency
-    from netwright.cli.workspace import family_of
-
-    made = family_of(run)
-    model = latency_model(made, "this", "onnxruntime", needed=False)
-    return predicted_latency(model, made, arch) if model else None

@@ -159,6 +159,7 @@ def _made_here(loaded: ModuleType) -> list[str]:
 
 
 def _from_space(space: str, arch: str, shape: tuple[int, ...] | None, name: str, real: bool) -> Model:
+    from netwright.cli.archs import read_arch
     from netwright.cli.workspace import settings_for
     from netwright.supernet.spaces import family
 
@@ -167,7 +168,7 @@ def _from_space(space: str, arch: str, shape: tuple[int, ...] | None, name: str,
 
 
 def _from_run(path: Path, arch: str, name: str, real: bool) -> Model:
-    from netwright.cli.deploy import choose
+    from netwright.cli.archs import choose
     from netwright.cli.workspace import family_of, open_run
 
     run = open_run(path)
@@ -178,26 +179,6 @@ def _from_run(path: Path, arch: str, name: str, real: bool) -> Model:
 def _from_family(made: Family, arch: Arch, name: str, real: bool) -> Model:
     with _place(real):
         return Model(name, made.build(arch), (1, 3, arch.resolution, arch.resolution))
-
-
-def read_arch(made: Family, text: str) -> Arch:
-    """Return an arch by word or from a JSON file, checked against the space.
-
-    Raises:
-        NetwrightError: no such word or file, or the arch is not of the space.
-    """
-    from netwright.core.arch import Arch
-    from netwright.core.files import read_json
-
-    words = {"smallest": made.space.smallest, "largest": made.space.largest}
-    if text in words:
-        return words[text]()
-    if not Path(text).is_file():
-        raise NetwrightError(f"--arch {text!r} is neither {' nor '.join(words)} nor a JSON file that exists.")
-    values = read_json(Path(text))
-    arch = Arch.from_json(values.get("arch", values) if isinstance(values, dict) else values)
-    made.space.encode(arch)
-    return arch
 
 
 def read_shape(text: str) -> tuple[tuple[int, ...], str]:

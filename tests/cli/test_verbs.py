@@ -289,7 +289,7 @@ def test_what_to_deploy(call, searched, tmp_path):
 
 
 def test_choice_of_the_network(searched):
-    from netwright.cli.deploy import choose
+    from netwright.cli.archs import choose
     from netwright.cli.workspace import open_run
     from netwright.supernet.spaces import family
 
