@@ -38,8 +38,9 @@ from torch.utils._pytree import tree_map
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
+from benchmarks.results import save  # noqa: E402 - the checkout first
 from netwright.core.errors import NetwrightError  # noqa: E402 - the checkout first
-from netwright.core.files import read_json, write_json  # noqa: E402
+from netwright.core.files import read_json  # noqa: E402
 from netwright.core.run import environment  # noqa: E402
 from netwright.cost.count import count  # noqa: E402
 from netwright.graph.graph import Graph  # noqa: E402
@@ -387,9 +388,7 @@ def main() -> None:
         "absent": absent,
         "rows": rows,
     }
-    write_json(options.out / f"{stem}.json", result)
-    (options.out / f"{stem}.md").write_text(_markdown(result))
-    print(_markdown(result))
+    save(options.out, stem, result, _markdown(result))
 
 
 def _kept(path: Path, families: list[str] | None) -> list[dict[str, Any]]:

@@ -29,10 +29,10 @@ from torch.utils.checkpoint import checkpoint
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
-from benchmarks.cost_training import allocator_peak  # noqa: E402 - the checkout first
-from netwright.adapt.plan import Planned, plan_training  # noqa: E402
-from netwright.core.files import write_json  # noqa: E402
+from benchmarks.results import save  # noqa: E402 - the checkout first
+from netwright.adapt.plan import Planned, plan_training  # noqa: E402 - the checkout first
 from netwright.core.run import environment  # noqa: E402
+from netwright.cost.real_memory import allocator_peak  # noqa: E402
 from netwright.cost.training import timeline  # noqa: E402
 from netwright.graph.trace import capture  # noqa: E402
 
@@ -164,9 +164,7 @@ def main() -> None:
         "rows": rows,
     }
     stem = "cost_checkpointing.quick" if options.quick else "cost_checkpointing"
-    write_json(options.out / f"{stem}.json", result)
-    (options.out / f"{stem}.md").write_text(_markdown(result))
-    print(_markdown(result))
+    save(options.out, stem, result, _markdown(result))
     raise SystemExit(0 if passed else 1)
 
 

@@ -33,7 +33,7 @@ from torch import Tensor, nn
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
-from netwright.core.files import write_json  # noqa: E402 - the checkout first
+from benchmarks.results import save  # noqa: E402 - the checkout first
 from netwright.core.run import environment  # noqa: E402
 from netwright.cost.count import count  # noqa: E402
 from netwright.graph.trace import capture  # noqa: E402
@@ -281,9 +281,7 @@ def main() -> None:
     }
     result["passed"] = _passed(result)
     stem = "cost_macs.quick" if options.quick else "cost_macs"
-    write_json(options.out / f"{stem}.json", result)
-    (options.out / f"{stem}.md").write_text(_markdown(result))
-    print(_markdown(result))
+    save(options.out, stem, result, _markdown(result))
     raise SystemExit(0 if result["passed"] else 1)
 
 

@@ -32,7 +32,6 @@ import timm
 import torch
 import torchvision
 from torch import Tensor, nn
-from torch.profiler import ProfilerActivity, profile
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
@@ -40,6 +39,7 @@ sys.path.insert(0, str(ROOT))
 from netwright.core.files import write_json  # noqa: E402 - the checkout first
 from netwright.core.run import environment  # noqa: E402
 from netwright.cost.memory import inference_memory  # noqa: E402
+from netwright.cost.real_memory import allocator_peak  # noqa: E402
 from netwright.cost.workspace import convolution_workspace  # noqa: E402
 from netwright.graph.graph import Graph  # noqa: E402
 from netwright.graph.trace import capture  # noqa: E402
@@ -79,18 +79,10 @@ def lanes() -> int:
 
 
 def profiled_peak(module: nn.Module, x_BCHW: Tensor) -> int:
-    """Return the largest sum of what the allocator gave out and had not got back, in bytes, during one call."""
+    """Return the allocator's peak in bytes during one call, after another that warms up."""
     with torch.no_grad():
         module(x_BCHW)
-        with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as recorded:
-            module(x_BCHW)
-    profiler: Any = recorded.profiler
-    events = [event for event in profiler.kineto_results.events() if event.name() == "[memory]"]
-    held = peak = 0
-    for event in sorted(events, key=lambda event: event.start_ns()):
-        held += event.nbytes()
-        peak = max(peak, held)
-    return peak
+        return allocator_peak(lambda: module(x_BCHW))
 
 
 def planned_bytes(edge: Any) -> int:

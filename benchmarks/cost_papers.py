@@ -23,7 +23,7 @@ import torch
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
-from netwright.core.files import write_json  # noqa: E402 - the checkout first
+from benchmarks.results import save  # noqa: E402 - the checkout first
 from netwright.core.run import environment  # noqa: E402
 from netwright.cost.count import count  # noqa: E402
 from netwright.graph.trace import capture  # noqa: E402
@@ -152,9 +152,7 @@ def main() -> None:
         "networks": rows,
     }
     stem = "cost_papers.quick" if options.quick else "cost_papers"
-    write_json(options.out / f"{stem}.json", result)
-    (options.out / f"{stem}.md").write_text(_markdown(result))
-    print(_markdown(result))
+    save(options.out, stem, result, _markdown(result))
 
 
 def _markdown(result: Row) -> str:

@@ -22,7 +22,7 @@ from typing import Any
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
-from netwright.core.files import write_bytes, write_json  # noqa: E402 - the checkout first
+from benchmarks.results import save  # noqa: E402 - the checkout first
 from netwright.core.run import environment  # noqa: E402
 
 MODELS = (
@@ -88,7 +88,6 @@ def main() -> None:
     name = "cost_report.quick" if quick else "cost_report"
     seen = environment()
     result = {"date": datetime.date.today().isoformat(), "environment": seen, "promise_s": PROMISE_S, "models": rows}
-    write_json(ROOT / "results" / f"{name}.json", result)
     lines = [
         f"# Time of a whole report, {result['date']}",
         "",
@@ -103,8 +102,7 @@ def main() -> None:
         f"| {row['model']}@{row['side']} | {row['ops']} | " + " | ".join(f"{row[key]:.2f}" for key in columns) + " |"
         for row in rows
     ]
-    write_bytes(ROOT / "results" / f"{name}.md", ("\n".join(lines) + "\n").encode())
-    print("\n".join(lines))
+    save(ROOT / "results", name, result, "\n".join(lines) + "\n")
 
 
 if __name__ == "__main__":

@@ -29,7 +29,7 @@ from torch import nn
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
-from netwright.core.files import write_json  # noqa: E402 - the checkout first
+from benchmarks.results import save  # noqa: E402 - the checkout first
 from netwright.core.run import environment  # noqa: E402
 from netwright.cost.carbon import once_for_all_table  # noqa: E402
 from netwright.cost.count import count  # noqa: E402
@@ -197,9 +197,7 @@ def main() -> None:
         ],
     }
     stem = "cost_roofline.quick" if options.quick else "cost_roofline"
-    write_json(options.out / f"{stem}.json", rounded(result))
-    (options.out / f"{stem}.md").write_text(_markdown(result))
-    print(_markdown(result))
+    save(options.out, stem, rounded(result), _markdown(result))
     raise SystemExit(0 if result["passed"] else 1)
 
 

@@ -33,8 +33,9 @@ from torch.utils.flop_counter import FlopCounterMode
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
+from benchmarks.results import save  # noqa: E402 - the checkout first
 from netwright.core.errors import NetwrightError  # noqa: E402 - the checkout first
-from netwright.core.files import append_line, read_lines, write_json  # noqa: E402
+from netwright.core.files import append_line, read_lines  # noqa: E402
 from netwright.core.run import environment  # noqa: E402
 from netwright.cost.count import count  # noqa: E402
 from netwright.graph.trace import capture  # noqa: E402
@@ -197,9 +198,7 @@ def main() -> None:
         "networks": rows,
     }
     stem = "cost_timm_sweep.quick" if options.quick else "cost_timm_sweep"
-    write_json(options.out / f"{stem}.json", result)
-    (options.out / f"{stem}.md").write_text(_markdown(result))
-    print(_markdown(result))
+    save(options.out, stem, result, _markdown(result))
     raise SystemExit(0 if result["passed"] else 1)
 
 

@@ -23,7 +23,7 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
 from benchmarks.cost_training import real_run  # noqa: E402 - the checkout first
-from netwright.core.files import write_json  # noqa: E402
+from benchmarks.results import save  # noqa: E402 - the checkout first
 from netwright.core.run import environment  # noqa: E402
 from netwright.cost.tinytl import CONVENTIONS, tinytl_memory  # noqa: E402
 from netwright.cost.training import training_memory  # noqa: E402
@@ -122,9 +122,7 @@ def main() -> None:
         "real_runs": real,
     }
     stem = "cost_tinytl.quick" if options.quick else "cost_tinytl"
-    write_json(options.out / f"{stem}.json", result)
-    (options.out / f"{stem}.md").write_text(_markdown(result))
-    print(_markdown(result))
+    save(options.out, stem, result, _markdown(result))
     raise SystemExit(0 if passed else 1)
 
 

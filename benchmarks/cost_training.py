@@ -23,14 +23,13 @@ from typing import Any
 import timm
 import torch
 from torch import Tensor, nn
-from torch.autograd.graph import saved_tensors_hooks
-from torch.profiler import ProfilerActivity, profile
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
-from netwright.core.files import write_json  # noqa: E402 - the checkout first
+from benchmarks.results import save  # noqa: E402 - the checkout first
 from netwright.core.run import environment  # noqa: E402
+from netwright.cost.real_memory import allocator_peak, autograd_saves  # noqa: E402
 from netwright.cost.trainable import trainable_names  # noqa: E402
 from netwright.cost.training import training_memory  # noqa: E402
 from netwright.graph.trace import capture  # noqa: E402
@@ -65,19 +64,7 @@ def real_run(module: nn.Module, names: tuple[str, ...], x_BCHW: Tensor) -> tuple
     """Return the bytes that autograd saves in one pass, and the allocator's peak with the input."""
     for name, parameter in module.named_parameters():
         parameter.requires_grad_(name in names)
-    own = {tensor.untyped_storage().data_ptr() for tensor in (*module.parameters(), *module.buffers())}
-    seen: dict[int, int] = {}
-
-    def pack(tensor: Tensor) -> Tensor:
-        storage = tensor.untyped_storage()
-        if storage.data_ptr() not in own:
-            seen[storage.data_ptr()] = storage.nbytes()
-        return tensor
-
-    with saved_tensors_hooks(pack, lambda tensor: tensor):
-        out = module(x_BCHW)  # held, so that no address is used twice
-    saved = sum(seen.values())
-    del out
+    saved = autograd_saves(module, x_BCHW)[1]
 
     def step() -> None:
         out = module(x_BCHW)
@@ -87,18 +74,6 @@ def real_run(module: nn.Module, names: tuple[str, ...], x_BCHW: Tensor) -> tuple
     peak = allocator_peak(step) + x_BCHW.nbytes
     module.zero_grad(set_to_none=True)
     return saved, peak
-
-
-def allocator_peak(run: Any) -> int:
-    """Return the highest sum of what the allocator gave out and took back during a call."""
-    with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as profiler:
-        run()
-    events = [event for event in profiler.profiler.kineto_results.events() if event.name() == "[memory]"]
-    live = peak = 0
-    for event in sorted(events, key=lambda event: event.start_ns()):
-        live += event.nbytes()
-        peak = max(peak, live)
-    return peak
 
 
 def compare(network: str, pixels: int, pattern: str, batches: tuple[int, ...]) -> list[dict[str, Any]]:
@@ -175,9 +150,7 @@ def main() -> None:
         "figures": figures(),
     }
     stem = "cost_training.quick" if options.quick else "cost_training"
-    write_json(options.out / f"{stem}.json", result)
-    (options.out / f"{stem}.md").write_text(_markdown(result))
-    print(_markdown(result))
+    save(options.out, stem, result, _markdown(result))
     raise SystemExit(0 if result["passed"] else 1)
 
 

@@ -26,8 +26,8 @@ from torch import Tensor, nn
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
+from benchmarks.results import save  # noqa: E402 - the checkout first
 from netwright.core.arch import Arch  # noqa: E402 - the checkout first
-from netwright.core.files import write_json  # noqa: E402
 from netwright.core.run import environment  # noqa: E402
 from netwright.supernet.spaces import SPACES, family  # noqa: E402
 from netwright.supernet.supernet import Supernet  # noqa: E402
@@ -184,9 +184,7 @@ def main() -> None:
         "original": original,
     }
     stem = "exactness.quick" if options.quick else "exactness"
-    write_json(options.out / f"{stem}.json", result)
-    (options.out / f"{stem}.md").write_text(_markdown(result))
-    print(_markdown(result))
+    save(options.out, stem, result, _markdown(result))
     raise SystemExit(0 if passed else 1)
 
 

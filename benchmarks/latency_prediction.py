@@ -26,8 +26,8 @@ import torch
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
+from benchmarks.results import save  # noqa: E402 - the checkout first
 from netwright.core.arch import Arch  # noqa: E402 - the checkout first
-from netwright.core.files import write_json  # noqa: E402
 from netwright.core.progress import say, track  # noqa: E402
 from netwright.core.run import environment  # noqa: E402
 from netwright.device.fit import quality  # noqa: E402
@@ -102,9 +102,7 @@ def main() -> None:
     result["seconds"] = round(time.monotonic() - start)
     passed = result["held_out"]["within_10pct"] >= 90 and result["held_out"]["kendall_tau"] >= 0.9
     stem = "latency_prediction" + (".eager" if options.runtime == "eager" else "") + (".quick" if options.quick else "")
-    write_json(options.out / f"{stem}.json", result | {"passed": passed})
-    (options.out / f"{stem}.md").write_text(_markdown(result))
-    print(_markdown(result))
+    save(options.out, stem, result | {"passed": passed}, _markdown(result))
     raise SystemExit(0 if passed or options.quick else 1)
 
 

@@ -36,8 +36,8 @@ from torch import Tensor, nn
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
+from benchmarks.results import save  # noqa: E402 - the checkout first
 from netwright.core.arch import Arch  # noqa: E402 - the checkout first
-from netwright.core.files import write_json  # noqa: E402
 from netwright.core.run import environment  # noqa: E402
 from netwright.supernet.spaces import family  # noqa: E402
 from netwright.supernet.supernet import Supernet  # noqa: E402
@@ -200,9 +200,7 @@ def main() -> None:
     }
     result["passed"] = ratio <= 1.03 and memory["ratio"] <= 1.05 and extraction["new_arch"] <= 10
     stem = "training_step.quick" if options.quick else "training_step"
-    write_json(options.out / f"{stem}.json", result)
-    (options.out / f"{stem}.md").write_text(_markdown(result))
-    print(_markdown(result))
+    save(options.out, stem, result, _markdown(result))
     raise SystemExit(0 if result["passed"] else 1)
 
 

@@ -27,6 +27,7 @@ from netwright.device.machine import Machine
 from netwright.graph.graph import Graph
 from netwright.graph.recorder import SILENT
 from netwright.graph.trace import capture
+from netwright.graph.undisturbed import undisturbed
 
 LEAST_RUNS = 5
 
@@ -235,26 +236,20 @@ def _running(module: nn.Module, threads: int) -> Iterator[None]:
     Also that no parameter learns: even without gradients, matrix products take another path where one does.
     """
     learning = [parameter for parameter in module.parameters() if parameter.requires_grad]
-    modes = [(part, part.training) for part in module.modules()]
-    before, fast_path = torch.get_num_threads(), torch.backends.mha.get_fastpath_enabled()
+    threads_before = torch.get_num_threads()
     flushed = bool(torch.tensor([1e-40]).mul(1.0) == 0.0)  # torch has no getter
-    try:
-        module.eval()
-        for parameter in learning:
-            parameter.requires_grad_(False)
-        torch.set_num_threads(threads)
-        torch.set_flush_denormal(True)
-        torch.backends.mha.set_fastpath_enabled(False)
-        with torch.no_grad():
+    with undisturbed(module, keep_mode=False):
+        try:
+            for parameter in learning:
+                parameter.requires_grad_(False)
+            torch.set_num_threads(threads)
+            torch.set_flush_denormal(True)
             yield
-    finally:
-        torch.backends.mha.set_fastpath_enabled(fast_path)
-        torch.set_flush_denormal(flushed)
-        torch.set_num_threads(before)
-        for parameter in learning:
-            parameter.requires_grad_(True)
-        for part, mode in modes:
-            part.training = mode
+        finally:
+            torch.set_flush_denormal(flushed)
+            torch.set_num_threads(threads_before)
+            for parameter in learning:
+                parameter.requires_grad_(True)
 
 
 def _check_weights(module: nn.Module) -> None:

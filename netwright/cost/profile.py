@@ -11,8 +11,9 @@ import torch
 from torch import nn
 
 from netwright.core.errors import NetwrightError, unknown
+from netwright.cost import fvcore_convention
 from netwright.cost.cost import Figure
-from netwright.cost.count import Convention, Counts, Unpriced, count
+from netwright.cost.count import Counts, Unpriced, count
 from netwright.cost.energy import Metered, energy
 from netwright.cost.layers import Layer, layers_of
 from netwright.cost.measured import Timed, meter_module, time_module
@@ -26,6 +27,7 @@ from netwright.cost.workspace import convolution_workspace
 from netwright.device.machine import Machine
 from netwright.graph.graph import Graph
 from netwright.graph.trace import capture
+from netwright.graph.undisturbed import undisturbed
 
 
 @dataclass(frozen=True)
@@ -39,9 +41,6 @@ class Checkpointing:
     def to_json(self) -> dict[str, Any]:
         """Return plain JSON values."""
         return dict(vars(self))
-
-
-CONVENTIONS: tuple[Convention, ...] = ("macs", "flops", "fvcore")
 
 
 @dataclass(frozen=True)
@@ -222,7 +221,11 @@ def profile(
         inputs=tuple(graph.tensors[index].shape for index in graph.inputs),
         dtype=_dtype(graph),
         memory_dtype=dtype,
-        conventions={name: count(graph, name).in_convention for name in CONVENTIONS},
+        conventions={
+            "macs": counts.macs,
+            "flops": counts.flops,
+            "fvcore": fvcore_convention.total(graph, counts.works),
+        },
         counts=counts,
         layers=layers,
         memory=memory,
@@ -269,12 +272,8 @@ def _too_large(graph: Graph, memory: InferenceMemory, device: Machine) -> Iterat
 def _joint(module: nn.Module, inputs: tuple[Any, ...], mode: str) -> Graph:
     """Capture forward and backward in training mode, and put the module back into its own."""
     learning, names = learner(module, mode)
-    modes = [(part, part.training) for part in learning.modules()]
-    try:
+    with undisturbed(learning, keep_mode=True):
         return capture(learning.train(), *inputs, trainable=names)
-    finally:
-        for part, was in modes:
-            part.training = was
 
 
 def _with_inputs(graph: Graph, eager_bytes: int | None) -> int | None:

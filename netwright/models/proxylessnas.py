@@ -22,18 +22,16 @@ ARCH = Arch(
 )
 
 
-def proxylessnas_mobile(
-    classes: int = 1000, *, normalization: Norm = "batch", lite_residual: bool = False
-) -> nn.Sequential:
-    """Return the network; with `lite_residual`, each block but the first has a lite residual module beside it."""
-    config = MobileConfig(
+def proxyless_config(classes: int, normalization: Norm, *, first_stage: Stage, base_width: float = 1.0) -> MobileConfig:
+    """Return what ProxylessNAS's networks share; they differ in their first stage and their width."""
+    return MobileConfig(
         classes=classes,
         stem_channels=32,
         stem_stride=2,
         stem_activation="relu6",
         first_channels=16,
         stages=(
-            Stage(32, 2, "relu6", blocks=2),
+            first_stage,
             Stage(40, 2, "relu6", blocks=4),
             Stage(80, 2, "relu6", blocks=4),
             Stage(96, 1, "relu6", blocks=4),
@@ -41,9 +39,17 @@ def proxylessnas_mobile(
             Stage(320, 1, "relu6", blocks=1),
         ),
         last_channels=1280,
+        base_width=base_width,
         normalization=normalization,
         eps=1e-3,
     )
+
+
+def proxylessnas_mobile(
+    classes: int = 1000, *, normalization: Norm = "batch", lite_residual: bool = False
+) -> nn.Sequential:
+    """Return the network; with `lite_residual`, each block but the first has a lite residual module beside it."""
+    config = proxyless_config(classes, normalization, first_stage=Stage(32, 2, "relu6", blocks=2))
     modules: dict[str, nn.Module] = {}
     pixels = 128  # the side that kernels of the small branches are chosen for, whatever the input is
     for name, block in mobile_blocks(config, ARCH).items():

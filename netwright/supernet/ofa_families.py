@@ -9,6 +9,7 @@ from __future__ import annotations
 import functools
 
 from netwright.models.mobilenet import MobileConfig, Stage, mobile_blocks
+from netwright.models.proxylessnas import proxyless_config
 from netwright.models.resnet import ResNetConfig, resnet_blocks
 from netwright.nn.layers import Norm
 from netwright.supernet.family import Family
@@ -51,25 +52,7 @@ def ofa_mobilenet_v3(width: float, *, classes: int = 1000, normalization: Norm =
 
 def ofa_proxyless(*, classes: int = 1000, normalization: Norm = "batch") -> Family:
     """ProxylessNAS's stages (arXiv:1812.00332) at width 1.3; the supernet d234_e346_k357_w1.3. The last stage has one block."""
-    config = MobileConfig(
-        classes=classes,
-        stem_channels=32,
-        stem_stride=2,
-        stem_activation="relu6",
-        first_channels=16,
-        stages=(
-            Stage(24, 2, "relu6", blocks=4),
-            Stage(40, 2, "relu6", blocks=4),
-            Stage(80, 2, "relu6", blocks=4),
-            Stage(96, 1, "relu6", blocks=4),
-            Stage(192, 2, "relu6", blocks=4),
-            Stage(320, 1, "relu6", blocks=1),
-        ),
-        last_channels=1280,
-        base_width=1.3,
-        normalization=normalization,
-        eps=1e-3,
-    )
+    config = proxyless_config(classes, normalization, first_stage=Stage(24, 2, "relu6", blocks=4), base_width=1.3)
     space = SearchSpace(
         name="ofa-proxyless-w1.3",
         resolutions=RESOLUTIONS,

@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 import torch
 from torch import Tensor, nn
-from torch.autograd.graph import saved_tensors_hooks
 
 from netwright.core.errors import NetwrightError
+from netwright.cost.real_memory import autograd_saves
 from netwright.cost.saved import saved_frozen_aware
 from netwright.cost.trainable import MODES, learner, trainable_names, with_adapters
 from netwright.cost.training import OPTIMIZERS, timeline, training_memory
@@ -54,19 +54,9 @@ def packed(module: nn.Module, names: tuple[str, ...], x: Tensor) -> int:
     """Run for real and count the bytes that autograd packs, parameters and buffers left out."""
     for name, parameter in module.named_parameters():
         parameter.requires_grad_(name in names)
-    own = {tensor.untyped_storage().data_ptr() for tensor in (*module.parameters(), *module.buffers())}
-    seen: dict[int, int] = {}
-
-    def pack(tensor: Tensor) -> Tensor:
-        storage = tensor.untyped_storage()
-        if storage.data_ptr() not in own:
-            seen[storage.data_ptr()] = storage.nbytes()
-        return tensor
-
-    with saved_tensors_hooks(pack, lambda tensor: tensor):
-        out = module(x)  # held, so that no address is used twice
+    out, saved = autograd_saves(module, x)
     assert out.shape[0] == x.shape[0]
-    return sum(seen.values())
+    return saved
 
 
 @pytest.mark.parametrize("train", [True, False])

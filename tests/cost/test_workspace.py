@@ -5,16 +5,15 @@ from __future__ import annotations
 import random
 from collections.abc import Iterator
 from functools import partial
-from typing import Any
 
 import pytest
 import torch
 import torchvision
 from torch import nn
-from torch.profiler import ProfilerActivity, profile
 
 from netwright.core.errors import NetwrightError
 from netwright.cost.memory import inference_memory
+from netwright.cost.real_memory import allocator_peak
 from netwright.cost.workspace import convolution_workspace
 from netwright.graph.trace import capture
 
@@ -34,18 +33,9 @@ def threads() -> Iterator[None]:
 
 
 def profiled_peak(module: nn.Module, x: torch.Tensor) -> int:
-    """Return the most bytes that the allocator gave out and had not got back, during one call."""
     with torch.no_grad():
         module(x)
-        with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as recorded:
-            module(x)
-    profiler: Any = recorded.profiler
-    events = [event for event in profiler.kineto_results.events() if event.name() == "[memory]"]
-    held = peak = 0
-    for event in sorted(events, key=lambda event: event.start_ns()):
-        held += event.nbytes()
-        peak = max(peak, held)
-    return peak
+        return allocator_peak(lambda: module(x))
 
 
 def random_convolution(pick: random.Random) -> tuple[nn.Conv2d, torch.Tensor]:

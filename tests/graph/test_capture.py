@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from netwright.core.errors import NetwrightError
+from netwright.cost.real_memory import autograd_saves
 from netwright.graph.graph import Graph
 from netwright.graph.trace import capture
 
@@ -137,18 +138,8 @@ def test_saved_bytes_are_those_of_a_real_run(frozen: tuple[str, ...]) -> None:
 
     for name, parameter in net.named_parameters():
         parameter.requires_grad_(name in names)
-    owned = {tensor.untyped_storage().data_ptr() for tensor in (*net.parameters(), *net.buffers())}
-    saved: dict[int, int] = {}
-
-    def pack(tensor: Tensor) -> Tensor:
-        storage = tensor.untyped_storage()
-        if storage.data_ptr() not in owned:
-            saved[storage.data_ptr()] = storage.nbytes()
-        return tensor
-
-    with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
-        out = net(torch.randn(4, 3, 16, 16))
-    assert predicted == sum(saved.values())
+    out, saved = autograd_saves(net, torch.randn(4, 3, 16, 16))
+    assert predicted == saved
     assert out.requires_grad
 
 
