@@ -7,8 +7,6 @@ one that is left out. Reshaping shares the storage of what it reshapes.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -19,40 +17,12 @@ from netwright.core.errors import NetwrightError
 from netwright.graph.dtypes import BITS, bytes_of
 from netwright.graph.flatbuffer import FlatBuffer, Table
 from netwright.graph.graph import Graph, Op, Ref, Role, Storage, Tensor
+from netwright.graph.quantized import Quantization, QuantizedGraph
 from netwright.graph.tflite_schema import OPERATORS, TYPES, read_options
 
 LARGEST = 1 << 40  # bytes of one tensor; more is an attack or a broken file
 _VIEWS = {"RESHAPE", "SQUEEZE", "EXPAND_DIMS"}
 _SIZELESS = {"string", "resource", "variant"}
-
-
-@dataclass(frozen=True, eq=False)
-class Quantization:
-    """real = scale x (stored - zero_point), per value along `axis`, or once for the whole tensor (`axis` None).
-
-    `scale`: float32, `zero_point`: int64, of the same length.
-    """
-
-    scale: NDArray[np.float32]
-    zero_point: NDArray[np.int64]
-    axis: int | None = None
-
-
-@dataclass(frozen=True, eq=False)
-class TfliteModel:
-    """A .tflite file, read.
-
-    `names`, `quantization`: by tensor; a tensor that is not quantized has None. `values`: the constants by tensor, views
-    of the file and read-only; int2, int4 and uint4 are unpacked to one value a byte, bfloat16 is given as uint16, float8
-    and strings as bytes. `variables`: tensors that keep their value between two runs.
-    """
-
-    graph: Graph
-    names: tuple[str, ...]
-    quantization: tuple[Quantization | None, ...]
-    values: Mapping[int, NDArray[Any]]
-    variables: tuple[int, ...] = ()
-    description: str = ""
 
 
 def read_tflite(path: str | Path) -> Graph:
@@ -64,7 +34,7 @@ def read_tflite(path: str | Path) -> Graph:
     return load_tflite(path).graph
 
 
-def load_tflite(path: str | Path) -> TfliteModel:
+def load_tflite(path: str | Path) -> QuantizedGraph:
     """Return everything in a .tflite file that is needed to run it.
 
     Raises:
@@ -80,7 +50,7 @@ def load_tflite(path: str | Path) -> TfliteModel:
     return parse_tflite(data, str(path))
 
 
-def parse_tflite(data: bytes, where: str = "The model") -> TfliteModel:
+def parse_tflite(data: bytes, where: str = "The model") -> QuantizedGraph:
     """Return what the bytes of a .tflite file hold; `where` names it in errors.
 
     Raises:
@@ -121,7 +91,7 @@ class _Reading:
         self._of_buffer: dict[int, int] = {}
         self._unpacked: dict[tuple[int, str], NDArray[Any]] = {}
 
-    def model(self) -> TfliteModel:
+    def model(self) -> QuantizedGraph:
         inputs, outputs = self._indices(self.main, 1), self._indices(self.main, 2)
         for index, table in enumerate(self.tables):
             self._read_tensor(index, table, index in inputs)
@@ -138,7 +108,7 @@ class _Reading:
         graph = Graph(
             tuple(self._tensors), tuple(self._storages), ops, inputs, outputs, "tflite", notes=tuple(self.notes)
         )
-        return TfliteModel(
+        return QuantizedGraph(
             graph,
             tuple(self.names),
             tuple(self.quantization),

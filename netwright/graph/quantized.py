@@ -1,0 +1,45 @@
+"""A graph with what integer arithmetic needs beside it: scales, zero points and the constants' values.
+
+Whatever an integer network was read or made from (a .tflite file, a list of layers, a PyTorch module), its operations carry
+TensorFlow Lite's names and options ("tflite.CONV_2D"), and their arithmetic is that of its reference kernels.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from netwright.graph.graph import Graph
+
+
+@dataclass(frozen=True, eq=False)
+class Quantization:
+    """real = scale x (stored - zero_point), per value along `axis`, or once for the whole tensor (`axis` None).
+
+    `scale`: float32, `zero_point`: int64, of the same length.
+    """
+
+    scale: NDArray[np.float32]
+    zero_point: NDArray[np.int64]
+    axis: int | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class QuantizedGraph:
+    """A graph of "tflite.*" operations with its numbers.
+
+    `names`, `quantization`: by tensor; a tensor that is not quantized has None. `values`: the constants by tensor,
+    read-only; int2, int4 and uint4 are unpacked to one value a byte, bfloat16 is given as uint16, float8 and strings as
+    bytes. `variables`: tensors that keep their value between two runs.
+    """
+
+    graph: Graph
+    names: tuple[str, ...]
+    quantization: tuple[Quantization | None, ...]
+    values: Mapping[int, NDArray[Any]]
+    variables: tuple[int, ...] = ()
+    description: str = ""
