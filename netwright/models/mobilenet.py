@@ -37,7 +37,7 @@ class MobileConfig:
     stem_activation: Activation
     first_channels: int
     stages: tuple[Stage, ...]
-    last_channels: int
+    last_channels: int  # 0: the head reads the last stage
     head_channels: int = 0
     base_width: float = 1.0
     normalization: Norm = "batch"
@@ -46,7 +46,7 @@ class MobileConfig:
 
 
 def mobile_blocks(config: MobileConfig, arch: Arch) -> Mapping[str, Block]:
-    """Return the blocks of one network: stem, a block without expansion, the stages, last convolution, head.
+    """Return the blocks of one network: stem, a block without expansion, the stages, last convolution if there is one, head.
 
     `arch.depths` is one depth a stage; `kernels` and `expansions` have a position for each block a stage may have;
     `widths` is one multiplier, relative to the family's `base_width`, or empty where the width is not elastic.
@@ -71,11 +71,12 @@ def mobile_blocks(config: MobileConfig, arch: Arch) -> Mapping[str, Block]:
             )
             channels = out
         start += stage.blocks
-    last = divisible(config.last_channels * width)
-    if not config.head_channels:  # MobileNetV2 and ProxylessNAS never narrow the last convolution
-        last = max(config.last_channels, last)
-    activation = config.stages[-1].activation
-    blocks["last"] = ConvNorm(channels, last, 1, 1, activation, **shared)
+    activation, last = config.stages[-1].activation, channels
+    if config.last_channels:
+        last = divisible(config.last_channels * width)
+        if not config.head_channels:  # MobileNetV2 and ProxylessNAS never narrow the last convolution
+            last = max(config.last_channels, last)
+        blocks["last"] = ConvNorm(channels, last, 1, 1, activation, **shared)
     blocks["head"] = PoolHead(
         last, config.classes, divisible(config.head_channels * width) if config.head_channels else 0, activation
     )
