@@ -1,0 +1,131 @@
+"""Softmax, logistic and tanh of TensorFlow Lite's integer reference kernels: gemmlowp's fixed point, on whole arrays.
+
+A number "Qn" has n integer bits, a sign and 31 - n fractional bits. exp(x) is a Taylor expansion on [-1/4, 0) times
+powers for each higher bit; 1/(1 + x) three Newton steps from 48/17 - 32/17 x.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from netwright.core.errors import NetwrightError
+from netwright.graph.integer_call import Call
+from netwright.graph.integer_fixed import (
+    HIGHEST,
+    LOWEST,
+    divide_by_power,
+    high_multiply,
+    limits,
+    quantize_multiplier,
+    rescale,
+)
+
+# exp(-2**n) in Q0 for n = -2, -1, 0, ..., 4.
+_POWERS = (1672461947, 1302514674, 790015084, 290630308, 39332535, 720401, 242)
+_EXP_EIGHTH, _THIRD = 1895147668, 715827883
+_48_17, _NEGATIVE_32_17 = 1515870810, -1010580540
+_DIFFERENCE_BITS, _SUM_BITS, _INPUT_BITS = 5, 12, 4
+
+
+def _saturate(values: NDArray[np.int64]) -> NDArray[np.int64]:
+    return np.clip(values, LOWEST, HIGHEST)
+
+
+def exp_of_negative(a: NDArray[np.int64], integer_bits: int) -> NDArray[np.int64]:
+    """Return exp(a) in Q0 of a <= 0 in Q`integer_bits` (exp_on_negative_values)."""
+    fraction = 31 - integer_bits
+    quarter = 1 << (fraction - 2)
+    low = (a & (quarter - 1)) - quarter
+    x = _saturate(low << integer_bits) + (1 << 28)
+    x2 = high_multiply(x, x)
+    x3, x4 = high_multiply(x2, x), high_multiply(x2, x2)
+    tail = divide_by_power(high_multiply(divide_by_power(x4, 2) + x3, _THIRD) + x2, 1)
+    result = _EXP_EIGHTH + high_multiply(x + tail, _EXP_EIGHTH)
+    rest = low - a
+    for exponent, power in enumerate(_POWERS, -2):
+        if integer_bits > exponent:
+            bit = (rest >> (fraction + exponent)) & 1
+            result = np.where(bit == 1, high_multiply(result, power), result)
+    return np.where(a == 0, HIGHEST, result)
+
+
+def _newton(a: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Return 2 / (1 + a) in Q2 for a in Q0 from 0 to 1."""
+    half = (a + HIGHEST + 1) >> 1  # a is not negative, so halves are rounded up
+    x = _48_17 + high_multiply(half, _NEGATIVE_32_17)
+    for _ in range(3):
+        missing = (1 << 29) - high_multiply(half, x)
+        x = x + _saturate(high_multiply(x, missing) << 2)
+    return x
+
+
+def reciprocal(a: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Return 1 / (1 + a) in Q0 for a in Q0 from 0 to 1 (one_over_one_plus_x_for_x_in_0_1)."""
+    return _saturate(_newton(a) << 1)
+
+
+def softmax_constants(beta: float, scale: float) -> tuple[int, int, int]:
+    """Return mantissa, left shift and least difference that counts (PreprocessSoftmaxScaling, CalculateInputRadius)."""
+    real = min(beta * scale * (1 << (31 - _DIFFERENCE_BITS)), HIGHEST)
+    mantissa, shift = quantize_multiplier(real)
+    radius = ((1 << _DIFFERENCE_BITS) - 1) * (1 << (31 - _DIFFERENCE_BITS)) / 2.0**shift
+    return mantissa, shift, -int(np.floor(radius))
+
+
+def softmax(call: Call) -> NDArray[Any]:
+    """SOFTMAX over the last dimension (reference_ops::Softmax).
+
+    Raises:
+        NetwrightError: types that this fixed point does not have.
+    """
+    x = call.array(0)
+    if x.dtype.name not in ("int8", "uint8") or call.out_dtype() not in ("int8", "int16", "uint8"):
+        raise NetwrightError(
+            f"{call.where} from {x.dtype} to {call.out_dtype()} is not known; int8 to int8 or int16 is."
+        )
+    mantissa, shift, least = softmax_constants(float(np.float32(call.option("beta"))), float(call.of(0)[0]))
+    if shift < 0:
+        raise NetwrightError(f"{call.where}: the scale {call.of(0)[0]:g} times beta is too small for its arithmetic.")
+    difference = x.astype(np.int64) - x.max(axis=-1, keepdims=True, initial=-128)
+    counts = difference >= least
+    powers = exp_of_negative(rescale(np.where(counts, difference, 0), mantissa, shift), _DIFFERENCE_BITS)
+    sums = np.where(counts, divide_by_power(powers, _SUM_BITS), 0).sum(axis=-1, keepdims=True)
+    headroom = 32 - np.ceil(np.log2(sums + 1.0)).astype(np.int64)
+    factor = reciprocal((sums << headroom) - (1 << 31))
+    low, high = limits(call.out_dtype())
+    bits = np.iinfo(call.out_dtype()).bits
+    result = divide_by_power(high_multiply(factor, powers), _SUM_BITS - headroom + 31 - bits) + low
+    return np.where(counts, np.clip(result, low, high), low).astype(call.out_dtype())
+
+
+def _rescaled(call: Call) -> tuple[NDArray[np.int64], NDArray[np.int64], int]:
+    """Return the input without its zero point, the same in Q4, and from which input on the function is saturated."""
+    scale, zero_point = call.of(0)
+    mantissa, shift = quantize_multiplier(float(scale) * (1 << (31 - _INPUT_BITS)))
+    radius = int(np.floor(((1 << _INPUT_BITS) - 1) * (1 << (31 - _INPUT_BITS)) / 2.0**shift))
+    x = call.array(0).astype(np.int64) - zero_point
+    inside = np.clip(x, -radius, radius)
+    return x, rescale(inside, mantissa, shift), radius
+
+
+def logistic(call: Call) -> NDArray[Any]:
+    """LOGISTIC (reference_integer_ops::Logistic); its output has scale 1/256 and zero point -128."""
+    x, q4, radius = _rescaled(call)
+    positive = reciprocal(exp_of_negative(-np.abs(q4), _INPUT_BITS))
+    q0 = np.where(q4 > 0, positive, np.where(q4 < 0, HIGHEST - positive, 1 << 30))
+    result = np.clip(divide_by_power(q0, 23) - 128, -128, 127)
+    result = np.where(x <= -radius, -128, np.where(x >= radius, 127, result))
+    return result.astype(np.int8)
+
+
+def tanh(call: Call) -> NDArray[Any]:
+    """TANH (reference_integer_ops::Tanh); its output has scale 1/128 and zero point 0."""
+    x, q4, radius = _rescaled(call)
+    positive = _saturate((_newton(exp_of_negative(-np.abs(q4), _INPUT_BITS + 1)) - (1 << 29)) << 2)
+    q0 = np.where(q4 == 0, 0, np.sign(q4) * positive)
+    result = np.clip(divide_by_power(q0, 24), -128, 127)
+    result = np.where(x <= -radius, -128, np.where(x >= radius, 127, result))
+    return result.astype(np.int8)

@@ -1,0 +1,85 @@
+"""Run an integer network in NumPy with the arithmetic of TensorFlow Lite's reference kernels, bit for bit.
+
+This is the oracle that generated C is held against. It is written from the kernels' definitions, one function an operator,
+and held itself against LiteRT.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from numpy.typing import NDArray
+
+from netwright.core.errors import NetwrightError, unknown
+from netwright.graph import integer_conv as convs
+from netwright.graph import integer_elementwise as elementwise
+from netwright.graph import integer_functions as functions
+from netwright.graph import integer_moves as moves
+from netwright.graph import integer_reduce as reduce
+from netwright.graph.graph import Op
+from netwright.graph.integer_call import Call
+from netwright.graph.quantized import QuantizedGraph
+
+KERNELS: dict[str, Callable[[Call], Any]] = {
+    "ADD": elementwise.add,
+    "AVERAGE_POOL_2D": reduce.average_pool,
+    "CONV_2D": convs.conv,
+    "DEPTHWISE_CONV_2D": convs.depthwise,
+    "DEQUANTIZE": elementwise.dequantize,
+    "EXPAND_DIMS": moves.reshape,
+    "FULLY_CONNECTED": convs.fully_connected,
+    "LOGISTIC": functions.logistic,
+    "MAX_POOL_2D": reduce.max_pool,
+    "MEAN": reduce.mean,
+    "MUL": elementwise.multiply,
+    "PAD": moves.pad,
+    "PADV2": moves.pad,
+    "QUANTIZE": elementwise.quantize,
+    "RESHAPE": moves.reshape,
+    "SOFTMAX": functions.softmax,
+    "SQUEEZE": moves.reshape,
+    "SUB": elementwise.subtract,
+    "TANH": functions.tanh,
+    "TRANSPOSE": moves.transpose,
+}
+
+
+def interpret(model: QuantizedGraph, inputs: Sequence[NDArray[Any]], *, keep: bool = False) -> list[Any]:
+    """Return a network's outputs for inputs, or every tensor by index (None where nothing was made) with `keep`.
+
+    Args:
+        model: of "tflite.*" operations.
+        inputs: one array an input of the graph, of its type; the first dimension may be any multiple of the graph's.
+        keep: return every tensor.
+
+    Raises:
+        NetwrightError: inputs that do not fit, an operator that is not known, or numbers that no kernel takes.
+    """
+    graph = model.graph
+    if len(inputs) != len(graph.inputs):
+        raise NetwrightError(f"The network takes {len(graph.inputs)} inputs, {len(inputs)} were given.")
+    tensors: list[NDArray[Any] | None] = [None] * len(graph.tensors)
+    for index, values in model.values.items():
+        tensors[index] = values
+    for index, values in zip(graph.inputs, inputs, strict=True):
+        tensor = graph.tensors[index]
+        if values.dtype.name != tensor.dtype or values.shape[1:] != tensor.shape[1:]:
+            raise NetwrightError(
+                f"Input {model.names[index]!r} is {values.dtype} of shape {values.shape}; "
+                f"{tensor.dtype} of shape {tensor.shape} is needed, any batch."
+            )
+        tensors[index] = values
+    for op in graph.ops:
+        _run(model, op, tensors)
+    return tensors if keep else [tensors[index] for index in graph.outputs]
+
+
+def _run(model: QuantizedGraph, op: Op, tensors: list[NDArray[Any] | None]) -> None:
+    name = op.kind.removeprefix("tflite.")
+    if name not in KERNELS:
+        raise unknown("operator of the integer interpreter", name, KERNELS)
+    operands = tuple(None if operand is None else tensors[operand.tensor] for operand in op.arguments["inputs"])
+    made = KERNELS[name](Call(model, op, operands))
+    for index, values in zip(op.outputs, made if isinstance(made, tuple) else (made,), strict=True):
+        tensors[index] = values
