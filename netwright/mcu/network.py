@@ -95,7 +95,11 @@ class Depthwise(Layer):
 
 @dataclass(frozen=True, eq=False)
 class Dense(Layer):
-    """Fully connected layer, applied to every row of the last dimension; `weights` as (out, in)."""
+    """Fully connected layer, applied to every row of the last dimension; `weights` as (out, in).
+
+    Its products are rounded once, unlike a convolution's: (acc x multiplier + 2**(30 - shift)) >> (31 - shift) in 64 bits,
+    as LiteRT 2's FULLY_CONNECTED does (graph/integer_fixed.py: rescale_once).
+    """
 
     weights: NDArray[np.int8]
     input_zero_point: int
