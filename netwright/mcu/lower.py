@@ -1,0 +1,162 @@
+"""Make a `Network` of a quantized graph: every scale becomes a multiplier, padding joins what reads it, views cost nothing.
+
+Rules by operator stand in `RULES`; each appends layers to a `Lowering`. What stays exact stays: two means in a row round
+twice, as the reference kernels do. Floating point is dropped at the border only: a leading QUANTIZE and a trailing
+DEQUANTIZE are left to the caller, whose data then are int8 with the scale and zero point of the value.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+
+from netwright.core.errors import NetwrightError
+from netwright.graph.graph import Op
+from netwright.graph.quantized import QuantizedGraph
+from netwright.mcu import copies
+from netwright.mcu import lower_conv as convs
+from netwright.mcu import lower_elementwise as elementwise
+from netwright.mcu import lower_moves as moves
+from netwright.mcu import lower_reduce as reduce
+from netwright.mcu.lowering import Lowering
+from netwright.mcu.network import Layer, Network
+
+RULES: dict[str, Callable[[Lowering, Op], None]] = {
+    "ADD": elementwise.add,
+    "AVERAGE_POOL_2D": reduce.pool,
+    "CONV_2D": convs.conv,
+    "DEPTHWISE_CONV_2D": convs.depthwise,
+    "DEQUANTIZE": elementwise.dequantize,
+    "EXPAND_DIMS": moves.view,
+    "FULLY_CONNECTED": convs.fully_connected,
+    "HARD_SWISH": elementwise.lookup,
+    "LEAKY_RELU": elementwise.lookup,
+    "LOGISTIC": elementwise.lookup,
+    "MAX_POOL_2D": reduce.pool,
+    "MEAN": reduce.mean,
+    "MUL": elementwise.multiply,
+    "PAD": moves.pad,
+    "PADV2": moves.pad,
+    "QUANTIZE": elementwise.quantize,
+    "RELU": elementwise.lookup,
+    "RELU6": elementwise.lookup,
+    "RELU_0_TO_1": elementwise.lookup,
+    "RELU_N1_TO_1": elementwise.lookup,
+    "RESHAPE": moves.view,
+    "SOFTMAX": reduce.softmax,
+    "SQUEEZE": moves.view,
+    "SUB": elementwise.add,
+    "TANH": elementwise.lookup,
+    "TRANSPOSE": moves.transpose,
+}
+
+
+def lower(model: QuantizedGraph) -> Network:
+    """Return a quantized graph as layers with every constant computed.
+
+    Raises:
+        NetwrightError: an operator, a type or a number that is not supported; it says which, where, and what to do.
+    """
+    graph = model.graph
+    work = Lowering(model)
+    inputs = [_input(work, tensor) for tensor in graph.inputs]
+    for op in graph.ops:
+        _lower_op(work, op)
+    outputs = _outputs(work, graph.outputs)
+    return _without_the_unread(
+        Network(tuple(work.values), tuple(work.layers), tuple(inputs), tuple(outputs), 0, tuple(work.notes))
+    )
+
+
+def _lower_op(work: Lowering, op: Op) -> None:
+    rule = RULES.get(op.kind.removeprefix("tflite."))
+    if rule is None or not op.kind.startswith("tflite."):
+        raise work.refuse(
+            op,
+            "the operator is not known here",
+            f"Supported: {', '.join(sorted(RULES))}. Convert the model without it, or cut it off before it.",
+        )
+    if op.writes:
+        raise work.refuse(op, "it keeps a state between two runs", "Networks without states are compiled.")
+    if len(op.outputs) == 0 or not work.operands(op):
+        raise work.refuse(op, "it has no operands or no output", "The model is damaged: convert it again.")
+    rule(work, op)
+
+
+def _input(work: Lowering, tensor: int) -> int:
+    """Return the value of a network's input; a float32 input is the int8 value that its QUANTIZE makes."""
+    graph = work.model.graph
+    given = graph.tensors[tensor]
+    name = work.model.names[tensor]
+    if len(given.shape) > 1 and given.shape[0] != 1:
+        raise NetwrightError(f"The input {name!r} is a batch of {given.shape[0]}: convert the model for a batch of 1.")
+    if tensor in work.model.values:
+        raise NetwrightError(f"The input {name!r} is a constant too: the model is damaged.")
+    if given.dtype == "int8":
+        return elementwise.border(work, tensor, tensor)
+    readers = [op for op in graph.ops if tensor in op.inputs]
+    made = {op.outputs[0] for op in readers if op.kind == "tflite.QUANTIZE" and len(op.outputs) == 1}
+    if given.dtype != "float32" or len(made) != 1 or len(readers) != 1 or tensor in graph.outputs:
+        raise NetwrightError(
+            f"The input {name!r} is of type {given.dtype}: int8 is compiled, or float32 that one QUANTIZE reads. "
+            "Convert the model with int8 inputs (inference_input_type)."
+        )
+    work.notes.append(f"the input {name!r} is float32 in the model: give its int8 values, as the header says")
+    return elementwise.border(work, made.pop(), tensor)
+
+
+def _outputs(work: Lowering, tensors: Sequence[int]) -> list[int]:
+    """Return the values of a network's outputs, each its own: one that is an input or another output is copied."""
+    graph = work.model.graph
+    makers = {output: op for op in graph.ops for output in op.outputs}
+    values: list[int] = []
+    taken = {work.stands[tensor] for tensor in graph.inputs if tensor in work.stands}
+    for tensor in tensors:
+        if tensor not in makers:
+            raise NetwrightError(
+                f"Its output {work.model.names[tensor]!r} is made by no operation: nothing to compile."
+            )
+        value = work.value(makers[tensor], tensor)
+        if work.root(value) in taken:
+            old = work.values[value]
+            copied = work.new(old.shape, f"{old.name} copied", old.scale, old.zero_point)
+            part = copies.take(old.shape, (0,) * len(old.shape), (1,) * len(old.shape), old.shape)
+            work.layers.append(copies.copy((value,), copied, f"{old.name} copied", (part,)))
+            value = copied
+        taken.add(work.root(value))
+        values.append(value)
+    return values
+
+
+def _without_the_unread(network: Network) -> Network:
+    """Drop layers that no output depends on, and values that nothing refers to."""
+    needed = {network.root(value) for value in network.outputs}
+    kept: list[Layer] = []
+    for layer in reversed(network.layers):
+        if network.root(layer.output) in needed:
+            kept.append(layer)
+            needed |= {network.root(value) for value in layer.inputs}
+    kept.reverse()
+    used = {*network.inputs, *network.outputs, *(value for layer in kept for value in (*layer.inputs, layer.output))}
+    for value in sorted(used, reverse=True):
+        while network.values[value].alias >= 0:
+            value = network.values[value].alias
+            used.add(value)
+    place = {value: number for number, value in enumerate(sorted(used))}
+    values = tuple(
+        replace(network.values[value], alias=place.get(network.values[value].alias, -1)) for value in sorted(used)
+    )
+    layers = tuple(
+        replace(layer, inputs=tuple(place[value] for value in layer.inputs), output=place[layer.output])
+        for layer in kept
+    )
+    dropped = len(network.layers) - len(kept)
+    notes = (*network.notes, f"{dropped} layers are left out: no output depends on them") if dropped else network.notes
+    return Network(
+        values,
+        layers,
+        tuple(place[value] for value in network.inputs),
+        tuple(place[value] for value in network.outputs),
+        convs.macs(layers, values),
+        notes,
+    )

@@ -1,0 +1,136 @@
+"""Elementwise operators as layers: sums, products, and functions of one value as tables."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from netwright.graph.graph import Graph, Op, Ref, Storage, Tensor
+from netwright.graph.integer_elementwise import sum_constants
+from netwright.graph.integer_fixed import quantize_multiplier
+from netwright.graph.interpret import interpret
+from netwright.graph.quantized import QuantizedGraph
+from netwright.mcu.lowering import Lowering, without_batch
+from netwright.mcu.network import Add, Lookup, Multiply
+
+
+def border(work: Lowering, tensor: int, named: int) -> int:
+    """Return the value of a network's input: the tensor that is int8, under the name of the input."""
+    op = Op("tflite.INPUT", (), (tensor,), {"inputs": []})
+    scale, zero_point = work.quantization(op, tensor)
+    value = work.new(work.shape(tensor), work.model.names[named], scale, zero_point)
+    work.stands[tensor] = value
+    return value
+
+
+def add(work: Lowering, op: Op) -> None:
+    """ADD and SUB."""
+    sign = 1 if op.kind == "tflite.ADD" else -1
+    constants = sum_constants(work.call(op))
+    inputs, constant, turned = _operands(work, op)
+    order = (1, 0, 2) if turned else (0, 1, 2)
+    zero_points, multipliers, shifts = (
+        (numbers[order[0]], numbers[order[1]], numbers[2])
+        for numbers in (constants.zero_points, constants.multipliers, constants.shifts)
+    )
+    if turned and sign < 0:
+        raise work.refuse(op, "it subtracts from a constant", "Let the converter negate and add.")
+    output = work.make(op, op.outputs[0])
+    work.layers.append(
+        Add(
+            inputs, output, op.path, sign, constants.left_shift, zero_points, multipliers, shifts,
+            constants.low, constants.high, constant,
+        )
+    )  # fmt: skip
+
+
+def multiply(work: Lowering, op: Op) -> None:
+    """MUL; its multiplier is computed in float32, as the reference does."""
+    call = work.call(op)
+    inputs, constant, turned = _operands(work, op)
+    (first, zero_1), (second, zero_2), (output_scale, zero_out) = call.of(0), call.of(1), call.out()
+    multiplier, shift = quantize_multiplier(float(first * second / output_scale))
+    if shift > 14:
+        raise work.refuse(op, f"it multiplies by {first * second / output_scale:g}", "Quantize the model again.")
+    low, high = work.clamp(op, op.outputs[0])
+    zero_points = (zero_2, zero_1, zero_out) if turned else (zero_1, zero_2, zero_out)
+    output = work.make(op, op.outputs[0])
+    work.layers.append(Multiply(inputs, output, op.path, zero_points, multiplier, shift, low, high, constant))
+
+
+def _operands(work: Lowering, op: Op) -> tuple[tuple[int, ...], NDArray[np.int8] | None, bool]:
+    """Return the values, the constant if one is, and whether the constant or the smaller one stood first."""
+    tensors = work.operands(op)
+    if len(tensors) != 2 or None in tensors:
+        raise work.refuse(op, f"it has {len(tensors)} operands", "Two are needed.")
+    for tensor in (*tensors, op.outputs[0]):
+        work.quantization(op, tensor)  # pyright: ignore[reportArgumentType]
+    given = [work.constant(tensor) for tensor in tensors]
+    made = work.model.graph.tensors[op.outputs[0]].shape
+    shapes = [work.model.graph.tensors[tensor].shape for tensor in tensors if tensor is not None]
+    try:
+        fits = np.broadcast_shapes(*shapes) == made
+    except ValueError:
+        fits = False
+    if not fits:
+        raise work.refuse(op, f"{shapes[0]} and {shapes[1]} do not make {made}", "Convert the model again.")
+    if all(values is not None for values in given):
+        raise work.refuse(op, "both operands are constants", "Fold constants before converting.")
+    turned = given[0] is not None or (given[1] is None and shapes[0] != made)
+    if turned:
+        tensors.reverse()
+        given.reverse()
+        shapes.reverse()
+    if shapes[0] != made:
+        raise work.refuse(
+            op, f"{shapes[0]} and {shapes[1]} both are smaller than {made}", "One must be of the result's shape."
+        )
+    if given[1] is None:
+        return (work.value(op, tensors[0]), work.value(op, tensors[1])), None, turned
+    return (work.value(op, tensors[0]),), given[1].reshape(without_batch(given[1].shape)), turned
+
+
+def quantize(work: Lowering, op: Op) -> None:
+    """QUANTIZE: of the network's float input nothing is left; from int8 to int8 it is a table."""
+    if op.outputs[0] not in work.stands:
+        lookup(work, op)
+
+
+def dequantize(work: Lowering, op: Op) -> None:
+    """DEQUANTIZE at the end: the output is given as int8."""
+    source, made = work.operands(op)[0], op.outputs[0]
+    read_on = any(made in other.inputs for other in work.model.graph.ops)
+    if source is None or work.dtype(source) != "int8" or read_on or made not in work.model.graph.outputs:
+        raise work.refuse(
+            op, "its float values are computed with", "Quantize the model fully; DEQUANTIZE may only end it."
+        )
+    work.stands[made] = work.value(op, source)
+    work.notes.append(
+        f"the output {work.model.names[made]!r} is float32 in the model: int8 is given, as the header says"
+    )
+
+
+def lookup(work: Lowering, op: Op) -> None:
+    """Any function of one int8 value: the interpreter fills its table."""
+    (given, *_) = work.operands(op)
+    source = work.value(op, given)
+    if work.values[source].shape != work.shape(op.outputs[0]):
+        raise work.refuse(op, "its output is of another shape than its input", "Convert the model again.")
+    table = _table(work.model, op)
+    output = work.make(op, op.outputs[0])
+    work.layers.append(Lookup((source,), output, op.path, table))
+
+
+def _table(model: QuantizedGraph, op: Op) -> NDArray[np.int8]:
+    """Return what an operation makes of each int8 value, -128 first."""
+    ends = (op.inputs[0], op.outputs[0])
+    tensors = tuple(Tensor((1, 256), "int8", place) for place in (0, 1))
+    storages = (Storage(256, "input", "x"), Storage(256, "activation", "y"))
+    single = Op(op.kind, (0,), (1,), {**op.arguments, "inputs": [Ref(0)]}, op.path)
+    names = tuple(model.names[tensor] for tensor in ends)
+    quantization = tuple(model.quantization[tensor] for tensor in ends)
+    graph = Graph(tensors, storages, (single,), (0,), (1,), "table")
+    (values,) = interpret(
+        QuantizedGraph(graph, names, quantization, {}), [np.arange(-128, 128, dtype=np.int8).reshape(1, 256)]
+    )
+    return values.reshape(256)

@@ -1,0 +1,180 @@
+"""What the rules of `lower` share: values by tensor, constants, quantization, and what waits to be folded.
+
+Padding and transposition make no layer when they are met: they wait until something reads them, which may take them into
+itself (a convolution its padding, a mean its axes). Only what must lie in memory becomes a copy.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from netwright.core.errors import NetwrightError
+from netwright.graph.graph import Op, Ref
+from netwright.graph.integer_call import Call
+from netwright.graph.integer_fixed import activation_range
+from netwright.graph.quantized import QuantizedGraph
+from netwright.mcu import copies
+from netwright.mcu.network import Layer, Value
+
+LARGEST_ELEMENTS = 1 << 28  # of one value: far above any microcontroller, far below what exhausts a workstation
+
+
+@dataclass(frozen=True, slots=True)
+class Padded:
+    """A value with `before` and `after` more elements on each dimension, which hold `fill`."""
+
+    source: int
+    before: tuple[int, ...]
+    after: tuple[int, ...]
+    fill: int
+
+
+@dataclass(frozen=True, slots=True)
+class Permuted:
+    """A value whose dimension `order[i]` is read as dimension i."""
+
+    source: int
+    order: tuple[int, ...]
+
+
+class Lowering:
+    """A network in the making: the rules append layers and say which value a tensor became (`stands`)."""
+
+    def __init__(self, model: QuantizedGraph):
+        self.model = model
+        self.values: list[Value] = []
+        self.layers: list[Layer] = []
+        self.notes: list[str] = []
+        self.stands: dict[int, int] = {}
+        self._waiting: dict[int, Padded | Permuted] = {}
+        self._waiting_name: dict[int, str] = {}
+
+    # -- tensors
+
+    def refuse(self, op: Op, why: str, instead: str) -> NetwrightError:
+        """Return the error for an operation that cannot become integer C."""
+        name = op.kind.removeprefix("tflite.")
+        return NetwrightError(f"{name} that makes {self._first_output(op)} cannot be compiled: {why}. {instead}")
+
+    def _first_output(self, op: Op) -> str:
+        return repr(self.model.names[op.outputs[0]]) if op.outputs else "nothing"
+
+    def operands(self, op: Op) -> list[int | None]:
+        """Return the tensors of an operation's operands in order, None for one that is left out."""
+        return [given.tensor if isinstance(given, Ref) else None for given in op.arguments["inputs"]]
+
+    def shape(self, tensor: int) -> tuple[int, ...]:
+        """Return a tensor's shape without a leading batch of 1."""
+        return without_batch(self.model.graph.tensors[tensor].shape)
+
+    def dtype(self, tensor: int) -> str:
+        """Return a tensor's type."""
+        return self.model.graph.tensors[tensor].dtype
+
+    def constant(self, tensor: int | None) -> NDArray[Any] | None:
+        """Return a constant's values in its tensor's shape, None for what is no constant."""
+        if tensor is None or tensor not in self.model.values:
+            return None
+        values = self.model.values[tensor]
+        return values if values.shape == self.model.graph.tensors[tensor].shape else None
+
+    def integers(self, op: Op, tensor: int | None, what: str) -> list[int]:
+        """Return the numbers of an operand that must be a constant list."""
+        values = self.constant(tensor)
+        if values is None or values.dtype.kind not in "iu":
+            raise self.refuse(op, f"its {what} is computed while the network runs", "Only constants are compiled.")
+        return [int(value) for value in values.reshape(-1)]
+
+    def quantization(self, op: Op, tensor: int) -> tuple[float, int]:
+        """Return (scale, zero point) of an int8 tensor that has one of each."""
+        found = self.model.quantization[tensor]
+        name, dtype = self.model.names[tensor], self.dtype(tensor)
+        if dtype != "int8":
+            raise self.refuse(
+                op, f"{name!r} is of type {dtype}", "Activations of type int8 are compiled; quantize the model fully."
+            )
+        if found is None or len(found.scale) != 1 or not found.scale[0] > 0:
+            raise self.refuse(
+                op, f"{name!r} has no single positive scale", "Quantize the model fully, activations per tensor."
+            )
+        zero_point = int(found.zero_point[0])
+        if not -128 <= zero_point <= 127:
+            raise self.refuse(op, f"the zero point {zero_point} of {name!r} is none of int8's", "Allowed: -128 to 127.")
+        return float(found.scale[0]), zero_point
+
+    def call(self, op: Op) -> Call:
+        """Return an operation as the interpreter is given it, with its constants only: the constants' arithmetic is there."""
+        return Call(self.model, op, tuple(self.constant(tensor) for tensor in self.operands(op)))
+
+    def clamp(self, op: Op, output: int) -> tuple[int, int]:
+        """Return the range of an operation's fused activation."""
+        scale, zero_point = self.quantization(op, output)
+        return activation_range(op.arguments.get("fused_activation_function", "NONE"), scale, zero_point)
+
+    # -- values
+
+    def make(self, op: Op, tensor: int, *, shape: tuple[int, ...] | None = None, alias: int = -1) -> int:
+        """Return a new value for a tensor that an operation makes; `shape` where it is not the tensor's."""
+        scale, zero_point = self.quantization(op, tensor)
+        index = self.new(shape or self.shape(tensor), self.model.names[tensor], scale, zero_point, alias=alias)
+        if shape is None:
+            self.stands[tensor] = index
+        return index
+
+    def new(self, shape: tuple[int, ...], name: str, scale: float, zero_point: int, *, alias: int = -1) -> int:
+        """Return a new value that stands for no tensor of the model."""
+        if int(np.prod(shape, dtype=object)) > LARGEST_ELEMENTS:
+            raise NetwrightError(f"{name!r} of shape {shape} is too large: at most {LARGEST_ELEMENTS:,} elements.")
+        self.values.append(Value(name, shape, "int8", scale, zero_point, alias))
+        return len(self.values) - 1
+
+    def root(self, value: int) -> int:
+        """Return the value whose bytes a value shares, itself if it has its own."""
+        while self.values[value].alias >= 0:
+            value = self.values[value].alias
+        return value
+
+    def waits(self, tensor: int, how: Padded | Permuted, name: str) -> None:
+        """Say what a tensor is without making it."""
+        self._waiting[tensor] = how
+        self._waiting_name[tensor] = name
+
+    def padded(self, tensor: int) -> Padded | None:
+        """Return the padding that a tensor waits for, None if it does not."""
+        found = self._waiting.get(tensor)
+        return found if isinstance(found, Padded) else None
+
+    def permuted(self, tensor: int) -> Permuted | None:
+        """Return the transposition that a tensor waits for, None if it does not."""
+        found = self._waiting.get(tensor)
+        return found if isinstance(found, Permuted) else None
+
+    def value(self, op: Op, tensor: int | None) -> int:
+        """Return the value of a tensor that an operation reads, making it if it waits."""
+        if tensor is None:
+            raise self.refuse(op, "an operand is missing", "Convert the model again.")
+        if tensor in self._waiting and tensor not in self.stands:
+            self._materialize(op, tensor)
+        if tensor not in self.stands:
+            kind = "a constant" if tensor in self.model.values else f"of type {self.dtype(tensor)}"
+            raise self.refuse(op, f"{self.model.names[tensor]!r} is {kind}", "It must be computed, of type int8.")
+        return self.stands[tensor]
+
+    def _materialize(self, op: Op, tensor: int) -> None:
+        how = self._waiting[tensor]
+        source = self.values[how.source]
+        if isinstance(how, Padded):
+            parts, fill = (copies.pad(source.shape, how.before, how.after),), how.fill
+        else:
+            parts, fill = (copies.transpose(source.shape, how.order),), None
+        output = self.make(op, tensor)
+        self.layers.append(copies.copy((how.source,), output, self._waiting_name[tensor], parts, fill))
+
+
+def without_batch(shape: tuple[int, ...]) -> tuple[int, ...]:
+    """Drop a leading dimension of 1, unless it is the only one."""
+    return shape[1:] if len(shape) > 1 and shape[0] == 1 else shape
