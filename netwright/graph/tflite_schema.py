@@ -436,6 +436,12 @@ _UNION_OF = {
 }
 
 
+def options_of(operator: str) -> tuple[int, int, str]:
+    """Return which union an operator's options are in, their number there and their fields; number 0 where it has none."""
+    union, number = _UNION_OF.get(operator, (1, 0))
+    return union, number, (OPTIONS if union == 1 else OPTIONS_2)[number][1] if number else ""
+
+
 def read_options(operator: str, given: dict[int, tuple[int, Table | None]]) -> dict[str, Any]:
     """Return an operator's options by name, defaults where the file leaves them out.
 
@@ -452,7 +458,7 @@ def read_options(operator: str, given: dict[int, tuple[int, Table | None]]) -> d
             raise ValueError(f"carries options of {(OPTIONS if other == 1 else OPTIONS_2)[found][0]}")
     if not number:
         return {}
-    fields = (OPTIONS if union == 1 else OPTIONS_2)[number][1].split()
+    fields = options_of(operator)[2].split()
     found, table = given[union]
     values: dict[str, Any] = {}
     for place, field in enumerate(fields):
