@@ -24,10 +24,14 @@ _NO_SPACE = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
 @dataclass(frozen=True)
 class Result:
-    """What a verb prints: `data` with --json, otherwise `show` (texts and rich renderables)."""
+    """What a verb prints: `data` with --json, otherwise `show` (texts and rich renderables).
+
+    `failed`: why what was asked could not be had, although there is a result to look at; the verb then exits with 1.
+    """
 
     data: dict[str, Any]
     show: list[Any]
+    failed: str | None = None
 
 
 def verb(function: Callable[..., Result]) -> Callable[..., None]:
@@ -44,6 +48,8 @@ def verb(function: Callable[..., Result]) -> Callable[..., None]:
             with _output_to_stderr():
                 result = function(*args, **options)
             _print(result, as_json=bool(options.get("json")))
+            if result.failed is not None:
+                _fail(f"Error: {result.failed}", FAILED)
         except typer.Exit:
             raise
         except KeyboardInterrupt:

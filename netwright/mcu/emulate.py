@@ -98,11 +98,17 @@ def emulate(
     checked = check_inputs(inputs, stated["input"])
     elf = build_elf(directory, cpu=cpu, optimize=optimize)
     outputs, instructions, stack = _run(elf, checked, stated["output"], cpu, seconds)
+    code, flash = flash_of(elf)
+    used = section_sizes(elf)
+    ram = used.get(".bss", 0) + used.get(".data", 0)
+    return Emulation(outputs, instructions, stack, flash, code, stated["arena"], ram)
+
+
+def flash_of(elf: Path) -> tuple[int, int]:
+    """Return the bytes of code of a program of `build_elf`, and of code and constants; the harness is in neither."""
     used = section_sizes(elf)
     code = used.get(".text", 0)
-    constants = sum(used.get(name, 0) for name in (".rodata", ".data", ".ARM.extab", ".ARM.exidx"))
-    ram = used.get(".bss", 0) + used.get(".data", 0)
-    return Emulation(outputs, instructions, stack, code + constants, code, stated["arena"], ram)
+    return code, code + sum(used.get(name, 0) for name in (".rodata", ".data", ".ARM.extab", ".ARM.exidx"))
 
 
 def board_of(cpu: str) -> Board:
@@ -118,15 +124,17 @@ def board_of(cpu: str) -> Board:
     return BOARDS[cpu]
 
 
-def build_elf(directory: Path, *, cpu: str, optimize: str = "-O2", flags: tuple[str, ...] = ()) -> Path:
-    """Build directory/emulated/net-CPU.elf and return its path.
+def build_elf(
+    directory: Path, *, cpu: str, optimize: str = "-O2", flags: tuple[str, ...] = (), folder: Path | None = None
+) -> Path:
+    """Build net-CPU.elf in `folder`, directory/emulated if None, and return its path.
 
     Raises:
         NetwrightError: as of `emulate`.
     """
     board = board_of(cpu)
     stated = sizes(directory)
-    folder = (directory / "emulated" / cpu).resolve()
+    folder = ((folder or directory / "emulated") / cpu).resolve()
     folder.mkdir(parents=True, exist_ok=True)
     compiler = ["arm-none-eabi-gcc", *board.flags, "-mthumb", *WARNINGS, f"-I{directory}"]
     separate = ["-ffunction-sections", "-fdata-sections", "-c"]

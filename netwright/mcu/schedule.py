@@ -45,8 +45,7 @@ class Schedule:
     `offsets`: by value with bytes of its own (`Network.root`), inputs and outputs of the network among them; a value that
     exists only row by row has none. `arena_bytes` counts all of these, rings and scratch in the arena.
     `lower_bound_bytes`: no placement of what these steps keep alive needs less; `bound` says so in words. `order_bound_bytes`:
-    no order of layers on whole tensors needs less, work in place included. `peak`: index of the first step at which most
-    is alive.
+    no order of layers on whole tensors needs less, work in place included. `alive_bytes`: by step.
     """
 
     mode: str
@@ -56,7 +55,12 @@ class Schedule:
     lower_bound_bytes: int
     order_bound_bytes: int
     bound: str
-    peak: int
+    alive_bytes: tuple[int, ...]
+
+    @property
+    def peak(self) -> int:
+        """Index of the first step at which most is alive; -1 without steps."""
+        return max(range(len(self.alive_bytes)), key=self.alive_bytes.__getitem__, default=-1)
 
     @property
     def exact(self) -> bool:
@@ -123,7 +127,7 @@ def layer_schedule(network: Network, scratch: Scratch = no_scratch) -> Schedule:
         bound,
         found.lower_bound_bytes,
         _words(arena, bound, found.lower_bound_bytes),
-        _peak(blocks, overlaps, len(order)),
+        _alive(blocks, overlaps, len(order)),
     )
 
 
@@ -135,8 +139,8 @@ def _words(arena: int, bound: int, order_bound: int) -> str:
     return f"{arena - bound:,} bytes above the bound of this order"
 
 
-def _peak(blocks: list[Block], overlaps: Mapping[tuple[int, int], Overlap], steps: int) -> int:
+def _alive(blocks: list[Block], overlaps: Mapping[tuple[int, int], Overlap], steps: int) -> tuple[int, ...]:
     alive = [sum(block.bytes for block in blocks if block.first <= step <= block.last) for step in range(steps)]
     for given, made in overlaps:
         alive[blocks[made].first] -= min(blocks[given].bytes, blocks[made].bytes)
-    return max(range(steps), key=alive.__getitem__, default=-1)
+    return tuple(alive)

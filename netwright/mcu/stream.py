@@ -1,36 +1,313 @@
-"""Streaming: several layers computed row by row, so that what lies between them never exists as a whole."""
+"""Streaming: several layers computed row by row, so that what lies between them never exists as a whole.
+
+Rows are pulled: to make a row of its result, a layer first has the rows made that its window reaches and that are not
+there yet. Every row is made once. How many rows of each value must be kept, and how closely the result may follow the
+rows of an input that are used up, is found by running through all rows.
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from netwright.mcu.dataflow import read
+from netwright.mcu.network import Add, Conv, Depthwise, Layer, Lookup, Multiply, Network, Window
+from netwright.mcu.place import Overlap
 
 
 @dataclass(frozen=True, slots=True)
 class Rows:
-    """Where a value inside a segment keeps the rows that are still needed: row y in slot y modulo `count`.
+    """Where the rows of `value` lie that are still needed: row y in slot (y + before) modulo `count`.
 
     `planar` False: a slot is one dense row, [x][channel]. True: a slot is [channel][x], `stride` bytes a channel, with
-    the zero point to the left (`left` bytes) and to the right of the row. `slot_bytes`: from one slot to the next.
+    `left` bytes of the zero point to the left of a row and as many as fill it up to the right; rows above and below the
+    image, `before` of them above, are rows of the zero point like others.
     """
 
     value: int
     planar: bool
     count: int
     slot_bytes: int
+    stride: int = 0
+    left: int = 0
+    before: int = 0
+    zero_point: int = 0
+
+    @property
+    def bytes(self) -> int:
+        """Bytes of all slots."""
+        return self.count * self.slot_bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Read:
+    """What row y of a stage reads of a value: `reach` + 1 rows from y x stride - before on, every `dilation`-th.
+
+    `rows`: index in `Segment.rows`, -1 where the value exists as a whole. `height`: rows of the value.
+    """
+
+    value: int
+    rows: int
     stride: int
-    left: int
+    before: int
+    reach: int
+    dilation: int
+    height: int
+
+
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """What makes rows: a layer, or, where `planar`, what lays the rows that a depthwise layer reads into its planar ring.
+
+    `made`: index in `Segment.rows`; -1 for the output, which exists as a whole. `height`: rows that it makes.
+    """
+
+    layer: int
+    planar: bool
+    reads: tuple[Read, ...]
+    made: int
+    height: int
 
 
 @dataclass(frozen=True)
 class Segment:
-    """Layers (indices in `Network.layers`, in an order in which they may run) computed by pulling rows of `output`.
+    """Layers (indices in `Network.layers`) computed by pulling the rows of `output`, which the last stage makes.
 
-    `inputs`, `output`: values (roots) that exist as a whole, inputs before the segment. `rows`: what the others keep.
-    `offsets`: of each entry of `rows` in the arena.
+    `inputs`, `output`: values (roots) that exist as a whole, the inputs before the segment. `offsets`: of each entry of
+    `rows` in the arena. `overlaps`: by input, how the output may lie over it where nothing else needs that input.
     """
 
     layers: tuple[int, ...]
     inputs: tuple[int, ...]
     output: int
+    stages: tuple[Stage, ...]
     rows: tuple[Rows, ...]
-    offsets: tuple[int, ...]
+    overlaps: tuple[Overlap, ...]
+    offsets: tuple[int, ...] = ()
+
+    @property
+    def rows_bytes(self) -> int:
+        """Bytes of all rings."""
+        return sum(rows.bytes for rows in self.rows)
+
+
+def streamable(network: Network, layer: Layer) -> bool:
+    """Say whether rows of a layer's result can be made from rows of its inputs."""
+    made = network.values[layer.output]
+    values = [network.values[index] for index in layer.inputs]
+    if any(len(v.shape) != 3 or v.dtype != "int8" for v in (made, *values)):
+        return False
+    if any(network.values[network.root(index)].shape != network.values[index].shape for index in layer.inputs):
+        return False
+    if isinstance(layer, Add | Multiply):
+        return layer.constant is None and all(v.shape == made.shape for v in values)
+    if isinstance(layer, Depthwise):
+        return values[0].shape[2] == made.shape[2]
+    return isinstance(layer, Conv | Lookup)
+
+
+def segment(network: Network, layers: Sequence[int]) -> Segment | None:
+    """Return how to stream these layers, in an order in which they may run; None where they make several values for others.
+
+    Offsets are still to be set. Every layer must be `streamable`.
+    """
+    made = {network.root(network.layers[index].output): index for index in layers}
+    inputs: list[int] = []
+    inside: dict[int, list[int]] = {value: [] for value in made}
+    for index in layers:
+        for value in read(network, network.layers[index]):
+            (inside[value].append(index) if value in made else inputs.append(value))
+    outer = [value for value in made if _needed_outside(network, value, set(layers))]
+    if len(outer) != 1 or outer[0] != network.root(network.layers[layers[-1]].output) or inside[outer[0]]:
+        return None
+    plan = _Builder(network, made, inside, outer[0])
+    for index in layers:
+        plan.add(index)
+    return _simulated(
+        network, tuple(layers), tuple(dict.fromkeys(inputs)), outer[0], tuple(plan.stages), tuple(plan.rows)
+    )
+
+
+def _needed_outside(network: Network, value: int, layers: set[int]) -> bool:
+    if value in {network.root(index) for index in network.outputs}:
+        return True
+    return any(value in read(network, layer) for place, layer in enumerate(network.layers) if place not in layers)
+
+
+class _Builder:
+    """Collects stages and the rings between them; heights of dense rings stay 0 until they are simulated."""
+
+    def __init__(self, network: Network, made: dict[int, int], inside: dict[int, list[int]], output: int) -> None:
+        self.network, self.made, self.inside, self.output = network, made, inside, output
+        self.stages: list[Stage] = []
+        self.rows: list[Rows] = []
+        self.dense: dict[int, int] = {}  # value -> index of its dense ring
+        self.direct: dict[int, int] = {}  # value -> index of the planar ring into which its maker writes
+
+    def add(self, index: int) -> None:
+        """Append the stages of a layer."""
+        layer = self.network.layers[index]
+        reads = []
+        for number in dict.fromkeys(layer.inputs):
+            value = self.network.root(number)
+            window = _window(layer)
+            if isinstance(layer, Depthwise):
+                reads.append(self._planar(index, layer, value))
+            else:
+                reads.append(self._read(value, window, self.dense.get(value, -1)))
+        value = self.network.root(layer.output)
+        self.stages.append(Stage(index, False, tuple(reads), self._room(value, layer), self._shape(value)[0]))
+
+    def _shape(self, value: int) -> tuple[int, ...]:
+        return self.network.values[value].shape
+
+    def _read(self, value: int, window: Window, rows: int) -> Read:
+        reach, dilation = (window.kernel[0] - 1) * window.dilation[0], window.dilation[0]
+        return Read(value, rows, window.stride[0], window.padding[0], reach, dilation, self._shape(value)[0])
+
+    def _planar(self, index: int, layer: Depthwise, value: int) -> Read:
+        """Return what a depthwise layer reads: its planar ring, filled by the maker of the value or by a stage of its own."""
+        ring = self.direct.get(value)
+        if ring is None:
+            ring = len(self.rows)
+            self.rows.append(planar_rows(self.network, layer))
+            source = self._read(value, Window((1, 1), (1, 1), (0, 0, 0, 0)), self.dense.get(value, -1))
+            self.stages.append(Stage(index, True, (source,), ring, source.height))
+        return self._read(value, layer.window, ring)
+
+    def _room(self, value: int, layer: Layer) -> int:
+        if value == self.output:
+            return -1
+        users = [self.network.layers[index] for index in self.inside[value]]
+        only = users[0] if len(users) == 1 else None
+        if isinstance(only, Depthwise) and isinstance(layer, Conv) and layer.pointwise:
+            self.rows.append(planar_rows(self.network, only))
+            self.direct[value] = len(self.rows) - 1
+        else:
+            _, width, channels = self._shape(value)
+            self.rows.append(Rows(value, False, 0, -(-width * channels // 4) * 4))
+            self.dense[value] = len(self.rows) - 1
+        return len(self.rows) - 1
+
+
+def planar_rows(network: Network, layer: Depthwise) -> Rows:
+    """Return the planar ring that a depthwise layer reads: as many rows as its window is high."""
+    _, width, channels = network.values[layer.inputs[0]].shape
+    out_width = network.values[layer.output].shape[1]
+    window = layer.window
+    reach = (window.kernel[1] - 1) * window.dilation[1]
+    left = window.padding[2]
+    stride = -(-max((out_width - 1) * window.stride[1] + reach + 1, left + width) // 4) * 4
+    count = (window.kernel[0] - 1) * window.dilation[0] + 1
+    zero = layer.input_zero_point
+    return Rows(
+        network.root(layer.inputs[0]),
+        True,
+        count,
+        stride * channels,
+        stride,
+        left,
+        window.padding[0],
+        zero,
+    )
+
+
+_ONE = Window((1, 1), (1, 1), (0, 0, 0, 0))
+
+
+def _window(layer: Layer) -> Window:
+    return layer.window if isinstance(layer, Conv | Depthwise) else _ONE
+
+
+def _simulated(
+    network: Network,
+    layers: tuple[int, ...],
+    inputs: tuple[int, ...],
+    output: int,
+    stages: tuple[Stage, ...],
+    rows: tuple[Rows, ...],
+) -> Segment:
+    """Return the segment with heights of its rings and overlaps of its output, after a run through all rows."""
+    run = _Run(stages, len(rows), inputs)
+    row_bytes = {value: _row_bytes(network, value) for value in (*inputs, output)}
+    made = row_bytes[output]
+    shifts: list[int | None] = [None] * len(inputs)
+    same = [_in_step(network, network.layers[layers[-1]], value, output) for value in inputs]
+    last = len(stages) - 1
+    for y in range(stages[last].height):
+        run.pull(last, y)
+        for place, value in enumerate(inputs):
+            needed = run.needed(run.readers[("whole", value)])
+            height = network.values[value].shape[0]
+            if needed < height:
+                room = needed * row_bytes[value] - (y + 1) * made
+                shift = shifts[place]
+                shifts[place] = room if shift is None else min(shift, room)
+        run.next[last] = y + 1
+        for place, value in enumerate(inputs):
+            needed = run.needed(run.readers[("whole", value)])
+            height = network.values[value].shape[0]
+            same[place] = same[place] and (needed >= height or needed >= y + 1)
+    heights = tuple(replace(ring, count=max(ring.count, count)) for ring, count in zip(rows, run.counts, strict=True))
+    free = [
+        network.values[value].bytes if shift is None else shift for value, shift in zip(inputs, shifts, strict=True)
+    ]
+    overlaps = tuple(Overlap(shift, exact) for shift, exact in zip(free, same, strict=True))
+    return Segment(layers, inputs, output, stages, heights, overlaps)
+
+
+def _row_bytes(network: Network, value: int) -> int:
+    _, width, channels = network.values[value].shape
+    return width * channels
+
+
+def _in_step(network: Network, last: Layer, value: int, output: int) -> bool:
+    """Say whether the last layer works elementwise on this input, so that a row may replace the row that it reads."""
+    return (
+        isinstance(last, Add | Multiply | Lookup)
+        and value in read(network, last)
+        and network.values[value].shape == network.values[output].shape
+    )
+
+
+class _Run:
+    """The state of all stages while rows are pulled: the row each makes next."""
+
+    def __init__(self, stages: Sequence[Stage], rings: int, inputs: Sequence[int]) -> None:
+        self.stages = stages
+        self.next = [0] * len(stages)
+        self.counts = [0] * rings
+        self.readers: dict[tuple[str, int], list[tuple[int, Read]]] = {("whole", value): [] for value in inputs}
+        self.maker = {stage.made: place for place, stage in enumerate(stages)}
+        for place, stage in enumerate(stages):
+            for reading in stage.reads:
+                key = ("whole", reading.value) if reading.rows < 0 else ("ring", reading.rows)
+                self.readers.setdefault(key, []).append((place, reading))
+
+    def needed(self, readers: Sequence[tuple[int, Read]]) -> int:
+        """Return the first row that some reader is still to read, the height where there is none."""
+        first = 1 << 30
+        for place, reading in readers:
+            y = self.next[place]
+            if y < self.stages[place].height:
+                first = min(first, max(0, y * reading.stride - reading.before))
+        return first
+
+    def pull(self, place: int, y: int) -> None:
+        """Have made what row y of a stage reads."""
+        for reading in self.stages[place].reads:
+            if reading.rows >= 0:
+                source = self.maker[reading.rows]
+                until = min(reading.height, y * reading.stride - reading.before + reading.reach + 1)
+                while self.next[source] < until:
+                    row = self.next[source]
+                    self.pull(source, row)
+                    ring = reading.rows
+                    held = row - self.needed(self.readers[("ring", ring)]) + 1
+                    self.counts[ring] = max(self.counts[ring], held)
+                    self.next[source] = row + 1
+
+    @property
+    def how(self) -> str:
+        """Return in words how the segment runs."""
+        return "row by row"

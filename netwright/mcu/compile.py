@@ -1,0 +1,208 @@
+"""From an int8 network to a directory of C: lowered, scheduled, written, built where a compiler is, and proven right.
+
+What `netwright compile` does. The directory is whole or not there: it is made beside its place and moved.
+"""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from netwright.core.errors import NetwrightError
+from netwright.core.files import write_json
+from netwright.graph.quantized import QuantizedGraph
+from netwright.mcu.emit import Weights, emit
+from netwright.mcu.emit_layer import layer_scratch
+from netwright.mcu.emulate import build_elf
+from netwright.mcu.lower import lower
+from netwright.mcu.network import Network
+from netwright.mcu.schedule import Schedule, schedule
+from netwright.mcu.sizes import Sizes, measured_sizes, predicted_sizes
+from netwright.mcu.steps import peak_words
+
+MANIFEST = "net.json"
+PROVEN_ON = 4  # random inputs on which the host's C is held against the interpreter
+
+
+@dataclass(frozen=True)
+class Compiled:
+    """What was written, what it needs, and whether it fits the limits that were given (None: no limit)."""
+
+    directory: Path
+    cpu: str
+    network: Network
+    plan: Schedule
+    sizes: Sizes
+    sram_limit: int | None
+    flash_limit: int | None
+    weights: Weights
+    proven: str
+    advice: tuple[str, ...]
+
+    @property
+    def sram_bytes(self) -> int:
+        """Static memory: the arena, and the weights where they lie in SRAM."""
+        return self.plan.arena_bytes + (self.sizes.constant_bytes if self.weights == "sram" else 0)
+
+    @property
+    def fits(self) -> dict[str, bool]:
+        """For each memory, whether its limit is kept."""
+        return {
+            "sram": self.sram_limit is None or self.sram_bytes <= self.sram_limit,
+            "flash": self.flash_limit is None or self.sizes.flash_bytes <= self.flash_limit,
+        }
+
+    def to_json(self) -> dict[str, Any]:
+        """Return plain JSON values: what `netwright compile --json` prints and the directory's net.json holds."""
+        plan = self.plan
+        return {
+            "cpu": self.cpu,
+            "macs": self.network.macs,
+            "arena_bytes": plan.arena_bytes,
+            "lower_bound_bytes": plan.lower_bound_bytes,
+            "bound": plan.bound,
+            "sram_bytes": self.sram_bytes,
+            "flash_bytes": self.sizes.flash_bytes,
+            "code_bytes": self.sizes.code_bytes,
+            "sizes": self.sizes.origin,
+            "fits": self.fits,
+            "schedule": {"mode": plan.mode, "steps": len(plan.steps)},
+            "ops": plan.table(self.network),
+            "proven": self.proven,
+            "notes": [*self.network.notes, *self.advice],
+        }
+
+
+def compile_network(
+    model: QuantizedGraph,
+    out: Path,
+    *,
+    name: str = "net",
+    cpu: str = "cortex-m7",
+    sram_bytes: int | None = None,
+    flash_bytes: int | None = None,
+    mode: str = "auto",
+    weights: Weights = "flash",
+    emulated: bool = False,
+    note: Callable[[str], None] = lambda _: None,
+) -> Compiled:
+    """Write the C of a network to the directory `out`, which must be new, empty or an earlier result.
+
+    `emulated`: with emulated/net-CPU.elf, the program that the emulator runs.
+
+    The directory is written also where the network does not fit: `fits` says so, and `advice` what would make it fit.
+
+    Raises:
+        NetwrightError: an operator that is not supported, a place that cannot be written, or C that differs from the
+            interpreter (a fault of netwright).
+    """
+    check_place(out)
+    network = lower(model)
+    note(f"{len(network.layers)} layers, {network.macs:,} MACs")
+    plan = schedule(network, sram_bytes=sram_bytes, mode=mode, scratch=layer_scratch)
+    source = emit(network, plan, name=name, weights=weights)
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(prefix=f".{out.name}-", dir=out.parent) as beside:
+            scratch = Path(beside) / "new"
+            source.write(scratch)
+            sizes = measured_sizes(scratch, cpu) or predicted_sizes(source, len(network.layers))
+            proven = prove(model, network, scratch)
+            note(proven)
+            advice = _advice(network, plan, sizes, sram_bytes, flash_bytes, weights)
+            result = Compiled(out, cpu, network, plan, sizes, sram_bytes, flash_bytes, weights, proven, advice)
+            write_json(scratch / MANIFEST, result.to_json())
+            if emulated:
+                build_elf(scratch, cpu=cpu)
+            _move(scratch, out, Path(beside))
+    except OSError as error:
+        raise NetwrightError(f"Cannot write {out}: {error.strerror or error}. What it held before is kept.") from error
+    return result
+
+
+def check_place(out: Path) -> None:
+    """Refuse a place that holds something else than an earlier result.
+
+    Raises:
+        NetwrightError: it is a file, or a folder with other files and no net.json.
+    """
+    if out.exists() and not out.is_dir():
+        raise NetwrightError(f"{out} is a file. Choose another --out: it names a folder.")
+    if out.exists() and any(out.iterdir()) and not (out / MANIFEST).exists():
+        raise NetwrightError(f"{out} holds other files and no compiled network. Choose another --out.")
+
+
+def prove(model: QuantizedGraph, network: Network, directory: Path) -> str:
+    """Run the C on this machine and the interpreter on the same random inputs; return in words what was found.
+
+    Raises:
+        NetwrightError: they differ.
+    """
+    from netwright.graph.interpret import interpret
+    from netwright.mcu.border import as_bytes, as_tensors
+    from netwright.mcu.host import build_host
+    from netwright.mcu.toolchain import missing
+
+    if reason := missing("gcc"):
+        return f"not proven: {reason}"
+    rng = np.random.default_rng(0)
+    sizes = sum(network.values[value].bytes for value in network.inputs)
+    inputs = rng.integers(-128, 128, (PROVEN_ON, sizes), dtype=np.int8)
+    host = build_host(directory)
+    expected = as_bytes(model, network, interpret(model, as_tensors(model, network, inputs)))
+    wrong = int(np.count_nonzero(host.run(inputs) != expected))
+    if wrong:
+        raise NetwrightError(
+            f"The generated C differs from the interpreter in {wrong} of {expected.size} output values: this is a fault of "
+            "netwright. Please report it with the model; --schedule layers may avoid it."
+        )
+    return f"equal to the interpreter, bit for bit, on {PROVEN_ON} random inputs ({expected.size} output values)"
+
+
+def _advice(
+    network: Network, plan: Schedule, sizes: Sizes, sram: int | None, flash: int | None, weights: Weights
+) -> tuple[str, ...]:
+    """Say by how much a limit is missed, where, and what would keep it."""
+    advice = []
+    needed = plan.arena_bytes + (sizes.constant_bytes if weights == "sram" else 0)
+    if sram is not None and needed > sram:
+        text = f"SRAM: {needed:,} bytes needed, {needed - sram:,} more than --sram {sram:,}; the peak is at {peak_words(network, plan)}."
+        if weights == "sram" and plan.arena_bytes <= sram:
+            text += " With --weights flash it fits."
+        elif (
+            plan.mode == "layers"
+            and (least := schedule(network, mode="stream", scratch=layer_scratch).arena_bytes) < plan.arena_bytes
+        ):
+            text += f" --schedule stream needs {least:,} bytes{'' if least <= sram else ', still too many'}."
+        else:
+            text += (
+                " No schedule of this network needs less: lower its resolution or width, or search one for this device."
+            )
+        advice.append(text)
+    if flash is not None and sizes.flash_bytes > flash:
+        share = sizes.constant_bytes / max(1, sizes.flash_bytes)
+        advice.append(
+            f"Flash: {sizes.flash_bytes:,} bytes needed, {sizes.flash_bytes - flash:,} more than --flash {flash:,}; "
+            f"{share:.0%} of them are weights: only a smaller network fits."
+        )
+    return tuple(advice)
+
+
+def _move(scratch: Path, out: Path, beside: Path) -> None:
+    """Put the new directory in its place; what was there goes aside first and comes back if that fails."""
+    old = beside / "old"
+    if out.exists():
+        out.rename(old)
+    try:
+        scratch.rename(out)
+    except OSError:
+        if old.exists():
+            old.rename(out)
+        raise
+    shutil.rmtree(old, ignore_errors=True)
