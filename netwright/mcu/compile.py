@@ -73,7 +73,7 @@ class Compiled:
             "sizes": self.sizes.origin,
             "fits": self.fits,
             "schedule": {"mode": plan.mode, "steps": len(plan.steps)},
-            "ops": plan.table(self.network),
+            "ops": step_table(self.network, plan),
             "proven": self.proven,
             "notes": [*self.network.notes, *self.advice],
         }
