@@ -90,6 +90,11 @@ class Segment:
         """Bytes of all rings."""
         return sum(rows.bytes for rows in self.rows)
 
+    @property
+    def how(self) -> str:
+        """Return in words how the segment runs."""
+        return "row by row"
+
 
 def streamable(network: Network, layer: Layer) -> bool:
     """Say whether rows of a layer's result can be made from rows of its inputs."""
@@ -306,8 +311,3 @@ class _Run:
                     held = row - self.needed(self.readers[("ring", ring)]) + 1
                     self.counts[ring] = max(self.counts[ring], held)
                     self.next[source] = row + 1
-
-    @property
-    def how(self) -> str:
-        """Return in words how the segment runs."""
-        return "row by row"
