@@ -35,7 +35,7 @@ class Machine:
 
     `peak_macs_per_s`: by torch's names of types. `bandwidth_bytes_per_s`: of the largest memory. `caches`: smallest first.
     `sram_bytes`: memory on the chip that programs address; a cache is not counted there. `power_w`: the vendor's design
-    power, not what a network draws.
+    power, not what a network draws. `core`: of a microcontroller, as its compiler calls it.
     """
 
     name: str
@@ -48,6 +48,8 @@ class Machine:
     flash_bytes: Sourced | None = None
     dram_bytes: Sourced | None = None
     power_w: Sourced | None = None
+    clock_hz: Sourced | None = None
+    core: str | None = None
     notes: tuple[str, ...] = field(default=())
 
     def peak(self, dtype: str) -> Sourced | None:
@@ -72,7 +74,7 @@ class Machine:
         """Return every known figure by name, with its unit in the name."""
         found = {f"peak_macs_per_s.{dtype}": rate for dtype, rate in self.peak_macs_per_s.items()}
         found |= {f"bytes_per_s.up_to_{level.bytes}_bytes": level.bytes_per_s for level in self.caches}
-        single = ("bandwidth_bytes_per_s", "sram_bytes", "flash_bytes", "dram_bytes", "power_w")
+        single = ("bandwidth_bytes_per_s", "sram_bytes", "flash_bytes", "dram_bytes", "power_w", "clock_hz")
         return found | {name: value for name in single if (value := getattr(self, name)) is not None}
 
     def to_json(self) -> dict[str, Any]:

@@ -166,6 +166,8 @@ STM32F746 = Machine(
     energy=HOROWITZ_45NM,
     sram_bytes=_sheet(320 * _KB, f"{_F746}: 320 KB, 64 KB of it tightly coupled data memory"),
     flash_bytes=_sheet(1 * _MB, f"{_F746}: 1 MB"),
+    clock_hz=_sheet(216e6, f"{_F746}: 216 MHz"),
+    core="cortex-m7",
     notes=(
         "the energies are those of 45 nm circuits and leave out fetching and decoding instructions, "
         "most of what a microcontroller spends",
@@ -185,6 +187,8 @@ STM32F412 = Machine(
     energy=HOROWITZ_45NM,
     sram_bytes=_sheet(256 * _KB, f"{_F412}: 256 KB"),
     flash_bytes=_sheet(1 * _MB, f"{_F412}: 1 MB"),
+    clock_hz=_sheet(100e6, f"{_F412}: 100 MHz"),
+    core="cortex-m4",
     power_w=_derived(112e-6 * 100 * 3.3, f"{_F412}: 112 uA/MHz running with peripherals off, at 100 MHz and 3.3 V"),
     notes=STM32F746.notes,
 )

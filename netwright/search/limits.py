@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 from netwright.core.errors import NetwrightError
 from netwright.nn.block import Block, Shape
 from netwright.search.layout import Layout
-from netwright.search.minimum import minimize_sum
-from netwright.search.tables import AdditiveTable, macs_price, params_price
+from netwright.search.minimum import Factor, minimize_sum
+from netwright.search.tables import AdditiveTable, MaxTable, macs_price, params_price
 from netwright.supernet.family import Family
 from netwright.supernet.space import Genes, SearchSpace
 
@@ -37,12 +37,25 @@ class Limit:
     """A cost that must not exceed a bound; with the default bound it is only an objective."""
 
     name: str
-    table: AdditiveTable
+    table: AdditiveTable | MaxTable
     bound: float = math.inf
+
+    @property
+    def factors(self) -> list[Factor]:
+        """Small arrays whose sum is, up to a constant, the excess over the bound."""
+        return self.table.factors if isinstance(self.table, AdditiveTable) else self.table.excess_factors(self.bound)
+
+    def excess(self, genes: Genes) -> NDArray[np.float64]:
+        """Return how far each row of genes is beyond the bound; of a greatest value, summed over all parts beyond it."""
+        if isinstance(self.table, AdditiveTable):
+            return self.table(genes) - self.bound
+        return self.table.excess(genes, self.bound)
 
     def text(self, value: float) -> str:
         """Write a value of this cost with its unit."""
         unit = UNITS.get(self.name, "")
+        if unit == "bytes":
+            return f"{value:,.0f} {unit}"
         return f"{value:.4g} {unit}".rstrip() if unit == "ms" or value < 1e4 else f"{value / 1e6:.4g} M {unit}".rstrip()
 
 
@@ -115,10 +128,9 @@ def reach(space: SearchSpace, limits: Sequence[Limit], rng: np.random.Generator)
     if any(beyond):
         raise NetwrightError(_infeasible(space, bounded, [value for value, _ in least]))
     scale = np.array([max(abs(limit.bound), 1e-12) for limit in bounded])
-    bounds = np.array([limit.bound for limit in bounded])
 
     def violation(genes: Genes) -> NDArray[np.float64]:
-        return (costs_of(bounded, genes) - bounds) / scale
+        return np.stack([limit.excess(genes) for limit in bounded], 1) / scale
 
     tried = np.stack([genes for _, genes in least])
     weights = np.full(len(bounded), 1 / len(bounded))
@@ -129,7 +141,7 @@ def reach(space: SearchSpace, limits: Sequence[Limit], rng: np.random.Generator)
         factors = [
             (columns, values * weight / size)
             for limit, weight, size in zip(bounded, weights, scale, strict=True)
-            for columns, values in limit.table.factors
+            for columns, values in limit.factors
         ]
         _, genes = minimize_sum(factors, space.sizes)
         genes = space.canonical(genes[None])

@@ -78,6 +78,62 @@ class AdditiveTable:
         self._values = np.concatenate([values.ravel() for _, values in merged])
 
 
+class MaxTable:
+    """cost(arch) = greatest of price(block, input shape) over its blocks: peak memory, block by block.
+
+    Attributes: `factors`, one small array a slot, as in `AdditiveTable`.
+
+    Raises:
+        NetwrightError: a price is not a finite number of at least 0, or the family's blocks cannot be tabulated.
+    """
+
+    def __init__(self, family: Family, price: Price, *, layout: Layout | None = None):
+        self.family = family
+        self.layout = layout or Layout(family)
+        prices = np.array([0.0 if key is None else float(price(*key)) for key in self.layout.keys])
+        if not (np.isfinite(prices) & (prices >= 0)).all():
+            bad = self.layout.keys[int(np.flatnonzero(~(np.isfinite(prices) & (prices >= 0)))[0])]
+            raise NetwrightError(f"The price of {bad} is not a finite number of at least 0. Every block needs a price.")
+        self.factors: list[Factor] = [
+            (columns, prices[ids]) for columns, ids in zip(self.layout.columns, self.layout.ids, strict=True)
+        ]
+
+    def __call__(self, genes: Genes) -> NDArray[np.float64]:
+        """Return the cost of each row of genes [N, G]."""
+        return self.by_slot(genes).max(1)
+
+    def by_slot(self, genes: Genes) -> NDArray[np.float64]:
+        """Return the price of what each slot holds, for each row of genes: [N, slots], 0 where it holds nothing."""
+        found = np.empty((len(genes), len(self.factors)))
+        for slot, (columns, values) in enumerate(self.factors):
+            found[:, slot] = values[tuple(genes[:, list(columns)].T)]
+        return found
+
+    def excess(self, genes: Genes, bound: float) -> NDArray[np.float64]:
+        """Return what the slots exceed a bound by, added up: 0 exactly for the rows within it."""
+        return np.maximum(self.by_slot(genes) - bound, 0).sum(1)
+
+    def excess_factors(self, bound: float) -> list[Factor]:
+        """Return `excess` as a sum of small arrays."""
+        return [(columns, np.maximum(values - bound, 0)) for columns, values in self.factors]
+
+    def minimum(self) -> tuple[float, Genes]:
+        """Return the exact least cost of the space, and the genes of an arch that reaches it: bisection over the prices."""
+        values = np.unique(np.concatenate([values.ravel() for _, values in self.factors]))
+        low, high = 0, len(values) - 1
+        while low < high:
+            middle = (low + high) // 2
+            if self._within(values[middle])[0] <= 0:
+                high = middle
+            else:
+                low = middle + 1
+        genes = self._within(values[low])[1]
+        return float(values[low]), self.family.space.canonical(genes[None])[0]
+
+    def _within(self, bound: float) -> tuple[float, Genes]:
+        return minimize_sum(self.excess_factors(bound), self.family.space.sizes)
+
+
 def _merge(factors: list[Factor], sizes: Genes) -> list[Factor]:
     """Add up tables while the joint one stays small: fewer look-ups a network."""
     merged: list[Factor] = []
