@@ -1,0 +1,206 @@
+"""C of convolutions, depthwise convolutions and dense layers: their constants, and calls on whole tensors or rows."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+
+from netwright.core.errors import NetwrightError
+from netwright.mcu.code import Data, array, struct
+from netwright.mcu.network import Conv, Dense, Depthwise, Layer, Network
+from netwright.mcu.pack import TILE, Packed, pack_matrix
+
+_LARGEST = 32767  # sides and channels lie in int16 fields
+_ROWS = 16  # NW_CONV_ROWS, NW_DEPTHWISE_ROWS
+
+
+def data(network: Network, layer: Layer, name: str) -> Data:
+    """Return the constants of a convolution, depthwise convolution or dense layer."""
+    if isinstance(layer, Depthwise):
+        return _depthwise_data(network, layer, name)
+    if isinstance(layer, Conv):
+        return _pointwise_data(layer, name) if layer.pointwise else _conv_data(network, layer, name)
+    if isinstance(layer, Dense):
+        packed = pack_matrix(layer.weights, layer.requantize, once=True)
+        _check(layer, depth=packed.depth, outputs=len(layer.weights))
+        stream = array(f"{name}_weights", packed.stream)
+        return Data(
+            stream + struct("nw_matrix", f"{name}_matrix", _matrix(layer, packed, name).items()),
+            frozenset(["pointwise"]),
+        )
+    raise TypeError(f"{type(layer).__name__} is no convolution")
+
+
+def conv_call(layer: Conv, network: Network, name: str, in_: str, out: str) -> str:
+    """Return the statement that computes a whole tensor, NHWC."""
+    if layer.pointwise:
+        height, width, _ = network.values[layer.output].shape
+        return pointwise_call(layer, network, name, in_, out, str(height * width))
+    return f"nw_conv_all(&{name}_conv, {in_}, {out});"
+
+
+def conv_row_call(layer: Conv, network: Network, name: str, rows: str, out: str) -> str:
+    """Return the statement that computes one NHWC output row. `rows`: kernel_h row pointers, NULL for padding."""
+    del network
+    return f"nw_conv_row(&{name}_conv, {rows}, {out}, {len(layer.weights)}, 1);"
+
+
+def conv_row_planar_call(layer: Conv, network: Network, name: str, rows: str, out: str, channel_stride: str) -> str:
+    """Return the statement that computes one output row into out[c * channel_stride + x]."""
+    del network, layer
+    return f"nw_conv_row(&{name}_conv, {rows}, {out}, 1, {channel_stride});"
+
+
+def pointwise_call(layer: Conv, network: Network, name: str, in_: str, out: str, pixels: str) -> str:
+    """Return the statement that computes `pixels` pixels, NHWC; in_ and out do not overlap."""
+    del network
+    outputs, depth = len(layer.weights), layer.weights.shape[-1]
+    return f"nw_pointwise(&{name}_matrix, {in_}, {out}, {pixels}, {depth}, {outputs}, 1);"
+
+
+def pointwise_planar_call(
+    layer: Conv, network: Network, name: str, in_: str, out: str, pixels: str, channel_stride: str
+) -> str:
+    """Return the statement that computes `pixels` pixels into out[c * channel_stride + x]."""
+    del network
+    return f"nw_pointwise(&{name}_matrix, {in_}, {out}, {pixels}, {layer.weights.shape[-1]}, 1, {channel_stride});"
+
+
+def depthwise_call(
+    layer: Depthwise, network: Network, name: str, in_: str, out: str, scratch: str, out_row_stride: int | str
+) -> str:
+    """Return the statement that computes a whole NHWC tensor, output row y at out + y * out_row_stride.
+
+    With a channel multiplier of 1, out may be in_, for any stride, as long as out_row_stride is at most the input's row
+    bytes and `in_place(layer)` holds. `scratch`: `scratch_bytes(layer, network)` bytes.
+    """
+    del network, layer
+    return f"nw_depthwise_all(&{name}_depthwise, {in_}, {out}, {scratch}, {out_row_stride});"
+
+
+def depthwise_row_call(layer: Depthwise, network: Network, name: str, lines: str, channel_stride: str, out: str) -> str:
+    """Return the statement that computes one NHWC output row.
+
+    `lines`: kernel_h pointers to the padded line of channel 0, `line_bytes(layer, network)` readable bytes for each
+    channel, `channel_stride` from one to the next; NULL for a row of padding.
+    """
+    del network, layer
+    return f"nw_depthwise_row(&{name}_depthwise, {lines}, {channel_stride}, {out});"
+
+
+def dense_call(layer: Dense, network: Network, name: str, in_: str, out: str) -> str:
+    """Return the statement that applies a dense layer to every row of its input."""
+    outputs, depth = layer.weights.shape
+    rows = network.values[layer.inputs[0]].bytes // depth
+    return f"nw_pointwise(&{name}_matrix, {in_}, {out}, {rows}, {depth}, {outputs}, 1);"
+
+
+def scratch_bytes(layer: Layer, network: Network) -> int:
+    """Return the scratch that a whole-tensor call needs: the ring of padded lines of a depthwise convolution."""
+    if not isinstance(layer, Depthwise):
+        return 0
+    window = layer.window
+    return ((window.kernel[0] - 1) * window.dilation[0] + 1) * line_bytes(layer, network)
+
+
+def line_bytes(layer: Depthwise, network: Network) -> int:
+    """Return the bytes of a padded line of one channel: zero points, the row, zero points, and what kernels may read."""
+    window = layer.window
+    width, out_width = network.values[layer.inputs[0]].shape[1], network.values[layer.output].shape[1]
+    read = (out_width - 1) * window.stride[1] + (window.kernel[1] - 1) * window.dilation[1] + 1
+    return -(-(max(read, window.padding[2] + width) + 3) // 4) * 4
+
+
+def in_place(layer: Depthwise) -> bool:
+    """Whether a depthwise convolution may write over its input."""
+    return layer.weights.shape[2] == len(layer.requantize.bias) and layer.window.kernel[0] > layer.window.padding[0]
+
+
+def _pointwise_data(layer: Conv, name: str) -> Data:
+    packed = pack_matrix(layer.weights.reshape(len(layer.weights), -1), layer.requantize)
+    _check(layer, depth=packed.depth, outputs=len(layer.weights))
+    fields = _matrix(layer, packed, name)
+    text = array(f"{name}_weights", packed.stream) + struct("nw_matrix", f"{name}_matrix", fields.items())
+    return Data(text, frozenset(["pointwise"]))
+
+
+def _conv_data(network: Network, layer: Conv, name: str) -> Data:
+    outputs, kernel_h, kernel_w, channels = layer.weights.shape
+    (height, width, _), (out_height, out_width, _) = (network.values[i].shape for i in (layer.inputs[0], layer.output))
+    window = layer.window
+    runs_in_row = 1 if window.dilation[1] == 1 else kernel_w
+    run = kernel_w * channels // runs_in_row
+    padded = run if kernel_h * kernel_w * channels <= TILE else -(-run // 4) * 4
+    runs = layer.weights.reshape(outputs, kernel_h * runs_in_row, run)
+    packed = pack_matrix(np.pad(runs, ((0, 0), (0, 0), (0, padded - run))).reshape(outputs, -1), layer.requantize)
+    fields = {
+        **_window(layer, name),
+        **{"height": height, "width": width, "channels": channels, "out_height": out_height, "out_width": out_width},
+        **{"run": run, "padded_run": padded, "runs_in_row": runs_in_row},
+    }
+    _check(layer, outputs=outputs, depth=packed.depth, **fields)
+    matrix = ", ".join(f".{key} = {value}" for key, value in _matrix(layer, packed, name).items())
+    text = array(f"{name}_weights", packed.stream)
+    return Data(
+        text + struct("nw_conv", f"{name}_conv", {"matrix": f"{{{matrix}}}", **fields}.items()), frozenset(["conv"])
+    )
+
+
+def _depthwise_data(network: Network, layer: Depthwise, name: str) -> Data:
+    outputs = layer.weights.shape[2]
+    (height, width, channels), (out_height, out_width, _) = (
+        network.values[index].shape for index in (layer.inputs[0], layer.output)
+    )
+    requantize = layer.requantize
+    fields = {
+        **_window(layer, name),
+        **{"inputs": channels, "multiplier": outputs // channels, "dilation_h": layer.window.dilation[0]},
+        **{"height": height, "width": width, "out_height": out_height, "out_width": out_width},
+        **{"line": line_bytes(layer, network), **_limits(layer)},
+    }
+    _check(layer, outputs=outputs, **fields)
+    params = np.stack([requantize.bias, requantize.multiplier, requantize.shift], axis=1).astype(np.int32)
+    text = array(f"{name}_weights", np.ascontiguousarray(layer.weights.transpose(2, 0, 1))) + array(
+        f"{name}_params", params
+    )
+    pointers = {"weights": f"{name}_weights", "params": f"{name}_params"}
+    return Data(
+        text + struct("nw_depthwise", f"{name}_depthwise", {**pointers, **fields}.items()), frozenset(["depthwise"])
+    )
+
+
+def _window(layer: Conv | Depthwise, name: str) -> dict[str, int]:
+    del name
+    window = layer.window
+    return {
+        **{"kernel_h": window.kernel[0], "kernel_w": window.kernel[1]},
+        **{"stride_h": window.stride[0], "stride_w": window.stride[1]},
+        **{"dilation_h": window.dilation[0], "dilation_w": window.dilation[1]},
+        **{"pad_top": window.padding[0], "pad_left": window.padding[2]},
+    }
+
+
+def _limits(layer: Conv | Depthwise | Dense) -> dict[str, int]:
+    requantize = layer.requantize
+    return {
+        **{"low": requantize.low, "high": requantize.high, "zero_point": requantize.zero_point},
+        "input_zero_point": layer.input_zero_point,
+    }
+
+
+def _matrix(layer: Conv | Dense, packed: Packed, name: str) -> Mapping[str, object]:
+    sizes = {"outputs": len(layer.weights), "depth": packed.depth, "chunk": packed.chunk}
+    return {"stream": f"{name}_weights", **sizes, **_limits(layer), "kind": packed.kind}
+
+
+def _check(layer: Conv | Depthwise | Dense, **fields: int) -> None:
+    """Refuse what the kernels' fields do not hold."""
+    rows = fields.get("kernel_h", 1)
+    if rows > _ROWS:
+        raise NetwrightError(
+            f"{layer.name}: a kernel {rows} rows high; the kernels take up to {_ROWS}. Use a smaller kernel."
+        )
+    key, value = max(fields.items(), key=lambda item: abs(item[1]))
+    if abs(value) > _LARGEST:
+        raise NetwrightError(f"{layer.name}: {key} {value}; the kernels take up to {_LARGEST}. Use a smaller layer.")
