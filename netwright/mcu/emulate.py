@@ -20,6 +20,7 @@ from netwright.mcu.toolchain import WARNINGS, call, harness, missing, sizes
 
 TOOLS = ("arm-none-eabi-gcc", "arm-none-eabi-size", "qemu-system-arm")
 ICOUNT_SHIFT = 7  # 2^7 ns an instruction: at least 2.5 ticks of every board's clock
+KNOWN_INSTRUCTIONS = 1_000_002  # of the function that calibrates the clock, see harness/emulated.c
 STACK_BYTES = 64 << 10
 _MB = 1 << 20
 
@@ -34,14 +35,13 @@ class Board:
     constants: tuple[int, int]
     ram: tuple[int, int]
     clock: int
-    clock_hz: int
 
 
 _M4 = ("-mcpu=cortex-m4", "-mfpu=fpv4-sp-d16", "-mfloat-abi=hard")
 _M7 = ("-mcpu=cortex-m7", "-mfpu=fpv5-sp-d16", "-mfloat-abi=hard")
 _M33 = ("-mcpu=cortex-m33", "-mfpu=fpv5-sp-d16", "-mfloat-abi=hard")
 _M55 = ("-mcpu=cortex-m55", "-mfloat-abi=hard")
-_ZBT = ((0, 4 * _MB), (0x21000000, 16 * _MB), (0x20000000, 4 * _MB), 0x40028000, 25_000_000)
+_ZBT = ((0, 4 * _MB), (0x21000000, 16 * _MB), (0x20000000, 4 * _MB), 0x40028000)
 BOARDS = {
     "cortex-m4": Board("mps2-an386", _M4, *_ZBT),
     "cortex-m7": Board("mps2-an500", _M7, *_ZBT),
@@ -52,7 +52,6 @@ BOARDS = {
         (0x80000000, 16 * _MB),
         (0x38000000, 4 * _MB),
         0x50302000,
-        20_000_000,
     ),
     "cortex-m55": Board(
         "mps3-an547",
@@ -61,7 +60,6 @@ BOARDS = {
         (0x11000000, 2 * _MB),
         (0x31000000, 4 * _MB),
         0x59302000,
-        32_000_000,
     ),
 }
 
@@ -99,14 +97,14 @@ def emulate(
     elf = build_elf(directory, cpu=cpu, optimize=optimize)
     outputs, instructions, stack = _run(elf, checked, stated["output"], cpu, seconds)
     code, flash = flash_of(elf)
-    used = section_sizes(elf)
+    used = {name: size for name, (_, size) in sections(elf).items()}
     ram = used.get(".bss", 0) + used.get(".data", 0)
     return Emulation(outputs, instructions, stack, flash, code, stated["arena"], ram)
 
 
 def flash_of(elf: Path) -> tuple[int, int]:
     """Return the bytes of code of a program of `build_elf`, and of code and constants; the harness is in neither."""
-    used = section_sizes(elf)
+    used = {name: size for name, (_, size) in sections(elf).items()}
     code = used.get(".text", 0)
     return code, code + sum(used.get(name, 0) for name in (".rodata", ".data", ".ARM.extab", ".ARM.exidx"))
 
@@ -146,11 +144,9 @@ def build_elf(
         call([*compiler, *plain, harness(source), "-o", made])
     elf = folder.parent / f"net-{cpu}.elf"
     script = folder / "board.ld"
-    constants = section_sizes(objects[0])
-    in_code = (
-        sum(size for name, size in constants.items() if name.startswith((".text", ".rodata"))) < board.code[1] * 0.9
-    )
-    script.write_text(_linker_script(board, "CODE" if in_code else "CONSTANTS", stated["arena"]))
+    loaded = sum(size for name, (_, size) in sections(objects[0]).items() if name.startswith((".text", ".rodata")))
+    constants = "CODE" if loaded < 0.9 * board.code[1] else "CONSTANTS"
+    script.write_text(_linker_script(board, constants, stated["arena"]))
     link = ["-nostartfiles", "-specs=nano.specs", "-Wl,--gc-sections", f"-Wl,-T,{script}"]
     call(["arm-none-eabi-gcc", *board.flags, "-mthumb", *link, *objects, "-o", elf])
     return elf
@@ -169,14 +165,10 @@ def _linker_script(board: Board, constants: str, arena_bytes: int) -> str:
     return text.substitute(values, board=board.machine, constants=constants, stack_bytes=STACK_BYTES)
 
 
-def section_sizes(file: Path) -> dict[str, int]:
-    """Return the bytes of each section of an object file or a program."""
-    found: dict[str, int] = {}
-    for line in call(["arm-none-eabi-size", "-A", "-d", file]).decode().splitlines():
-        words = line.split()
-        if len(words) == 3 and words[1].isdigit():
-            found[words[0]] = found.get(words[0], 0) + int(words[1])
-    return found
+def sections(file: Path) -> dict[str, tuple[int, int]]:
+    """Return address and bytes of each section of an object file or a program."""
+    lines = [line.split() for line in call(["arm-none-eabi-size", "-A", "-d", file]).decode().splitlines()]
+    return {words[0]: (int(words[2]), int(words[1])) for words in lines if len(words) == 3 and words[1].isdigit()}
 
 
 def _run(
@@ -184,14 +176,21 @@ def _run(
 ) -> tuple[NDArray[np.int8], NDArray[np.int64], int]:
     with tempfile.TemporaryDirectory(prefix="netwright-") as folder:
         outputs, records = run_elf(elf, inputs, Path(folder), cpu=cpu, seconds=seconds)
-    if len(records) != len(inputs) + 1:
-        raise NetwrightError(f"The program {elf} ran {len(records) - 1} of {len(inputs)} inputs and stopped.")
-    # The first record is of an empty function, one instruction long.
-    ticks = (records[1:, 0] - records[0, 0]).astype(np.int64)
-    per_instruction = (1 << ICOUNT_SHIFT) * 1e-9 * BOARDS[cpu].clock_hz
-    instructions = np.rint(ticks / per_instruction).astype(np.int64) + 1
-    stack = int((records[1:, 1]).max(initial=0))
-    return np.frombuffer(outputs, np.int8).reshape(len(inputs), output_bytes), instructions, stack
+    if len(records) != len(inputs) + 2:
+        raise NetwrightError(f"The program {elf} ran {len(records) - 2} of {len(inputs)} inputs and stopped.")
+    stack = int(records[2:, 1].max(initial=0))
+    return np.frombuffer(outputs, np.int8).reshape(len(inputs), output_bytes), _instructions(records[:, 0]), stack
+
+
+def _instructions(ticks: NDArray[np.uint32]) -> NDArray[np.int64]:
+    """Return instructions of the runs from the third on; the first took one, the second KNOWN_INSTRUCTIONS.
+
+    Boards differ in their clock, a whole number of MHz.
+    """
+    over = ticks.astype(np.int64) - int(ticks[0])
+    nanoseconds = 1 << ICOUNT_SHIFT
+    mhz = round(1000 * int(over[1]) / (nanoseconds * (KNOWN_INSTRUCTIONS - 1)))
+    return np.rint(over[2:] * 1000 / (nanoseconds * mhz)).astype(np.int64) + 1
 
 
 def run_elf(

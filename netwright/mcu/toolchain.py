@@ -9,6 +9,9 @@ from collections.abc import Sequence
 from importlib import resources
 from pathlib import Path
 
+import numpy as np
+from numpy.typing import NDArray
+
 from netwright.core.errors import NetwrightError
 
 PACKAGES = {  # Debian's names
@@ -84,3 +87,21 @@ def sizes(directory: Path) -> dict[str, int]:
 def harness(name: str) -> Path:
     """Return the path of a file of the measuring harness."""
     return Path(str(resources.files("netwright.mcu") / "harness" / name))
+
+
+def read_inputs(directory: Path, file: Path | None) -> NDArray[np.int8]:
+    """Return the inputs in a file as [N, input bytes] of a generated directory's network; without a file, a random one.
+
+    Raises:
+        NetwrightError: the file holds no whole number of inputs, or none.
+    """
+    count = sizes(directory)["input"]
+    if file is None:
+        return np.random.default_rng(0).integers(-128, 128, (1, count)).astype(np.int8)
+    values = np.fromfile(file, np.int8)
+    if len(values) == 0 or len(values) % count:
+        raise NetwrightError(
+            f"{file} has {len(values):,} bytes, which is no whole number of inputs: the network of {directory} takes {count:,} "
+            "bytes of int8 each."
+        )
+    return values.reshape(-1, count)
