@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from netwright.cli.compile import compile
 from netwright.cli.demo import demo
 from netwright.cli.deploy import deploy
 from netwright.cli.device import device
@@ -24,7 +25,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode="rich",
 )
-for function in (demo, train, device, search, deploy, report, profile):
+for function in (demo, train, device, search, deploy, compile, report, profile):
     app.command(function.__name__)(verb(function))
 
 
