@@ -1,4 +1,4 @@
-"""How many instructions the generated C executes: linear in the work of every layer, fitted under emulation.
+"""How many instructions the generated C executes, and its bytes of flash: linear in what every layer has, fitted under emulation.
 
 Kernels have no branches on data, so that shapes decide. Each kind of kernel (a convolution of one size and stride, say) has
 features whose coefficients are found by non-negative least squares on relative errors; `benchmarks/mcu_instructions.py` fits
@@ -7,6 +7,7 @@ them and states the error on networks held out.
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -19,6 +20,7 @@ from scipy.optimize import nnls
 
 from netwright.core.errors import NetwrightError, unknown
 from netwright.mcu.network import Conv, Dense, Depthwise, Layer, Mean, Network, Pool
+from netwright.mcu.schedule import Schedule, Whole
 
 COEFFICIENTS = "instructions.json"
 WHOLE = "network"  # what one inference costs besides its layers
@@ -60,9 +62,47 @@ def _work(layer: Layer, given: tuple[int, ...], made: tuple[int, ...]) -> Work:
     return type(layer).__name__.lower(), (1, outputs)
 
 
+def works_of(network: Network, plan: Schedule) -> list[Work]:
+    """Return what every layer of a plan does, for an instruction model."""
+    works: list[Work] = []
+    for step in plan.steps:
+        if isinstance(step, Whole):
+            works.append(work_of(network.layers[step.layer], network))
+            continue
+        for stage in step.stages:
+            if stage.planar:  # laying rows into a ring belongs to the layer that reads them
+                continue
+            layer = network.layers[stage.layer]
+            height = network.values[layer.output].shape[0]
+            works.append(work_of(layer, network, by_rows=True, repeated=stage.height / height))
+    return works
+
+
+def flash_of(layers: Iterable[Layer]) -> list[Work]:
+    """Return the works whose sum is the flash of a network: constants of every layer, code of every kind of kernel once."""
+    works: list[Work] = []
+    kernels: set[str] = set()
+    for layer in layers:
+        kernel = type(layer).__name__.lower()
+        if isinstance(layer, Conv | Depthwise | Dense):
+            channels = len(layer.requantize.multiplier)
+            if isinstance(layer, Conv) and layer.pointwise:
+                kernel = "pointwise"
+            works.append((f"constants {kernel}", (1, channels, layer.weights.size)))
+        else:
+            works.append((f"constants {kernel}", (1,)))
+        if isinstance(layer, Depthwise):
+            kernel += f" {layer.window.kernel}/{layer.window.stride}"
+        kernels.add(kernel)
+    return works + [(f"code {kernel}", (1.0,)) for kernel in sorted(kernels)]
+
+
 @dataclass(frozen=True)
 class InstructionModel:
-    """Instructions of one processor. `coefficients`: by kind, one a feature; `error`: of networks held out, relative, mean."""
+    """Instructions of one processor. `coefficients`: by kind, one a feature; `error`: of networks held out, relative, mean.
+
+    Flash has models of the same form.
+    """
 
     cpu: str
     coefficients: Mapping[str, tuple[float, ...]]
@@ -85,6 +125,12 @@ class InstructionModel:
     def prices(self, work: Work) -> bool:
         """Whether a kind of kernel was fitted."""
         return work[0].removesuffix(BY_ROWS) in self.coefficients
+
+    def estimate(self, network: Network, layer: Layer, rows: int = 0) -> float:
+        """Return the instructions of a layer, in `rows` row calls or (0) on whole tensors: what `schedule` takes as cost."""
+        made = network.values[layer.output].shape
+        repeated = rows / made[0] if rows and len(made) == 3 else 1.0
+        return self.of(work_of(layer, network, by_rows=rows > 0, repeated=repeated))
 
     def network(self, works: Iterable[Work]) -> float:
         """Return the instructions of one inference of a network with these layers."""
@@ -140,9 +186,21 @@ def instruction_model(cpu: str) -> InstructionModel:
     Raises:
         NetwrightError: there is none for it.
     """
-    import json
+    return _read("instructions", cpu)
 
-    known = json.loads(files("netwright.mcu").joinpath(COEFFICIENTS).read_text())["models"]
+
+@lru_cache
+def flash_model(cpu: str) -> InstructionModel:
+    """Return the model of a processor's bytes of flash (`flash_of`).
+
+    Raises:
+        NetwrightError: there is none for it.
+    """
+    return _read("flash", cpu)
+
+
+def _read(what: str, cpu: str) -> InstructionModel:
+    known = json.loads(files("netwright.mcu").joinpath(COEFFICIENTS).read_text())[what]
     if cpu not in known:
-        raise unknown("Instruction model", cpu, known)
+        raise unknown(f"Model of {what}: processor", cpu, known)
     return InstructionModel.from_json(cpu, known[cpu])

@@ -13,12 +13,14 @@ from numpy.typing import NDArray
 from netwright.core.errors import NetwrightError
 from netwright.nn.block import Block, Shape
 from netwright.search.layout import Layout
+from netwright.search.mcu_prices import McuPrices
 from netwright.search.minimum import Factor, minimize_sum
 from netwright.search.tables import AdditiveTable, MaxTable, macs_price, params_price
 from netwright.supernet.family import Family
 from netwright.supernet.space import Genes, SearchSpace
 
-UNITS = {"latency": "ms", "macs": "MACs", "params": "parameters"}
+UNITS = {"latency": "ms", "macs": "MACs", "params": "parameters", "sram": "bytes", "flash": "bytes"}
+UNITS["instructions"] = "instructions"
 
 _ROUNDS = 25
 
@@ -61,7 +63,7 @@ class Limit:
 
 @dataclass(frozen=True)
 class Budget:
-    """Upper limits on one network; None is no limit.
+    """Upper limits on one network; None is no limit. SRAM, flash (bytes) and instructions are a microcontroller's.
 
     Raises:
         NetwrightError: no limit is given, or one is not greater than zero.
@@ -70,11 +72,16 @@ class Budget:
     latency_ms: float | None = None
     macs: float | None = None
     params: float | None = None
+    sram_bytes: float | None = None
+    flash_bytes: float | None = None
+    instructions: float | None = None
 
     def __post_init__(self) -> None:
         given = {name: value for name, value in vars(self).items() if value is not None}
         if not given:
-            raise NetwrightError("A budget needs at least one limit: latency, macs or params.")
+            raise NetwrightError(
+                "A budget needs at least one limit: latency, macs or params; for a microcontroller also SRAM, flash or instructions."
+            )
         for name, value in given.items():
             if not (math.isfinite(value) and value > 0):
                 raise NetwrightError(f"The limit on {name} must be a number greater than zero, not {value}.")
@@ -84,10 +91,10 @@ class Budget:
         return {name: value for name, value in vars(self).items() if value is not None}
 
     def limits(self, family: Family, latency: LatencyPrices | None = None) -> list[Limit]:
-        """Tabulate the limited costs of a family: latency, MACs, parameters, in this order.
+        """Tabulate the limited costs of a family: latency, MACs, parameters, instructions, flash, SRAM, in this order.
 
         Raises:
-            NetwrightError: latency is limited but there is no latency model.
+            NetwrightError: latency is limited but there is no latency model; or what only `McuPrices` can price is.
         """
         layout = Layout(family)
         limits = []
@@ -102,6 +109,24 @@ class Budget:
             limits.append(Limit("macs", AdditiveTable(family, macs_price, layout=layout), self.macs))
         if self.params is not None:
             limits.append(Limit("params", AdditiveTable(family, params_price, layout=layout), self.params))
+        return limits + self._mcu_limits(family, latency, layout)
+
+    def _mcu_limits(self, family: Family, prices: LatencyPrices | None, layout: Layout) -> list[Limit]:
+        if self.sram_bytes is self.flash_bytes is self.instructions is None:
+            return []
+        if not isinstance(prices, McuPrices):
+            raise NetwrightError(
+                "Limits on SRAM, flash and instructions need the prices of a microcontroller: name one."
+            )
+        limits = []
+        if self.instructions is not None:
+            table = AdditiveTable(family, prices.block_instructions, prices.offset_instructions, layout=layout)
+            limits.append(Limit("instructions", table, self.instructions))
+        if self.flash_bytes is not None:
+            table = AdditiveTable(family, prices.flash_bytes, prices.offset_flash, layout=layout)
+            limits.append(Limit("flash", table, self.flash_bytes))
+        if self.sram_bytes is not None:
+            limits.append(Limit("sram", MaxTable(family, prices.memory_bytes, layout=layout), self.sram_bytes))
         return limits
 
 

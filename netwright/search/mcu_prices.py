@@ -1,0 +1,142 @@
+"""What every block costs on a microcontroller: arena, flash and instructions of the C that netwright writes for it.
+
+Memory comes from the planner itself, run once on each distinct block, so that whole populations are priced by look-up.
+Schedule and architecture are chosen together: under a limit on SRAM a block takes its fewest instructions among the
+schedules that fit, layer by layer or row by row. (MCUNetV2, Lin et al. 2021, arXiv:2110.15352, Section 3.3, searches both;
+rows that stream recompute nothing, so that no receptive field has to be moved, but a large kernel early has larger rings.)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from netwright.core.errors import NetwrightError
+from netwright.device.machine import Machine
+from netwright.device.machines import MACHINES, machine
+from netwright.mcu.from_blocks import network_of_blocks
+from netwright.mcu.instructions import WHOLE, InstructionModel, flash_model, flash_of, instruction_model, works_of
+from netwright.mcu.network import Network
+from netwright.mcu.schedule import Schedule, schedule
+from netwright.nn.block import Block, Shape
+
+MODES = ("layers", "stream")
+Way = tuple[int, float]  # bytes of arena, instructions
+
+
+@dataclass(frozen=True)
+class NetworkCost:
+    """One network on a microcontroller: arena by the real plan, flash and instructions predicted."""
+
+    arena_bytes: int
+    flash_bytes: int
+    instructions: int
+    mode: str
+
+    def to_json(self) -> dict[str, int | str]:
+        """Return plain JSON values."""
+        return dict(vars(self))
+
+
+@dataclass(frozen=True)
+class McuPrices:
+    """Prices of blocks for one processor; `sram_bytes` is the limit under which schedules are chosen.
+
+    A block is planned alone: its input, what it needs while it runs, its output. The plan of a whole network needs no more
+    than its costliest block, and less where several blocks stream together, so what fits here fits.
+    """
+
+    cpu: str
+    instructions: InstructionModel
+    flash: InstructionModel
+    clock_hz: float
+    sram_bytes: float | None = None
+    _ways: dict[tuple[Block, Shape], tuple[Way, ...]] = field(default_factory=dict, compare=False, repr=False)
+    _flash: dict[tuple[Block, Shape], float] = field(default_factory=dict, compare=False, repr=False)
+
+    def memory_bytes(self, block: Block, in_shape: Shape) -> int:
+        """Return the least arena in which a block runs."""
+        return min(arena for arena, _ in self.ways(block, in_shape))
+
+    def block_instructions(self, block: Block, in_shape: Shape) -> float:
+        """Return the fewest instructions within the limit on SRAM; those of the least arena where nothing fits."""
+        limit = max(self.sram_bytes or float("inf"), self.memory_bytes(block, in_shape))
+        return min(count for arena, count in self.ways(block, in_shape) if arena <= limit)
+
+    def block_ms(self, block: Block, in_shape: Shape) -> float:
+        """Return the milliseconds of a block at one instruction a clock."""
+        return 1e3 * self.block_instructions(block, in_shape) / self.clock_hz
+
+    @property
+    def offset_ms(self) -> float:
+        """Milliseconds of an inference besides its blocks."""
+        return 1e3 * self.offset_instructions / self.clock_hz
+
+    @property
+    def offset_instructions(self) -> float:
+        """Instructions of an inference besides its blocks."""
+        return self.instructions.coefficients[WHOLE][0]
+
+    def flash_bytes(self, block: Block, in_shape: Shape) -> float:
+        """Return the constants of a block; the code, which blocks share, is in `offset_flash`."""
+        key = (block, in_shape)
+        if key not in self._flash:
+            works = flash_of(network_of_blocks([block], in_shape, seed=None).layers)
+            self._flash[key] = sum(self.flash.of(work) for work in works if work[0].startswith("constants"))
+        return self._flash[key]
+
+    @property
+    def offset_flash(self) -> float:
+        """Bytes of the code of a network that has every kernel."""
+        code = [row[0] for kind, row in self.flash.coefficients.items() if kind.startswith("code ")]
+        return sum(code) + self.flash.coefficients[WHOLE][0]
+
+    def ways(self, block: Block, in_shape: Shape) -> tuple[Way, ...]:
+        """Return the schedules of a block, each as arena and instructions."""
+        key = (block, in_shape)
+        if key not in self._ways:
+            network = network_of_blocks([block], in_shape, seed=None)
+            plans = [schedule(network, mode=mode, cost=self.instructions.estimate) for mode in MODES]
+            self._ways[key] = tuple((plan.arena_bytes, self._spent(network, plan)) for plan in plans)
+        return self._ways[key]
+
+    def network(self, blocks: Mapping[str, Block], in_shape: Shape) -> NetworkCost:
+        """Return the cost of a whole network, planned as `netwright compile` plans it under the limit on SRAM."""
+        made = network_of_blocks(blocks, in_shape, seed=None)
+        limit = None if self.sram_bytes is None else int(self.sram_bytes)
+        plan = schedule(made, sram_bytes=limit, cost=self.instructions.estimate)
+        flash = self.flash.network(flash_of(made.layers))
+        spent = self._spent(made, plan) + self.offset_instructions
+        return NetworkCost(plan.arena_bytes, round(flash), round(spent), plan.mode)
+
+    def _spent(self, network: Network, plan: Schedule) -> float:
+        return sum(map(self.instructions.of, works_of(network, plan)))
+
+
+def mcu_prices(device: str, *, sram_bytes: float | None = None) -> McuPrices:
+    """Return the prices of a microcontroller by name; `sram_bytes`: None for all that it has.
+
+    Raises:
+        NetwrightError: no such device, or it is no microcontroller.
+    """
+    found = microcontroller(device)
+    assert found.core is not None and found.clock_hz is not None and found.sram_bytes is not None
+    limit = found.sram_bytes.value if sram_bytes is None else sram_bytes
+    return McuPrices(
+        found.core, instruction_model(found.core), flash_model(found.core), found.clock_hz.value, float(limit)
+    )
+
+
+def microcontroller(device: str) -> Machine:
+    """Return a microcontroller by name.
+
+    Raises:
+        NetwrightError: no such device, or it is no microcontroller.
+    """
+    found = machine(device)
+    if found.core is None:
+        names = ", ".join(name for name, one in MACHINES.items() if one.core)
+        raise NetwrightError(
+            f"{device} is no microcontroller, so SRAM, flash and instructions do not limit it: {names}."
+        )
+    return found
