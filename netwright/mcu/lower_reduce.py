@@ -85,9 +85,9 @@ def softmax(work: Lowering, op: Op) -> None:
         raise work.refuse(op, "its output is not of scale 1/256 and zero point -128", "Convert the model again.")
     beta = float(op.arguments["beta"])
     shape = work.values[source].shape
-    if not 0 < beta < 1e6 or shape != work.shape(op.outputs[0]) or not 1 <= shape[-1] <= 4096:
+    if not 0 < beta < 1e6 or shape != work.shape(op.outputs[0]) or not 1 <= shape[-1] < 4096:
         raise work.refuse(
-            op, f"beta {beta} on {shape}", "beta is positive; 1 to 4,096 values stand in the last dimension."
+            op, f"beta {beta} on {shape}", "beta is positive; 1 to 4,095 values stand in the last dimension."
         )
     multiplier, left_shift, diff_min = softmax_constants(beta, scale)
     if not 0 <= left_shift <= 30:

@@ -1,0 +1,242 @@
+"""C constants and calls of all layers but convolutions: sums, products, pools, means, tables, softmax, copies.
+
+`data` gives the definitions of a layer's constants, `simple_call` the statement that runs it on whole tensors, `run_call` one
+on so many contiguous elements, for layers whose elements do not depend on each other. Pointers are C expressions of type
+(const) int8_t *.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+
+from netwright.mcu.code import Data, array, struct
+from netwright.mcu.copies import dense_strides
+from netwright.mcu.network import Add, Copy, Layer, Lookup, Mean, Multiply, Network, Part, Pool, Softmax
+
+Simple = Add | Multiply | Pool | Mean | Lookup | Softmax | Copy
+Elementwise = Add | Multiply | Lookup
+
+
+def data(network: Network, layer: Simple, name: str) -> Data:
+    """Return the constants of a layer, named after it, and the kernels that it calls."""
+    match layer:
+        case Add():
+            return Data(_add_data(network, layer, name) + _constant(layer, name), frozenset({"add"}))
+        case Multiply():
+            return Data(_multiply_data(layer, name) + _constant(layer, name), frozenset({"mul"}))
+        case Lookup():
+            # The kernel's index is the value as an unsigned byte: 0 to 127, then -128 to -1.
+            return Data(array(f"{name}_table", np.roll(layer.table, -128)), frozenset({"lookup"}))
+        case Pool():
+            return Data(_pool_data(network, layer, name), frozenset({"pool"}))
+        case Mean():
+            return Data(_mean_data(network, layer, name), frozenset({"mean"}))
+        case Softmax():
+            return Data("", frozenset({"softmax"}))
+        case Copy():
+            text = "".join(_part_data(part, f"{name}_part{number}") for number, part in enumerate(layer.parts))
+            return Data(text, frozenset({"copy"}))
+
+
+def simple_call(layer: Simple, network: Network, name: str, inputs: Sequence[str], out: str) -> str:
+    """Return the statement that runs a layer on whole tensors."""
+    given, made = network.values[layer.inputs[0]], network.values[layer.output]
+    match layer:
+        case Add() | Multiply():
+            return _broadcast_call(layer, network, name, inputs, out)
+        case Lookup():
+            return run_call(layer, network, name, inputs, out, str(made.bytes))
+        case Pool():
+            return f"nw_{layer.kind}_pool({inputs[0]}, {out}, &{name}_constants);"
+        case Mean():
+            return f"nw_mean({inputs[0]}, {out}, &{name}_constants);"
+        case Softmax():
+            width = given.shape[-1]
+            numbers = f"{given.bytes // width}, {width}, {layer.multiplier}, {layer.left_shift}, {layer.diff_min}"
+            return f"nw_softmax({inputs[0]}, {out}, {numbers});"
+        case Copy():
+            return _copy_call(layer, made.bytes, name, inputs, out)
+
+
+def run_call(layer: Elementwise, network: Network, name: str, inputs: Sequence[str], out: str, count: str) -> str:
+    """Return the statement that runs a layer on `count` contiguous elements of each operand.
+
+    A constant operand is read from its start, so `count` elements of it must belong to them.
+    """
+    if isinstance(layer, Lookup):
+        return f"nw_lookup({inputs[0]}, {out}, {count}, {name}_table);"
+    second = inputs[1] if len(inputs) > 1 else f"{name}_constant"
+    return _run(layer, network, name, inputs[0], second, 1, out, count)
+
+
+def streams(layer: Layer, network: Network) -> bool:
+    """Whether `run_call` can run a layer on any part of its elements: its operands are values of the output's shape."""
+    shape = network.values[layer.output].shape
+    if not isinstance(layer, Add | Multiply | Lookup) or getattr(layer, "constant", None) is not None:
+        return False
+    return all(network.values[value].shape == shape for value in layer.inputs)
+
+
+def _run(
+    layer: Add | Multiply, network: Network, name: str, first: str, second: str, step: int, out: str, count: str
+) -> str:
+    if isinstance(layer, Multiply):
+        return f"nw_mul({first}, {second}, {step}, {out}, {count}, &{name}_constants);"
+    if (halved := _halved(layer, network)) is not None:
+        operands = f"{first}, {second}" if halved == 0 else f"{second}, {first}"
+        return f"nw_add_half({operands}, {out}, {count}, &{name}_constants);"
+    return f"nw_add({first}, {second}, {step}, {out}, {count}, &{name}_constants);"
+
+
+def _halved(layer: Add, network: Network) -> int | None:
+    """Return which operand's factor is exactly 1/2, if nw_add_half can run the layer (its conditions stand there)."""
+    if _runs(layer, network)[-1][2] != 1:
+        return None
+    if layer.sign != 1 or layer.left_shift != 20 or not -20 <= layer.shifts[2] <= -1 or layer.multipliers[2] < 1 << 30:
+        return None
+    half = (1 << 30, 0)
+    factors = list(zip(layer.multipliers, layer.shifts, strict=True))
+    for place, (factor, shift) in ((0, factors[1]), (1, factors[0])):
+        if factors[place] == half and ((factor, shift) == half or (factor >= 1 << 30 and -31 <= shift <= -1)):
+            return place
+    return None
+
+
+def _add_data(network: Network, layer: Add, name: str) -> str:
+    order = (1, 0, 2) if _halved(layer, network) == 1 else (0, 1, 2)
+    fields = [
+        (f"{what}_{end}", numbers[place])
+        for what, numbers in (("zero", layer.zero_points), ("factor", layer.multipliers), ("shift", layer.shifts))
+        for end, place in zip(("a", "b", "out"), order, strict=True)
+    ]
+    fields += [("left", layer.left_shift), ("low", layer.low), ("high", layer.high), ("sign", layer.sign)]
+    return struct("nw_add_constants", f"{name}_constants", fields)
+
+
+def _multiply_data(layer: Multiply, name: str) -> str:
+    zeros = zip(("zero_a", "zero_b", "zero_out"), layer.zero_points, strict=True)
+    fields = [*zeros, ("factor", layer.multiplier), ("shift", layer.shift), ("low", layer.low), ("high", layer.high)]
+    return struct("nw_mul_constants", f"{name}_constants", fields)
+
+
+def _constant(layer: Add | Multiply, name: str) -> str:
+    return "" if layer.constant is None else array(f"{name}_constant", layer.constant)
+
+
+def _pool_data(network: Network, layer: Pool, name: str) -> str:
+    (height, width, channels), made = network.values[layer.inputs[0]].shape, network.values[layer.output].shape
+    window = layer.window
+    fields = [
+        *(("height", height), ("width", width), ("channels", channels)),
+        *(("out_height", made[0]), ("out_width", made[1])),
+        *(("kernel_h", window.kernel[0]), ("kernel_w", window.kernel[1])),
+        *(("stride_h", window.stride[0]), ("stride_w", window.stride[1])),
+        *(("top", window.padding[0]), ("left", window.padding[2]), ("low", layer.low), ("high", layer.high)),
+    ]
+    return struct("nw_pool_constants", f"{name}_constants", fields)
+
+
+def _mean_data(network: Network, layer: Mean, name: str) -> str:
+    sides = mean_sides(network.values[layer.inputs[0]].shape, layer.axes)
+    count = sides[1] * sides[3]
+    fields = [
+        *zip(("outer", "across", "middle", "down", "inner"), sides, strict=True),
+        *(("factor", layer.multiplier), ("offset", layer.input_zero_point * count)),
+        *(("shift", layer.shift), ("zero_out", layer.zero_point)),
+    ]
+    return struct("nw_mean_constants", f"{name}_constants", fields)
+
+
+def mean_sides(shape: tuple[int, ...], axes: tuple[int, ...]) -> tuple[int, int, int, int, int]:
+    """Return a shape merged to (outer, reduced, middle, reduced, inner); sides of 1 join any.
+
+    Raises:
+        ValueError: the axes form more than two groups.
+    """
+    runs: list[tuple[bool, int]] = []
+    for axis, side in enumerate(shape):
+        if side == 1:
+            continue
+        reduced = axis in axes
+        if runs and runs[-1][0] == reduced:
+            runs[-1] = (reduced, runs[-1][1] * side)
+        else:
+            runs.append((reduced, side))
+    sides = [1, 1, 1, 1, 1]
+    place = 4
+    for reduced, side in reversed(runs):
+        if (place % 2 == 1) != reduced:
+            place -= 1
+        if place < 0:
+            raise ValueError(f"the axes {axes} of {shape} form more than two groups")
+        sides[place] = side
+        place -= 1
+    outer, across, middle, down, inner = sides
+    return outer, across, middle, down, inner
+
+
+def _part_data(part: Part, name: str) -> str:
+    return struct("nw_copy_constants", name, [(field, _four(part, field)) for field in ("size", "from", "to")])
+
+
+def _four(part: Part, field: str) -> str:
+    """Return the innermost four entries of a part's sizes or strides, as an initializer."""
+    numbers = {"size": part.shape, "from": part.from_strides, "to": part.to_strides}[field][-4:]
+    padded = (*((1 if field == "size" else 0,) * (4 - len(numbers))), *numbers)
+    return "{" + ", ".join(str(number) for number in padded) + "}"
+
+
+def _copy_call(layer: Copy, size: int, name: str, inputs: Sequence[str], out: str) -> str:
+    calls = [] if layer.fill is None else [f"nw_fill({out}, {size}, {layer.fill});"]
+    for number, part in enumerate(layer.parts):
+        outer = len(part.shape) - 4
+        read, write = f"{inputs[part.source]} + {part.from_offset}", f"{out} + {part.to_offset}"
+        if outer <= 0:
+            calls.append(f"nw_copy({read}, {write}, &{name}_part{number});")
+        else:
+            loops = [(part.shape[i], part.from_strides[i], part.to_strides[i]) for i in range(outer)]
+            calls.append(_loops(loops, lambda r, w, n=number: f"nw_copy({r}, {w}, &{name}_part{n});", read, write))
+    return "\n  ".join(calls)
+
+
+def _loops(loops: Sequence[tuple[int, int, int]], call, read: str, write: str) -> str:
+    """Return nested loops of (count, stride read, stride written) around a call."""
+    head = ""
+    for depth, (count, from_stride, to_stride) in enumerate(loops):
+        index = f"i{depth}"
+        head += f"for (int32_t {index} = 0; {index} < {count}; {index}++) "
+        read, write = f"{read} + {index} * {from_stride}", f"{write} + {index} * {to_stride}"
+    return head + call(read, write)
+
+
+def _broadcast_call(layer: Add | Multiply, network: Network, name: str, inputs: Sequence[str], out: str) -> str:
+    """Return a sum or product whose second operand may be smaller: loops around runs of one element or all of them."""
+    second = inputs[1] if layer.constant is None else f"{name}_constant"
+    *loops, (count, _, step) = _runs(layer, network)
+    head, first, result = "", inputs[0], out
+    for depth, (size, own, stride) in enumerate(loops):
+        index = f"i{depth}"
+        head += f"for (int32_t {index} = 0; {index} < {size}; {index}++) "
+        first, result = f"{first} + {index} * {own}", f"{result} + {index} * {own}"
+        second = f"{second} + {index} * {stride}" if stride else second
+    return head + _run(layer, network, name, first, second, step, result, str(count))
+
+
+def _runs(layer: Add | Multiply, network: Network) -> list[tuple[int, int, int]]:
+    """Return (count, stride, stride of the second operand) of the merged dimensions of a sum or product, innermost last."""
+    shape = network.values[layer.output].shape
+    other = network.values[layer.inputs[1]].shape if layer.constant is None else layer.constant.shape
+    other = (1,) * (len(shape) - len(other)) + tuple(other)
+    strides = [0 if size == 1 else stride for size, stride in zip(other, dense_strides(other), strict=True)]
+    merged: list[tuple[int, int, int]] = []
+    for size, own, stride in zip(shape, dense_strides(shape), strides, strict=True):
+        if size == 1:
+            continue
+        if merged and merged[-1][2] == size * stride:
+            merged[-1] = (merged[-1][0] * size, own, stride)
+        else:
+            merged.append((size, own, stride))
+    return merged or [(math.prod(shape), 1, 1)]
