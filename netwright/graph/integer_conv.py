@@ -36,12 +36,14 @@ def window_padding(side: int, kernel: int, stride: int, dilation: int, padding: 
     return total // 2, total - total // 2, outputs
 
 
-def conv_multipliers(call: Call, weights: int, channels: int) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
+def conv_multipliers(
+    call: Call, weights: int, channels: int, read: int = 0
+) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
     """Return mantissa and shift for every output channel (PopulateConvolutionQuantizationParams).
 
-    `weights`: place of the operand whose scales, one or one per channel, are meant.
+    `weights`, `read`: places of the operands, the first with one scale or one per channel.
     """
-    scale, output = call.of(0)[0], call.out()[0]
+    scale, output = call.of(read)[0], call.out()[0]
     scales = call.quantization(call.tensor(weights)).scale
     if len(scales) not in (1, channels):
         raise NetwrightError(f"{call.where} has {len(scales)} scales for {channels} output channels.")
@@ -174,3 +176,41 @@ def fully_connected(call: Call) -> NDArray[Any]:
     multipliers = conv_multipliers(call, 1, outputs) if per_channel else product_multiplier(call)
     result = finish(call, sums, multipliers, 2, call.option("fused_activation_function"), rescale_once)
     return result.reshape(*x.shape[:-1], outputs) if call.option("keep_num_dims") else result
+
+
+def transpose_conv(call: Call) -> NDArray[Any]:
+    """TRANSPOSE_CONV, whose operands are output shape, weights OHWI, input and bias (reference_integer_ops::TransposeConv)."""
+    x, weights = call.array(2), call.array(1)
+    outputs, kernel_h, kernel_w, channels = weights.shape
+    count, height, width, depth = x.shape
+    if depth != channels:
+        raise NetwrightError(f"{call.where}: {depth} channels and filters of {channels} do not fit together.")
+    _, out_h, out_w, _ = call.whole(0)
+    stride_h, stride_w = call.option("stride_h"), call.option("stride_w")
+    top = window_padding(out_h, kernel_h, stride_h, 1, call.option("padding"))[0]
+    left = window_padding(out_w, kernel_w, stride_w, 1, call.option("padding"))[0]
+    zero_point = call.of(2)[1]
+    dtype = exact_type(x, zero_point, weights)
+    rows = shifted(x, zero_point, dtype).reshape(-1, channels)
+    reach_h = max((height - 1) * stride_h + kernel_h, top + out_h)
+    reach_w = max((width - 1) * stride_w + kernel_w, left + out_w)
+    sums = np.zeros((count, reach_h, reach_w, outputs), dtype)
+    for down in range(kernel_h):
+        for along in range(kernel_w):
+            part = (rows @ weights[:, down, along].T.astype(dtype)).reshape(count, height, width, outputs)
+            last, stop = down + (height - 1) * stride_h + 1, along + (width - 1) * stride_w + 1
+            sums[:, down:last:stride_h, along:stop:stride_w] += part
+    sums = sums[:, top : top + out_h, left : left + out_w]
+    return finish(call, sums, conv_multipliers(call, 1, outputs, 2), 3, call.option("fused_activation_function"))
+
+
+def batch_matmul(call: Call) -> NDArray[Any]:
+    """BATCH_MATMUL of two int8 tensors, whose leading dimensions broadcast (reference_ops::BatchMatMul)."""
+    a, b = call.array(0).astype(np.float64) - call.of(0)[1], call.array(1).astype(np.float64) - call.of(1)[1]
+    if call.option("adj_x"):
+        a = a.swapaxes(-1, -2)
+    if call.option("adj_y"):
+        b = b.swapaxes(-1, -2)
+    if a.shape[-1] != b.shape[-2]:
+        raise NetwrightError(f"{call.where} multiplies matrices of shapes {a.shape} and {b.shape}.")
+    return finish(call, a @ b, product_multiplier(call), len(call.arrays), "NONE")

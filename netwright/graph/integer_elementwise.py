@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from netwright.core.errors import NetwrightError
 from netwright.graph.integer_call import Call
 from netwright.graph.integer_fixed import activation_range, limits, quantize_multiplier, rescale
+from netwright.graph.integer_moves import same_scale
 
 
 @dataclass(frozen=True)
@@ -99,3 +100,15 @@ def dequantize(call: Call) -> NDArray[np.float32]:
     """DEQUANTIZE to float32."""
     scale, zero_point = call.of(0)
     return (float(scale) * (call.array(0).astype(np.float64) - zero_point)).astype(np.float32)
+
+
+def maximum(call: Call) -> NDArray[Any]:
+    """MAXIMUM of two tensors that are quantized alike."""
+    same_scale(call, range(2))
+    return np.maximum(call.array(0), call.array(1))
+
+
+def minimum(call: Call) -> NDArray[Any]:
+    """MINIMUM of two tensors that are quantized alike."""
+    same_scale(call, range(2))
+    return np.minimum(call.array(0), call.array(1))

@@ -1,4 +1,4 @@
-"""Pooling, means and softmax of TensorFlow Lite's integer reference kernels."""
+"""Pooling, means and interpolation of TensorFlow Lite's integer reference kernels."""
 
 from __future__ import annotations
 
@@ -93,3 +93,43 @@ def mean(call: Call) -> NDArray[Any]:
     sums = x.sum(axis=axes, dtype=np.int64, keepdims=call.option("keep_dims")) - call.of(0)[1] * count
     result = rescale(sums, *mean_constants(call, count)) + call.out()[1]
     return np.clip(result, *limits(x.dtype.name)).astype(x.dtype)
+
+
+def total(call: Call) -> NDArray[Any]:
+    """SUM over any dimensions (reference_ops::QuantizedMeanOrSum without the division)."""
+    x = call.array(0)
+    axes = tuple(sorted({axis % x.ndim for axis in call.whole(1)}))
+    count = int(np.prod([x.shape[axis] for axis in axes], dtype=np.int64))
+    sums = x.sum(axis=axes, dtype=np.int64, keepdims=call.option("keep_dims")) - call.of(0)[1] * count
+    result = rescale(sums, *quantize_multiplier(float(call.of(0)[0]) / float(call.out()[0]))) + call.out()[1]
+    return np.clip(result, *limits(x.dtype.name)).astype(x.dtype)
+
+
+def bilinear_places(
+    side: int, outputs: int, *, align: bool, half: bool
+) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
+    """Return for each output of one dimension the two inputs it lies between, and the second one's weight of 1024."""
+    if align and outputs > 1:
+        step = (1024 * (side - 1) + (outputs - 1) // 2) // (outputs - 1)
+    else:
+        step = (1024 * side + outputs // 2) // outputs
+    place = np.arange(outputs, dtype=np.int64) * step
+    if half:
+        place += step // 2 - 512
+    # C divides towards zero.
+    lower = np.maximum(np.sign(place) * (np.abs(place) // 1024), 0)
+    ahead = place + 1023
+    upper = np.minimum(np.sign(ahead) * (np.abs(ahead) // 1024), side - 1)
+    return lower, upper, place - 1024 * lower
+
+
+def resize_bilinear(call: Call) -> NDArray[Any]:
+    """RESIZE_BILINEAR of NHWC in fixed point of 10 bits (reference_ops::ResizeBilinearInteger)."""
+    x = call.array(0).astype(np.int64)
+    height, width = call.whole(1)
+    options = {"align": call.option("align_corners"), "half": call.option("half_pixel_centers")}
+    up, down, row_weight = bilinear_places(x.shape[1], height, **options)
+    left, right, column_weight = bilinear_places(x.shape[2], width, **options)
+    rows = x[:, up] * (1024 - row_weight)[:, None, None] + x[:, down] * row_weight[:, None, None]
+    mixed = rows[:, :, left] * (1024 - column_weight)[:, None] + rows[:, :, right] * column_weight[:, None]
+    return divide_nearest(mixed, 1 << 20).astype(call.array(0).dtype)

@@ -12,6 +12,7 @@ from typing import Any
 from numpy.typing import NDArray
 
 from netwright.core.errors import NetwrightError, unknown
+from netwright.graph import integer_activations as activations
 from netwright.graph import integer_conv as convs
 from netwright.graph import integer_elementwise as elementwise
 from netwright.graph import integer_functions as functions
@@ -24,24 +25,48 @@ from netwright.graph.quantized import QuantizedGraph
 KERNELS: dict[str, Callable[[Call], Any]] = {
     "ADD": elementwise.add,
     "AVERAGE_POOL_2D": reduce.average_pool,
+    "BATCH_MATMUL": convs.batch_matmul,
+    "CONCATENATION": moves.concatenate,
     "CONV_2D": convs.conv,
     "DEPTHWISE_CONV_2D": convs.depthwise,
+    "DEPTH_TO_SPACE": moves.depth_to_space,
     "DEQUANTIZE": elementwise.dequantize,
     "EXPAND_DIMS": moves.reshape,
     "FULLY_CONNECTED": convs.fully_connected,
+    "GATHER": moves.gather,
+    "HARD_SWISH": activations.hard_swish,
+    "LEAKY_RELU": activations.leaky_relu,
     "LOGISTIC": functions.logistic,
+    "MAXIMUM": elementwise.maximum,
     "MAX_POOL_2D": reduce.max_pool,
     "MEAN": reduce.mean,
+    "MINIMUM": elementwise.minimum,
+    "MIRROR_PAD": moves.mirror_pad,
     "MUL": elementwise.multiply,
+    "PACK": moves.pack,
     "PAD": moves.pad,
     "PADV2": moves.pad,
+    "PRELU": activations.prelu,
     "QUANTIZE": elementwise.quantize,
+    "RELU": activations.relu,
+    "RELU6": activations.relu,
+    "RELU_N1_TO_1": activations.relu,
     "RESHAPE": moves.reshape,
+    "RESIZE_BILINEAR": reduce.resize_bilinear,
+    "RESIZE_NEAREST_NEIGHBOR": moves.resize_nearest,
+    "SLICE": moves.take_slice,
     "SOFTMAX": functions.softmax,
+    "SPACE_TO_DEPTH": moves.space_to_depth,
+    "SPLIT": moves.split,
+    "SPLIT_V": moves.split_sizes,
     "SQUEEZE": moves.reshape,
+    "STRIDED_SLICE": moves.strided_slice,
     "SUB": elementwise.subtract,
+    "SUM": reduce.total,
     "TANH": functions.tanh,
     "TRANSPOSE": moves.transpose,
+    "TRANSPOSE_CONV": convs.transpose_conv,
+    "UNPACK": moves.unpack,
 }
 
 
