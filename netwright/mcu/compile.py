@@ -24,6 +24,7 @@ from netwright.mcu.lower import lower
 from netwright.mcu.network import Network
 from netwright.mcu.schedule import Schedule, schedule
 from netwright.mcu.sizes import Sizes, measured_sizes, predicted_sizes
+from netwright.mcu.steps import peak_words, step_table
 from netwright.mcu.steps import peak_words
 
 MANIFEST = "net.json"
