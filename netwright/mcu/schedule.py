@@ -6,17 +6,22 @@ that what lies between them never exists as a whole (its C: `emit_stream`). Offs
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from bisect import bisect_left
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 
 from netwright.core.errors import unknown
-from netwright.graph.order import best_order
-from netwright.mcu.dataflow import dies_at, in_place, network_flow
+from netwright.graph.flow import Flow
+from netwright.graph.order import Order, best_order
+from netwright.mcu.dataflow import dies_at, network_flow
+from netwright.mcu.estimate import estimate
 from netwright.mcu.network import Layer, Network
-from netwright.mcu.place import Block, Overlap, place
+from netwright.mcu.partition import Cost, Option, cheapest, least_bytes, options
+from netwright.mcu.place import Block, Overlap, Placement, place
 from netwright.mcu.stream import Segment
 
 MODES = ("auto", "layers", "stream", "patch")
+SLOWER = 1.05  # how many times the fewest instructions "auto" spends on less memory, where no limit is given
 Scratch = Callable[[Layer, Network], int]
 
 
@@ -45,7 +50,8 @@ class Schedule:
     `offsets`: by value with bytes of its own (`Network.root`), inputs and outputs of the network among them; a value that
     exists only row by row has none. `arena_bytes` counts all of these, rings and scratch in the arena.
     `lower_bound_bytes`: no placement of what these steps keep alive needs less; `bound` says so in words. `order_bound_bytes`:
-    no order of layers on whole tensors needs less, work in place included. `alive_bytes`: by step.
+    no order of layers on whole tensors needs less, work in place included. `alive_bytes`: by step. `estimated_instructions`: what the costs given add up to.
+    `instructions`: estimated, for choosing between plans.
     """
 
     mode: str
@@ -56,6 +62,7 @@ class Schedule:
     order_bound_bytes: int
     bound: str
     alive_bytes: tuple[int, ...]
+    instructions: float = 0.0
 
     @property
     def peak(self) -> int:
@@ -74,73 +81,151 @@ def no_scratch(_layer: Layer, _network: Network) -> int:
 
 
 def schedule(
-    network: Network, *, sram_bytes: int | None = None, mode: str = "auto", scratch: Scratch = no_scratch
+    network: Network,
+    *,
+    sram_bytes: int | None = None,
+    mode: str = "auto",
+    scratch: Scratch = no_scratch,
+    cost: Cost = estimate,
 ) -> Schedule:
     """Return the plan of a network.
 
-    `mode`: "layers" runs every layer on whole tensors. `scratch`: bytes that a layer's kernel needs besides its tensors.
+    `mode`: "layers" runs every layer on whole tensors; "stream" takes the least arena that streaming reaches; "auto" the
+    fewest instructions within `sram_bytes`, or the least arena if nothing fits; without a limit, the least arena at no
+    more than 5 % above the fewest instructions. `scratch`: bytes that a layer's kernel needs besides its tensors.
+    `cost(network, layer, rows)`: instructions of a layer in so many row calls, or, if 0, on whole tensors.
     """
     if mode not in MODES:
         raise unknown("mode", mode, MODES)
-    return layer_schedule(network, scratch)
-
-
-def layer_schedule(network: Network, scratch: Scratch = no_scratch) -> Schedule:
-    """Return the plan that runs layer by layer, in the order that needs least."""
     flow = network_flow(network)
     found = best_order(flow)
-    order = found.steps
-    last = dies_at(flow, order)
-    position = {step: place for place, step in enumerate(order)}
-    blocks = [
-        Block(value.bytes, position[value.maker] if value.maker >= 0 else 0, last[index])
-        for index, value in enumerate(flow.values)
-    ]
-    overlaps = {
-        (given, flow.steps[step].made[0]): Overlap(same=True)
-        for step in order
-        for given in flow.steps[step].overwritable
-        if last[given] == position[step]
-    }
-    bare = place(blocks, overlaps)
-    needs = [scratch(network.layers[flow.steps[step].op], network) for step in order]
-    temporary = [Block(size, place_, place_) for place_, size in enumerate(needs)]
-    whole = place([*blocks, *temporary], overlaps)
-    on_stack = whole.arena_bytes > bare.arena_bytes
-    offsets = bare.offsets if on_stack else whole.offsets
-    by_value = {value.storage: offsets[index] for index, value in enumerate(flow.values)}
-    steps = []
-    for place_, step in enumerate(order):
-        layer = network.layers[flow.steps[step].op]
-        at = by_value[network.root(layer.output)]
-        dying = {flow.values[g].storage for g in flow.steps[step].overwritable if last[g] == place_}
-        over = next((root for root in in_place(network, layer) if root in dying and by_value[root] == at), -1)
-        kept = not on_stack and needs[place_] > 0
-        steps.append(Whole(step, over, offsets[len(blocks) + place_] if kept else -1, needs[place_]))
-    arena = bare.arena_bytes if on_stack else whole.arena_bytes
-    bound = bare.lower_bound_bytes if on_stack else whole.lower_bound_bytes
-    return Schedule(
-        "layers",
-        tuple(steps),
-        by_value,
-        arena,
-        bound,
-        found.lower_bound_bytes,
-        _words(arena, bound, found.lower_bound_bytes),
-        _alive(blocks, overlaps, len(order)),
-    )
+    count = len(found.steps)
+    choices = options(network, flow, found.steps, cost, stream=mode != "layers")
+    limit = least_bytes(choices, count)
+    if mode == "auto":
+        limit = _slightly_slower(choices, count) if sram_bytes is None else max(limit, sram_bytes)
+    best: Schedule | None = None
+    while (chain := cheapest(choices, count, limit)) is not None:
+        plan = _Arrangement(network, flow, found, chain).schedule(mode, scratch)
+        if best is None or plan.arena_bytes < best.arena_bytes:
+            best = plan
+        if sram_bytes is None or best.arena_bytes <= sram_bytes or not chain:
+            break
+        limit = max(option.bytes for option in chain) - 1  # what lies between could not be packed as closely as hoped
+    assert best is not None  # the least limit has a chain
+    return best
+
+
+def _slightly_slower(choices: Sequence[Option], count: int) -> int:
+    """Return the least limit under which some chain costs at most `SLOWER` times what the cheapest of all costs."""
+    floor = least_bytes(choices, count)
+    limits = sorted({option.bytes for option in choices if option.bytes >= floor} | {floor})
+
+    def spent(limit: int) -> float:
+        return sum(option.cost for option in cheapest(choices, count, limit) or ())
+
+    most = spent(limits[-1]) * SLOWER
+    return limits[bisect_left(limits, True, key=lambda limit: spent(limit) <= most)]
+
+
+class _Arrangement:
+    """Everything in the arena under one chain of options, with the steps at which it must be there."""
+
+    def __init__(self, network: Network, flow: Flow, found: Order, chain: Sequence[Option]) -> None:
+        self.network, self.flow, self.found, self.chain = network, flow, found, chain
+        self.time = {place: time for time, option in enumerate(chain) for place in range(option.first, option.last)}
+        position = {step: place for place, step in enumerate(found.steps)}
+        self.block_of: dict[int, int] = {}
+        self.blocks: list[Block] = []
+        ends = dies_at(flow, found.steps)
+        for index, value in enumerate(flow.values):
+            made = self.time[position[value.maker]] if value.maker >= 0 else 0
+            last = self.time.get(ends[index], 0)
+            streamed = chain[made].segment if value.maker >= 0 else None
+            inside = streamed is not None and value.storage != streamed.output
+            if not inside:
+                self.block_of[value.storage] = len(self.blocks)
+                self.blocks.append(Block(value.bytes, made, last))
+        self.ring_of: dict[int, int] = {}
+        for time, option in enumerate(chain):
+            if option.segment is not None:
+                self.ring_of[time] = len(self.blocks)
+                self.blocks += [Block(rows.bytes, time, time) for rows in option.segment.rows]
+        self.overlaps = dict(pair for time in range(len(chain)) for pair in self._overlaps(time))
+
+    def schedule(self, mode: str, scratch: Scratch) -> Schedule:
+        """Return the plan, with scratch in the arena wherever that does not make it larger."""
+        needs = [
+            scratch(self.network.layers[self.found.steps[option.first]], self.network) if option.segment is None else 0
+            for option in self.chain
+        ]
+        bare = place(self.blocks, self.overlaps)
+        alive = self._alive()
+        room = [need if bytes_ + need <= bare.arena_bytes else 0 for bytes_, need in zip(alive, needs, strict=True)]
+        temporary = [Block(size, time, time) for time, size in enumerate(room)]
+        whole = place([*self.blocks, *temporary], self.overlaps)
+        if whole.arena_bytes > bare.arena_bytes:
+            whole, room = bare, [0] * len(room)
+        steps = tuple(
+            self._step(time, whole, needs[time], whole.offsets[len(self.blocks) + time] if room[time] else -1)
+            for time in range(len(self.chain))
+        )
+        bound = bare.lower_bound_bytes if whole is bare else whole.lower_bound_bytes
+        return Schedule(
+            mode,
+            steps,
+            {value: whole.offsets[block] for value, block in self.block_of.items()},
+            whole.arena_bytes,
+            bound,
+            self.found.lower_bound_bytes,
+            _words(whole.arena_bytes, bound, self.found.lower_bound_bytes),
+            tuple(alive),
+            sum(option.cost for option in self.chain),
+        )
+
+    def _overlaps(self, time: int) -> list[tuple[tuple[int, int], Overlap]]:
+        """Return which blocks may lie over one another at a step, as (input, result), and how."""
+        option = self.chain[time]
+        step = self.flow.steps[self.found.steps[option.last - 1]]
+        made = self.block_of[self.flow.values[step.made[0]].storage]
+        if option.segment is None:
+            ways = [(self.flow.values[value].storage, Overlap(same=True)) for value in step.overwritable]
+        else:
+            ways = list(zip(option.segment.inputs, option.segment.overlaps, strict=True))
+        pairs = [(self.block_of[value], how) for value, how in ways]
+        return [((given, made), how) for given, how in pairs if self.blocks[given].last == time]
+
+    def _alive(self) -> list[int]:
+        alive = [
+            sum(block.bytes for block in self.blocks if block.first <= time <= block.last)
+            for time in range(len(self.chain))
+        ]
+        gain = [0] * len(alive)
+        for (given, made), how in self.overlaps.items():
+            sizes = self.blocks[given].bytes, self.blocks[made].bytes
+            time = self.blocks[made].first
+            gain[time] = max(gain[time], sum(sizes) - how.span(*sizes))
+        return [bytes_ - less for bytes_, less in zip(alive, gain, strict=True)]
+
+    def _step(self, time: int, where: Placement, scratch_bytes: int, scratch: int) -> Step:
+        option = self.chain[time]
+        if option.segment is not None:
+            ring = self.ring_of[time]
+            return replace(option.segment, offsets=where.offsets[ring : ring + len(option.segment.rows)])
+        index = self.found.steps[option.first]
+        made = self.block_of[self.network.root(self.network.layers[index].output)]
+        over = -1
+        for value, block in self.block_of.items():
+            if (block, made) in self.overlaps and where.offsets[block] == where.offsets[made]:
+                over = value
+        return Whole(index, over, scratch, scratch_bytes)
 
 
 def _words(arena: int, bound: int, order_bound: int) -> str:
-    if arena == bound == order_bound:
-        return "proven: no order and no placement needs less, layer by layer"
-    if arena == bound:
-        return f"proven for this order; no order can need less than {order_bound:,} bytes"
-    return f"{arena - bound:,} bytes above the bound of this order"
-
-
-def _alive(blocks: list[Block], overlaps: Mapping[tuple[int, int], Overlap], steps: int) -> tuple[int, ...]:
-    alive = [sum(block.bytes for block in blocks if block.first <= step <= block.last) for step in range(steps)]
-    for given, made in overlaps:
-        alive[blocks[made].first] -= min(blocks[given].bytes, blocks[made].bytes)
-    return tuple(alive)
+    if arena > bound:
+        return f"{arena - bound:,} bytes above what these steps must keep alive"
+    if arena < order_bound:
+        return f"proven for these steps; layer by layer, no order needs less than {order_bound:,} bytes"
+    if arena == order_bound:
+        return "proven: layer by layer, no order and no placement needs less"
+    return f"proven for this order; no order layer by layer can need less than {order_bound:,} bytes"

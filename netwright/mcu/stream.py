@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from netwright.mcu.dataflow import read
+from netwright.mcu.emit_conv import line_bytes
 from netwright.mcu.network import Add, Conv, Depthwise, Layer, Lookup, Multiply, Network, Window
 from netwright.mcu.place import Overlap
 
@@ -197,12 +198,9 @@ class _Builder:
 
 def planar_rows(network: Network, layer: Depthwise) -> Rows:
     """Return the planar ring that a depthwise layer reads: as many rows as its window is high."""
-    _, width, channels = network.values[layer.inputs[0]].shape
-    out_width = network.values[layer.output].shape[1]
+    channels = network.values[layer.inputs[0]].shape[2]
     window = layer.window
-    reach = (window.kernel[1] - 1) * window.dilation[1]
-    left = window.padding[2]
-    stride = -(-max((out_width - 1) * window.stride[1] + reach + 1, left + width) // 4) * 4
+    stride = line_bytes(layer, network)
     count = (window.kernel[0] - 1) * window.dilation[0] + 1
     zero = layer.input_zero_point
     return Rows(
@@ -211,7 +209,7 @@ def planar_rows(network: Network, layer: Depthwise) -> Rows:
         count,
         stride * channels,
         stride,
-        left,
+        window.padding[2],
         window.padding[0],
         zero,
     )

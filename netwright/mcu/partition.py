@@ -1,0 +1,123 @@
+"""Which layers run alone, on whole tensors, and which together, row by row.
+
+Every run of consecutive layers that can be streamed is one option, every layer alone another; what an option needs is known
+before the others are chosen, for the values alive around it depend on the order alone. So the cheapest chain of options
+within a limit of bytes, and the chain of least bytes, each are a shortest path.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from netwright.graph.flow import Flow
+from netwright.mcu.dataflow import dies_at
+from netwright.mcu.network import Layer, Network
+from netwright.mcu.stream import Segment, segment, streamable
+
+LONGEST = 16  # layers in one segment
+Cost = Callable[[Network, Layer, int], float]
+
+
+@dataclass(frozen=True, slots=True)
+class Option:
+    """Steps `first` to `last` - 1 of an order run as one: a layer on whole tensors (`segment` None) or a segment.
+
+    `bytes`: alive while it runs, as closely as it can be packed. `cost`: instructions, estimated.
+    """
+
+    first: int
+    last: int
+    segment: Segment | None
+    bytes: int
+    cost: float
+
+
+def options(network: Network, flow: Flow, order: Sequence[int], cost: Cost, *, stream: bool = True) -> list[Option]:
+    """Return every option, by rising `last`."""
+    alive = _Alive(network, flow, order)
+    result = []
+    for first, step in enumerate(order):
+        layer = network.layers[step]
+        result.append(Option(first, first + 1, None, alive.whole(first), cost(network, layer, 0)))
+        for last in range(first + 1, min(len(order), first + LONGEST) + 1) if stream else ():
+            if not streamable(network, network.layers[order[last - 1]]):
+                break
+            found = segment(network, order[first:last])
+            if found is not None:
+                result.append(
+                    Option(first, last, found, alive.streamed(first, last, found), _rows(network, found, cost))
+                )
+    return sorted(result, key=lambda option: (option.last, option.first, option.segment is not None))
+
+
+def least_bytes(choices: Sequence[Option], steps: int) -> int:
+    """Return the smallest limit under which some chain of options covers all steps."""
+    best = [0] + [1 << 62] * steps
+    for option in choices:
+        best[option.last] = min(best[option.last], max(best[option.first], option.bytes))
+    return best[steps]
+
+
+def cheapest(choices: Sequence[Option], steps: int, limit: int) -> tuple[Option, ...] | None:
+    """Return the chain of options of least cost, each within `limit` bytes, or None; of equal ones that of fewest bytes."""
+    best: list[tuple[float, int] | None] = [(0.0, 0)] + [None] * steps
+    came: list[Option | None] = [None] * (steps + 1)
+    for option in choices:
+        before = best[option.first]
+        if option.bytes > limit or before is None:
+            continue
+        after = (before[0] + option.cost, before[1] + option.bytes)
+        there = best[option.last]
+        if there is None or after < there:
+            best[option.last], came[option.last] = after, option
+    chain: list[Option] = []
+    place = steps
+    while place and (option := came[place]) is not None:
+        chain.append(option)
+        place = option.first
+    return tuple(reversed(chain)) if place == 0 else None
+
+
+def _rows(network: Network, found: Segment, cost: Cost) -> float:
+    return sum(cost(network, network.layers[stage.layer], stage.height) for stage in found.stages if not stage.planar)
+
+
+class _Alive:
+    """The bytes alive around the steps of an order."""
+
+    def __init__(self, network: Network, flow: Flow, order: Sequence[int]) -> None:
+        self.network, self.flow, self.order = network, flow, order
+        self.number = {value.storage: index for index, value in enumerate(flow.values)}
+        self.last = dies_at(flow, order)
+        position = {step: place for place, step in enumerate(order)}
+        self.born = [position[value.maker] if value.maker >= 0 else 0 for value in flow.values]
+        self.crossing = [
+            sum(
+                value.bytes
+                for index, value in enumerate(flow.values)
+                if (value.maker < 0 or self.born[index] < place) and self.last[index] >= place
+            )
+            for place in range(len(order))
+        ]
+
+    def whole(self, place: int) -> int:
+        """Return the bytes alive while the layer at a place runs on whole tensors."""
+        step = self.flow.steps[self.order[place]]
+        made = self.flow.values[step.made[0]].bytes
+        over = any(self.last[value] == place for value in step.overwritable)
+        return self.crossing[place] + (0 if over else made)
+
+    def streamed(self, first: int, last: int, found: Segment) -> int:
+        """Return the bytes alive while a segment runs, its output over the input that allows most of it."""
+        made = self.network.values[found.output].bytes
+        gain = 0
+        for value, overlap in zip(found.inputs, found.overlaps, strict=True):
+            if self.dies(value, first, last):
+                given = self.network.values[value].bytes
+                gain = max(gain, given + made - overlap.span(given, made))
+        return self.crossing[first] + made + found.rows_bytes - gain
+
+    def dies(self, value: int, first: int, last: int) -> bool:
+        """Say whether nothing needs a value after a segment."""
+        return first <= self.last[self.number[value]] < last and not self.flow.values[self.number[value]].kept
