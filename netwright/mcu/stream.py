@@ -18,11 +18,10 @@ from netwright.mcu.place import Overlap
 
 @dataclass(frozen=True, slots=True)
 class Rows:
-    """Where the rows of `value` lie that are still needed: row y in slot (y + before) modulo `count`.
+    """Where the rows of `value` lie that are still needed: row y in slot y modulo `count`.
 
     `planar` False: a slot is one dense row, [x][channel]. True: a slot is [channel][x], `stride` bytes a channel, with
-    `left` bytes of the zero point to the left of a row and as many as fill it up to the right; rows above and below the
-    image, `before` of them above, are rows of the zero point like others.
+    `left` bytes of the zero point to the left of a row and as many as fill it up to the right.
     """
 
     value: int
@@ -31,7 +30,6 @@ class Rows:
     slot_bytes: int
     stride: int = 0
     left: int = 0
-    before: int = 0
     zero_point: int = 0
 
     @property
@@ -141,7 +139,7 @@ def _needed_outside(network: Network, value: int, layers: set[int]) -> bool:
 
 
 class _Builder:
-    """Collects stages and the rings between them; heights of dense rings stay 0 until they are simulated."""
+    """Collects stages and the rings between them, whose heights stay 0 until they are simulated."""
 
     def __init__(self, network: Network, made: dict[int, int], inside: dict[int, list[int]], output: int) -> None:
         self.network, self.made, self.inside, self.output = network, made, inside, output
@@ -186,7 +184,7 @@ class _Builder:
             return -1
         users = [self.network.layers[index] for index in self.inside[value]]
         only = users[0] if len(users) == 1 else None
-        if isinstance(only, Depthwise) and isinstance(layer, Conv) and layer.pointwise:
+        if isinstance(only, Depthwise) and isinstance(layer, Conv):
             self.rows.append(planar_rows(self.network, only))
             self.direct[value] = len(self.rows) - 1
         else:
@@ -197,22 +195,11 @@ class _Builder:
 
 
 def planar_rows(network: Network, layer: Depthwise) -> Rows:
-    """Return the planar ring that a depthwise layer reads: as many rows as its window is high."""
+    """Return the planar ring that a depthwise layer reads, its height still to be found."""
     channels = network.values[layer.inputs[0]].shape[2]
-    window = layer.window
     stride = line_bytes(layer, network)
-    count = (window.kernel[0] - 1) * window.dilation[0] + 1
-    zero = layer.input_zero_point
-    return Rows(
-        network.root(layer.inputs[0]),
-        True,
-        count,
-        stride * channels,
-        stride,
-        window.padding[2],
-        window.padding[0],
-        zero,
-    )
+    value = network.root(layer.inputs[0])
+    return Rows(value, True, 0, stride * channels, stride, layer.window.padding[2], layer.input_zero_point)
 
 
 _ONE = Window((1, 1), (1, 1), (0, 0, 0, 0))
@@ -251,7 +238,7 @@ def _simulated(
             needed = run.needed(run.readers[("whole", value)])
             height = network.values[value].shape[0]
             same[place] = same[place] and (needed >= height or needed >= y + 1)
-    heights = tuple(replace(ring, count=max(ring.count, count)) for ring, count in zip(rows, run.counts, strict=True))
+    heights = tuple(replace(ring, count=count) for ring, count in zip(rows, run.counts, strict=True))
     free = [
         network.values[value].bytes if shift is None else shift for value, shift in zip(inputs, shifts, strict=True)
     ]
@@ -279,7 +266,7 @@ class _Run:
     def __init__(self, stages: Sequence[Stage], rings: int, inputs: Sequence[int]) -> None:
         self.stages = stages
         self.next = [0] * len(stages)
-        self.counts = [0] * rings
+        self.counts = [1] * rings
         self.readers: dict[tuple[str, int], list[tuple[int, Read]]] = {("whole", value): [] for value in inputs}
         self.maker = {stage.made: place for place, stage in enumerate(stages)}
         for place, stage in enumerate(stages):
