@@ -137,7 +137,7 @@ extern "C" {{
  * between two runs it may hold anything. */
 extern int8_t net_arena[NET_ARENA_BYTES];
 
-/* Where the input may be written to save a copy; net_invoke overwrites it. */
+/* Where the input may be written to save a copy; net_invoke overwrites it. 0 of a network with several inputs. */
 int8_t *net_input(void);
 
 /* One inference. input: net_input(), or any other NET_INPUT_BYTES outside the arena, which stay as they are.
@@ -187,7 +187,7 @@ int8_t net_arena[NET_ARENA_BYTES];
 #endif
 
 {"".join(functions)}
-int8_t *net_input(void) {{ return net_arena + {first if together else 0}; }}
+int8_t *net_input(void) {{ return {f"net_arena + {first}" if together else "0"}; }}
 
 void net_invoke(const int8_t *input, int8_t *output) {{
   int8_t *const arena = net_arena;

@@ -7,6 +7,7 @@ import math
 from netwright.graph.graph import Op
 from netwright.graph.integer_functions import softmax_constants
 from netwright.graph.integer_reduce import mean_constants
+from netwright.mcu.emit_simple import mean_sides
 from netwright.mcu.lower_conv import window
 from netwright.mcu.lowering import Lowering, Permuted, without_batch
 from netwright.mcu.network import Mean, Pool, Softmax
@@ -49,7 +50,7 @@ def mean(work: Lowering, op: Op) -> None:
         raise work.refuse(op, f"its axes {axes} are not among {len(full)} dimensions", "Convert the model again.")
     waiting = work.permuted(given) if given is not None else None
     cut = len(full) - len(without_batch(full))
-    if waiting and len(waiting.order) != len(full) - cut:
+    if waiting and (op.arguments["keep_dims"] or len(waiting.order) != len(full) - cut):
         waiting = None
     source = waiting.source if waiting else work.value(op, given)
     given_value = work.values[source]
@@ -61,6 +62,10 @@ def mean(work: Lowering, op: Op) -> None:
     count = math.prod(given_value.shape[axis] for axis in own)
     if not 1 <= count <= 1 << 22:
         raise work.refuse(op, f"it takes the mean of {count} values", "1 to 4,194,304 are possible.")
+    try:
+        mean_sides(given_value.shape, own)
+    except ValueError as error:
+        raise work.refuse(op, str(error), "Take the means one after the other.") from None
     multiplier, shift = mean_constants(work.call(op), count)
     kept = [axis for axis in range(len(order)) if axis not in own]
     wanted = [axis for axis in order if axis not in own]
@@ -71,8 +76,6 @@ def mean(work: Lowering, op: Op) -> None:
     output = work.make(op, op.outputs[0], shape=shape)
     work.layers.append(Mean((source,), output, op.path, own, zero_point, multiplier, shift, output_zero_point))
     if not straight:
-        if op.arguments.get("keep_dims"):
-            raise work.refuse(op, "it keeps the dimensions of a transposed value", "Convert without keep_dims.")
         work.waits(op.outputs[0], Permuted(output, tuple(kept.index(axis) for axis in wanted)), op.path)
 
 
