@@ -21,8 +21,9 @@ from netwright.graph.integer_fixed import (
     quantize_multiplier,
     quantize_multipliers,
     rescale,
-    rescale_once,
+    rescale_real,
     rescale_wide,
+    wrap,
 )
 
 
@@ -50,6 +51,14 @@ def conv_multipliers(
     return quantize_multipliers(
         np.float64(scale) * np.broadcast_to(scales, channels).astype(np.float64) / np.float64(output)
     )
+
+
+def dense_multipliers(call: Call, outputs: int) -> NDArray[np.float64]:
+    """Return the real multiplier of every output of a FULLY_CONNECTED, which LiteRT 2 uses as float64."""
+    scales = call.quantization(call.tensor(1)).scale
+    if len(scales) not in (1, outputs):
+        raise NetwrightError(f"{call.where} has {len(scales)} scales for {outputs} outputs.")
+    return np.float64(call.of(0)[0]) * np.broadcast_to(scales, outputs).astype(np.float64) / np.float64(call.out()[0])
 
 
 def product_multiplier(call: Call) -> tuple[int, int]:
@@ -82,7 +91,7 @@ def padded(values: NDArray[Any], top: int, bottom: int, left: int, right: int) -
 def finish(
     call: Call,
     sums: NDArray[Any],
-    multipliers: tuple[Any, Any],
+    multipliers: tuple[Any, ...],
     bias: int,
     activation: str,
     multiply: Callable[..., NDArray[np.int64]] = rescale,
@@ -94,9 +103,9 @@ def finish(
     total = sums.astype(np.int64)
     if call.has(bias):
         total += call.array(bias).astype(np.int64)
-    wide = call.has(bias) and call.array(bias).dtype == np.int64
+    wide = multiply is rescale and call.has(bias) and call.array(bias).dtype == np.int64
     result = rescale_wide(total, *multipliers) if wide else multiply(total, *multipliers)
-    result += zero_point
+    result = wrap(result + zero_point)
     return np.clip(result, low, high, out=result).astype(dtype)
 
 
@@ -160,7 +169,7 @@ def depthwise(call: Call) -> NDArray[Any]:
 
 
 def fully_connected(call: Call) -> NDArray[Any]:
-    """FULLY_CONNECTED (reference_integer_ops::FullyConnected; its products are rounded once, unlike a convolution's)."""
+    """FULLY_CONNECTED (reference_integer_ops::FullyConnected; its sums are scaled in float64)."""
     x, weights = call.array(0), call.array(1)
     outputs, depth = weights.shape[-2:]
     if depth == 0 or x.size % depth:
@@ -173,8 +182,8 @@ def fully_connected(call: Call) -> NDArray[Any]:
         filters = filters - int(quantized.zero_point[0])
     dtype = exact_type(x, zero_point, filters)
     sums = shifted(x.reshape(-1, depth), zero_point, dtype) @ filters.T.astype(dtype)
-    multipliers = conv_multipliers(call, 1, outputs) if per_channel else product_multiplier(call)
-    result = finish(call, sums, multipliers, 2, call.option("fused_activation_function"), rescale_once)
+    reals = (dense_multipliers(call, outputs),)
+    result = finish(call, sums, reals, 2, call.option("fused_activation_function"), rescale_real)
     return result.reshape(*x.shape[:-1], outputs) if call.option("keep_num_dims") else result
 
 

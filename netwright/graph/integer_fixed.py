@@ -89,11 +89,48 @@ def rescale(values: NDArray[Any], mantissa: Any, shift: Any) -> NDArray[np.int64
     return divide_by_power(product, right) if np.any(right) else product
 
 
+def rescale_real(values: NDArray[np.int64], real: Any) -> NDArray[np.int64]:
+    """Return values x real to the nearest, ties away from zero, in float64, as LiteRT 2's FULLY_CONNECTED does.
+
+    What leaves 32 bits becomes the least integer, which is what the conversion to int32 gives there.
+    """
+    product = values.astype(np.float64) * real
+    nearest = np.copysign(np.floor(np.abs(product) + 0.5), product)
+    return np.where((nearest >= LOWEST) & (nearest <= HIGHEST), nearest, LOWEST).astype(np.int64)
+
+
 def rescale_once(values: NDArray[np.int64], mantissa: Any, shift: Any) -> NDArray[np.int64]:
-    """Return values x mantissa / 2**31 x 2**shift, rounded once, ties up, as LiteRT's FULLY_CONNECTED does."""
+    """Return values x mantissa / 2**31 x 2**shift to the nearest, ties away from zero: one rounding, in 64 bits."""
     total = 31 - np.asarray(shift, np.int64)
     product = np.multiply(values, np.asarray(mantissa, np.int64), dtype=np.int64)
-    return (product + ((np.int64(1) << total) >> 1)) >> total
+    return (product + (product >> 63) + ((np.int64(1) << total) >> 1)) >> total
+
+
+def multipliers_once(
+    reals: NDArray[np.float64], reach: NDArray[np.int64]
+) -> tuple[NDArray[np.int32], NDArray[np.int32]] | None:
+    """Return mantissas and shifts with which `rescale_once` equals `rescale_real` for sums up to +-`reach`, or None.
+
+    Both functions rise with the sum, so that they are equal where they step up at the same sums. The steps between -513
+    and 512, more than any int8 result needs, are tried one by one; where a mantissa fails, its neighbours are.
+    """
+    mantissa, shift = quantize_multipliers(reals)
+    steps = np.arange(-513, 513)[:, None]
+    with np.errstate(divide="ignore", invalid="ignore"):
+        middle = np.nan_to_num(np.rint((steps + 0.5) / reals), nan=0.0)
+    limit = reach.astype(np.float64)
+    done = np.zeros(len(reals), bool)
+    chosen = mantissa.astype(np.int64)
+    for nudge in (0, 1, -1, 2, -2):
+        tried = np.where(done, chosen, np.clip(mantissa.astype(np.int64) + nudge, 0, HIGHEST))
+        equal = np.ones(len(reals), bool)
+        for near in range(-2, 3):
+            sums = np.clip(middle + near, -limit, limit).astype(np.int64)
+            ours, theirs = rescale_once(sums, tried, shift), rescale_real(sums, reals)
+            equal &= (np.clip(ours, -600, 600) == np.clip(theirs, -600, 600)).all(axis=0)
+        chosen = np.where(equal & ~done, tried, chosen)
+        done |= equal
+    return (chosen.astype(np.int32), shift) if done.all() else None
 
 
 def rescale_wide(values: NDArray[np.int64], mantissa: Any, shift: Any) -> NDArray[np.int64]:

@@ -95,16 +95,6 @@ def mean(call: Call) -> NDArray[Any]:
     return np.clip(result, *limits(x.dtype.name)).astype(x.dtype)
 
 
-def total(call: Call) -> NDArray[Any]:
-    """SUM over any dimensions (reference_ops::QuantizedMeanOrSum without the division)."""
-    x = call.array(0)
-    axes = tuple(sorted({axis % x.ndim for axis in call.whole(1)}))
-    count = int(np.prod([x.shape[axis] for axis in axes], dtype=np.int64))
-    sums = x.sum(axis=axes, dtype=np.int64, keepdims=call.option("keep_dims")) - call.of(0)[1] * count
-    result = rescale(sums, *quantize_multiplier(float(call.of(0)[0]) / float(call.out()[0]))) + call.out()[1]
-    return np.clip(result, *limits(x.dtype.name)).astype(x.dtype)
-
-
 def bilinear_places(
     side: int, outputs: int, *, align: bool, half: bool
 ) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:

@@ -62,7 +62,6 @@ KERNELS: dict[str, Callable[[Call], Any]] = {
     "SQUEEZE": moves.reshape,
     "STRIDED_SLICE": moves.strided_slice,
     "SUB": elementwise.subtract,
-    "SUM": reduce.total,
     "TANH": functions.tanh,
     "TRANSPOSE": moves.transpose,
     "TRANSPOSE_CONV": convs.transpose_conv,

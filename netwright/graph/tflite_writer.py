@@ -28,6 +28,7 @@ _VERSIONS = {
     "EXPAND_DIMS": 1,
     "HARD_SWISH": 1,
     "PRELU": 1,
+    "RELU_N1_TO_1": 1,
     "SHAPE": 1,
     "RESIZE_BILINEAR": 3,
     "RESIZE_NEAREST_NEIGHBOR": 3,

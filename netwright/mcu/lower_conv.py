@@ -9,7 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from netwright.graph.graph import Op
-from netwright.graph.integer_conv import conv_multipliers, product_multiplier, window_padding
+from netwright.graph.integer_conv import conv_multipliers, dense_multipliers, window_padding
+from netwright.graph.integer_fixed import multipliers_once
 from netwright.mcu import copies
 from netwright.mcu.lowering import Lowering
 from netwright.mcu.network import Conv, Dense, Depthwise, Layer, Requantize, Value, Window
@@ -175,11 +176,6 @@ def _requantize(work: Lowering, op: Op, rows: NDArray[np.int8]) -> Requantize:
     _, zero_point = work.quantization(op, tensors[0])  # pyright: ignore[reportArgumentType]
     _, output_zero_point = work.quantization(op, op.outputs[0])
     call = work.call(op)
-    scales = call.quantization(call.tensor(1)).scale
-    if op.kind == "tflite.FULLY_CONNECTED" and len(scales) == 1:
-        multiplier, shift = (np.full(len(rows), number, np.int32) for number in product_multiplier(call))
-    else:
-        multiplier, shift = conv_multipliers(call, 1, len(rows))
     bias = _bias(work, op, tensors[2] if len(tensors) > 2 else None, len(rows))
     wide = rows.astype(np.int64)
     folded = bias - zero_point * wide.sum(axis=1)
@@ -187,6 +183,11 @@ def _requantize(work: Lowering, op: Op, rows: NDArray[np.int8]) -> Requantize:
     reach = np.abs(folded) + 128 * np.abs(wide).sum(axis=1)
     if reach.max() > LARGEST_ACCUMULATOR:
         raise work.refuse(op, f"its sums reach {int(reach.max()):,}, beyond 32 bits", "Quantize with smaller biases.")
+    multipliers = conv_multipliers(call, 1, len(rows)) if op.kind != "tflite.FULLY_CONNECTED" else None
+    multipliers = multipliers or multipliers_once(dense_multipliers(call, len(rows)), reach)
+    if multipliers is None:
+        raise work.refuse(op, "32-bit multipliers cannot give its results exactly", "Quantize it with other scales.")
+    multiplier, shift = multipliers
     low, high = work.clamp(op, op.outputs[0])
     return Requantize(folded.astype(np.int32), multiplier, shift, output_zero_point, low, high)
 

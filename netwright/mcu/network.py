@@ -97,8 +97,8 @@ class Depthwise(Layer):
 class Dense(Layer):
     """Fully connected layer, applied to every row of the last dimension; `weights` as (out, in).
 
-    Its products are rounded once, unlike a convolution's: (acc x multiplier + 2**(30 - shift)) >> (31 - shift) in 64 bits,
-    as LiteRT 2's FULLY_CONNECTED does (graph/integer_fixed.py: rescale_once).
+    Its products are rounded once, ties away from zero, unlike a convolution's: acc x multiplier / 2**(31 - shift) in 64
+    bits. LiteRT 2 computes them in float64; lowering proves both equal (graph/integer_fixed.py: multipliers_once).
     """
 
     weights: NDArray[np.int8]

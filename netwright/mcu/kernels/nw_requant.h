@@ -50,12 +50,12 @@ NW_INLINE int8_t nw_requantize(int32_t acc, int32_t multiplier, int32_t shift, i
   return nw_clamp(nw_clamp_wide(value) + zero_point, low, high);
 }
 
-/* The same with one rounding, ties up: as fully connected layers are (int64 throughout). shift >= -31. */
+/* The same with one rounding, ties away from zero: as fully connected layers are (int64 throughout). shift >= -31. */
 NW_INLINE int8_t nw_requantize_once(int32_t acc, int32_t multiplier, int32_t shift, int32_t zero_point, int32_t low,
                                     int32_t high) {
   int32_t total = 31 - shift;
   int64_t product = (int64_t)acc * (int64_t)multiplier;
-  if (total > 0) product += (int64_t)1 << (total - 1);
+  if (total > 0) product += ((int64_t)1 << (total - 1)) - (product < 0 ? 1 : 0);
   product = (product >> total) + zero_point;
   return (int8_t)(product < low ? low : product > high ? high : product);
 }
