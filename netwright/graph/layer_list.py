@@ -55,6 +55,7 @@ class _Reading:
     """A layer list on its way into a graph; `at` is the tensor that the next layer reads."""
 
     def __init__(self, described: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]]):
+        self.moved = 0
         self.layers = described["layers"]
         self.arrays = arrays
         self.builder = GraphBuilder("layer list", description=str(described.get("name", "")))
@@ -88,7 +89,12 @@ class _Reading:
         out = self.builder.op(
             "RESHAPE", [self.at, flat], shape, self.builder.quantization(self.at), name="output", new_shape=shape
         )
-        return self.builder.build([out])
+        notes = (
+            [f"{self.moved} biases at the ends of int32 were moved inwards so far that no sum can pass them"]
+            if self.moved
+            else []
+        )
+        return self.builder.build([out], notes)
 
     def _block(self, block: Mapping[str, Any]) -> None:
         before = self.at
@@ -125,7 +131,7 @@ class _Reading:
             f"{name}/weights", np.ascontiguousarray(filters), quantization(scales, 0, 3 if depthwise else 0)
         )
         bias_scale = (np.float64(layer["x_scale"]) * scales).astype(np.float32)
-        bias = self.builder.constant(f"{name}/bias", self.arrays[f"{name}.bias"], quantization(bias_scale, 0, 0))
+        bias = self.builder.constant(f"{name}/bias", self._bias(name), quantization(bias_scale, 0, 0))
         padding = self._pad(layer)
         stride = layer["stride"]
         _, height, width, _ = self.builder.shape(self.at)
@@ -143,6 +149,17 @@ class _Reading:
             stride_w=stride,
             **options,
         )
+
+    def _bias(self, name: str) -> NDArray[np.int32]:
+        """Return a layer's bias, kept so far from the ends of int32 that no sum can pass them.
+
+        Channels that training left without weights have biases cut off at the ends of int32, in units of next to nothing.
+        """
+        weight, bias = self.arrays[f"{name}.weight"], self.arrays[f"{name}.bias"]
+        room = (1 << 31) - 1 - 256 * np.abs(weight.astype(np.int64)).reshape(len(weight), -1).sum(axis=1)
+        kept = np.clip(bias.astype(np.int64), -room, room)
+        self.moved += int(np.count_nonzero(kept != bias))
+        return kept.astype(np.int32)
 
     def _pad(self, layer: Mapping[str, Any]) -> str:
         """Return the padding that a convolution can do itself, after a PAD where it cannot."""
