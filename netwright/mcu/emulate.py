@@ -1,6 +1,6 @@
 """The generated C on an emulated Cortex-M: its outputs, the instructions it executes, its stack, its flash.
 
-Instructions are exact: under QEMU's -icount each takes 2^7 ns of virtual time, several ticks of the board's clock, so that
+Instructions are exact: under QEMU's -icount each takes 2^8 ns of virtual time, several ticks of the board's clock, so that
 ticks round to whole instructions. They are not cycles: the emulator models neither pipeline nor caches nor wait states.
 """
 
@@ -19,8 +19,9 @@ from netwright.mcu.host import check_inputs
 from netwright.mcu.toolchain import WARNINGS, call, harness, missing, sizes
 
 TOOLS = ("arm-none-eabi-gcc", "arm-none-eabi-size", "qemu-system-arm")
-ICOUNT_SHIFT = 7  # 2^7 ns an instruction: at least 2.5 ticks of every board's clock
+ICOUNT_SHIFT = 8  # 2^8 ns an instruction, at least 5 ticks: a difference of two differences is wrong by 2 at most
 KNOWN_INSTRUCTIONS = 1_000_002  # of the function that calibrates the clock, see harness/emulated.c
+CLOCK_ROUND = (1 << 32) - 1  # ticks
 STACK_BYTES = 64 << 10
 _MB = 1 << 20
 
@@ -41,10 +42,9 @@ _M4 = ("-mcpu=cortex-m4", "-mfpu=fpv4-sp-d16", "-mfloat-abi=hard")
 _M7 = ("-mcpu=cortex-m7", "-mfpu=fpv5-sp-d16", "-mfloat-abi=hard")
 _M33 = ("-mcpu=cortex-m33", "-mfpu=fpv5-sp-d16", "-mfloat-abi=hard")
 _M55 = ("-mcpu=cortex-m55", "-mfloat-abi=hard")
-_ZBT = ((0, 4 * _MB), (0x21000000, 16 * _MB), (0x20000000, 4 * _MB), 0x40028000)
 BOARDS = {
-    "cortex-m4": Board("mps2-an386", _M4, *_ZBT),
-    "cortex-m7": Board("mps2-an500", _M7, *_ZBT),
+    "cortex-m4": Board("mps2-an386", _M4, (0, 4 * _MB), (0x21000000, 16 * _MB), (0x20000000, 4 * _MB), 0x40028000),
+    "cortex-m7": Board("mps2-an500", _M7, (0, 4 * _MB), (0x60000000, 16 * _MB), (0x20000000, 4 * _MB), 0x40028000),
     "cortex-m33": Board(
         "mps2-an505",
         _M33,
@@ -57,7 +57,7 @@ BOARDS = {
         "mps3-an547",
         _M55,
         (0x10000000, 512 << 10),
-        (0x11000000, 2 * _MB),
+        (0x70000000, 256 * _MB),
         (0x31000000, 4 * _MB),
         0x59302000,
     ),
@@ -178,25 +178,26 @@ def _run(
         outputs, records = run_elf(elf, inputs, Path(folder), cpu=cpu, seconds=seconds)
     if len(records) != len(inputs) + 2:
         raise NetwrightError(f"The program {elf} ran {len(records) - 2} of {len(inputs)} inputs and stopped.")
-    stack = int(records[2:, 1].max(initial=0))
-    return np.frombuffer(outputs, np.int8).reshape(len(inputs), output_bytes), _instructions(records[:, 0]), stack
+    stack = int(records[2:, 2].max(initial=0))
+    return np.frombuffer(outputs, np.int8).reshape(len(inputs), output_bytes), _instructions(records), stack
 
 
-def _instructions(ticks: NDArray[np.uint32]) -> NDArray[np.int64]:
+def _instructions(records: NDArray[np.uint32]) -> NDArray[np.int64]:
     """Return instructions of the runs from the third on; the first took one, the second KNOWN_INSTRUCTIONS.
 
-    Boards differ in their clock, a whole number of MHz.
+    Boards differ in their clock, a whole number of MHz. The slow clock tells how often the fast one went round.
     """
-    over = ticks.astype(np.int64) - int(ticks[0])
+    ticks = records[:, 0].astype(np.int64)
     nanoseconds = 1 << ICOUNT_SHIFT
-    mhz = round(1000 * int(over[1]) / (nanoseconds * (KNOWN_INSTRUCTIONS - 1)))
-    return np.rint(over[2:] * 1000 / (nanoseconds * mhz)).astype(np.int64) + 1
+    mhz = round(1000 * int(ticks[1] - ticks[0]) / (nanoseconds * (KNOWN_INSTRUCTIONS - 1)))
+    ticks += np.rint((records[:, 1] * 1e4 * mhz - ticks) / CLOCK_ROUND).astype(np.int64) * CLOCK_ROUND
+    return np.rint((ticks[2:] - ticks[0]) * 1000 / (nanoseconds * mhz)).astype(np.int64) + 1
 
 
 def run_elf(
     elf: Path, inputs: NDArray[np.int8], folder: Path, *, cpu: str, seconds: float, options: tuple[str, ...] = ()
 ) -> tuple[bytes, NDArray[np.uint32]]:
-    """Run a program of `build_elf` in `folder`; returns its outputs and its records of [ticks, stack bytes].
+    """Run a program of `build_elf` in `folder`; returns its outputs and its records of [ticks, hundredths of a second, stack bytes].
 
     Raises:
         NetwrightError: the emulator or the program failed.
@@ -215,5 +216,5 @@ def run_elf(
     ]
     clock = ["-icount", f"shift={ICOUNT_SHIFT}", "-semihosting-config", "enable=on,target=native"]
     call([*command, *clock, *options, "-kernel", elf], cwd=folder, seconds=seconds)
-    records = np.frombuffer((folder / "runs.bin").read_bytes(), np.uint32).reshape(-1, 2)
+    records = np.frombuffer((folder / "runs.bin").read_bytes(), np.uint32).reshape(-1, 3)
     return (folder / "output.bin").read_bytes(), records
