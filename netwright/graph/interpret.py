@@ -9,9 +9,10 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import numpy as np
 from numpy.typing import NDArray
 
-from netwright.core.errors import NetwrightError, unknown
+from netwright.core.errors import unknown
 from netwright.graph import integer_activations as activations
 from netwright.graph import integer_conv as convs
 from netwright.graph import integer_elementwise as elementwise
@@ -19,6 +20,7 @@ from netwright.graph import integer_functions as functions
 from netwright.graph import integer_moves as moves
 from netwright.graph import integer_reduce as reduce
 from netwright.graph.graph import Op
+from netwright.graph.integer_batches import batches, rowwise
 from netwright.graph.integer_call import Call
 from netwright.graph.quantized import QuantizedGraph
 
@@ -69,34 +71,55 @@ KERNELS: dict[str, Callable[[Call], Any]] = {
 }
 
 
+# Values of the largest tensor that are worked on at a time: more would not stay in a cache.
+_WORKING = 1 << 20
+
+
 def interpret(model: QuantizedGraph, inputs: Sequence[NDArray[Any]], *, keep: bool = False) -> list[Any]:
     """Return a network's outputs for inputs, or every tensor by index (None where nothing was made) with `keep`.
 
     Args:
         model: of "tflite.*" operations.
         inputs: one array an input of the graph, of its type; the first dimension may be any multiple of the graph's.
+            Results of more than one batch lie behind one another along the first dimension.
         keep: return every tensor.
 
     Raises:
         NetwrightError: inputs that do not fit, an operator that is not known, or numbers that no kernel takes.
     """
     graph = model.graph
-    if len(inputs) != len(graph.inputs):
-        raise NetwrightError(f"The network takes {len(graph.inputs)} inputs, {len(inputs)} were given.")
-    tensors: list[NDArray[Any] | None] = [None] * len(graph.tensors)
-    for index, values in model.values.items():
+    times = batches(model, inputs)
+    whole = rowwise(model)
+    largest = max((graph.tensors[index].elements for op in graph.ops for index in op.outputs), default=1)
+    step = max(1, _WORKING // max(1, largest)) if whole else 1
+    results = []
+    for first in range(0, times, step):
+        last = min(times, first + step)
+        part = [
+            values[first * len(values) // times : last * len(values) // times] if values.ndim and times > 1 else values
+            for values in inputs
+        ]
+        results.append(_run_all(model, part))
+    wanted = range(len(graph.tensors)) if keep else graph.outputs
+    if len(results) == 1:
+        return [results[0][index] for index in wanted]
+    return [
+        results[0][index] if index in model.values or results[0][index] is None else _joined(results, index)
+        for index in wanted
+    ]
+
+
+def _joined(results: list[list[Any]], index: int) -> NDArray[Any]:
+    return np.concatenate([np.atleast_1d(tensors[index]) for tensors in results])
+
+
+def _run_all(model: QuantizedGraph, inputs: Sequence[NDArray[Any]]) -> list[NDArray[Any] | None]:
+    tensors: list[NDArray[Any] | None] = [None] * len(model.graph.tensors)
+    for index, values in (*model.values.items(), *zip(model.graph.inputs, inputs, strict=True)):
         tensors[index] = values
-    for index, values in zip(graph.inputs, inputs, strict=True):
-        tensor = graph.tensors[index]
-        if values.dtype.name != tensor.dtype or values.shape[1:] != tensor.shape[1:]:
-            raise NetwrightError(
-                f"Input {model.names[index]!r} is {values.dtype} of shape {values.shape}; "
-                f"{tensor.dtype} of shape {tensor.shape} is needed, any batch."
-            )
-        tensors[index] = values
-    for op in graph.ops:
+    for op in model.graph.ops:
         _run(model, op, tensors)
-    return tensors if keep else [tensors[index] for index in graph.outputs]
+    return tensors
 
 
 def _run(model: QuantizedGraph, op: Op, tensors: list[NDArray[Any] | None]) -> None:
