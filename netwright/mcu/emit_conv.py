@@ -9,9 +9,10 @@ import numpy as np
 from netwright.core.errors import NetwrightError
 from netwright.mcu.code import Data, array, struct
 from netwright.mcu.network import Conv, Dense, Depthwise, Layer, Network
-from netwright.mcu.pack import TILE, Packed, pack_matrix
+from netwright.mcu.pack import Packed, pack_matrix
 
 _LARGEST = 32767  # sides and channels lie in int16 fields
+_FLAT = 80  # depths up to which three pixels fit a tile: windows that are gathered without gaps
 _ROWS = 16  # NW_CONV_ROWS, NW_DEPTHWISE_ROWS
 
 
@@ -20,9 +21,10 @@ def data(network: Network, layer: Layer, name: str) -> Data:
     if isinstance(layer, Depthwise):
         return _depthwise_data(network, layer, name)
     if isinstance(layer, Conv):
-        return _pointwise_data(layer, name) if layer.pointwise else _conv_data(network, layer, name)
+        return _pointwise_data(network, layer, name) if layer.pointwise else _conv_data(network, layer, name)
     if isinstance(layer, Dense):
-        packed = pack_matrix(layer.weights, layer.requantize, once=True)
+        rows = network.values[layer.inputs[0]].bytes // layer.weights.shape[1]
+        packed = pack_matrix(layer.weights, layer.requantize, pixels=rows, once=True)
         _check(layer, depth=packed.depth, outputs=len(layer.weights))
         stream = array(f"{name}_weights", packed.stream)
         return Data(
@@ -117,8 +119,9 @@ def in_place(layer: Depthwise) -> bool:
     return layer.weights.shape[2] == len(layer.requantize.bias) and layer.window.kernel[0] > layer.window.padding[0]
 
 
-def _pointwise_data(layer: Conv, name: str) -> Data:
-    packed = pack_matrix(layer.weights.reshape(len(layer.weights), -1), layer.requantize)
+def _pointwise_data(network: Network, layer: Conv, name: str) -> Data:
+    width = network.values[layer.output].shape[1]
+    packed = pack_matrix(layer.weights.reshape(len(layer.weights), -1), layer.requantize, pixels=width)
     _check(layer, depth=packed.depth, outputs=len(layer.weights))
     fields = _matrix(layer, packed, name)
     text = array(f"{name}_weights", packed.stream) + struct("nw_matrix", f"{name}_matrix", fields.items())
@@ -131,13 +134,15 @@ def _conv_data(network: Network, layer: Conv, name: str) -> Data:
     window = layer.window
     runs_in_row = 1 if window.dilation[1] == 1 else kernel_w
     run = kernel_w * channels // runs_in_row
-    padded = run if kernel_h * kernel_w * channels <= TILE else -(-run // 4) * 4
+    flat = channels % 4 != 0 and kernel_h * kernel_w * channels <= _FLAT
+    padded = run if flat else -(-run // 4) * 4
     runs = layer.weights.reshape(outputs, kernel_h * runs_in_row, run)
-    packed = pack_matrix(np.pad(runs, ((0, 0), (0, 0), (0, padded - run))).reshape(outputs, -1), layer.requantize)
+    padded_runs = np.pad(runs, ((0, 0), (0, 0), (0, padded - run))).reshape(outputs, -1)
+    packed = pack_matrix(padded_runs, layer.requantize, pixels=out_width)
     fields = {
         **_window(layer, name),
         **{"height": height, "width": width, "channels": channels, "out_height": out_height, "out_width": out_width},
-        **{"run": run, "padded_run": padded, "runs_in_row": runs_in_row},
+        **{"run": run, "padded_run": padded, "runs_in_row": runs_in_row, "flat": int(flat)},
     }
     _check(layer, outputs=outputs, depth=packed.depth, **fields)
     matrix = ", ".join(f".{key} = {value}" for key, value in _matrix(layer, packed, name).items())
@@ -190,8 +195,9 @@ def _limits(layer: Conv | Depthwise | Dense) -> dict[str, int]:
 
 
 def _matrix(layer: Conv | Dense, packed: Packed, name: str) -> Mapping[str, object]:
-    sizes = {"outputs": len(layer.weights), "depth": packed.depth, "chunk": packed.chunk}
-    return {"stream": f"{name}_weights", **sizes, **_limits(layer), "kind": packed.kind}
+    sizes = {"outputs": len(layer.weights), "depth": packed.depth, "chunk": packed.chunk, "block": packed.block}
+    kind = {"pixels": packed.pixels, "pairs": int(packed.pairs), "rounding": packed.rounding}
+    return {"stream": f"{name}_weights", **sizes, **_limits(layer), **kind}
 
 
 def _check(layer: Conv | Depthwise | Dense, **fields: int) -> None:

@@ -12,65 +12,102 @@ from numpy.typing import NDArray
 
 from netwright.mcu.network import Requantize
 
-TILE = 128  # NW_TILE: depths that are widened at a time
-BLOCK = 64  # NW_BLOCK: channels whose sums are kept where the depth takes several chunks
-EXACT, FAST, ONCE = 0, 1, 2  # NW_EXACT, NW_FAST, NW_ONCE
-_LARGEST_SHIFT = 22  # of NW_FAST: (2 x zero point + 1) << shift and the product's high word fit 32 bits together
+TILE, SUMS = 256, 128  # NW_TILE, NW_SUMS
+EXACT, SIGNED, RELU, ONCE = 0, 1, 2, 3  # NW_EXACT, ...
+_LARGEST_SHIFT = {
+    SIGNED: 22,
+    RELU: 15,
+}  # (2 x zero point + 1) << shift and the product's high word fit 32 bits together
+_PASSES = {
+    3: (0.72, 53),
+    2: (0.745, 39),
+    1: (0.90, 26),
+}  # pixels: instructions a product, and for each pair of channels
+_CHUNK = 14  # and for each further chunk
+
+Ints = NDArray[np.int64]
 
 
 @dataclass(frozen=True)
 class Packed:
-    """The stream of a matrix, its padded depth, the depths of a chunk, and how sums are rounded."""
+    """The stream of a matrix and the fields of nw_matrix that belong to it."""
 
     stream: NDArray[np.int32]
     depth: int
     chunk: int
-    kind: int
+    block: int
+    pixels: int
+    pairs: bool
+    rounding: int
 
 
-def pack_matrix(weights_NK: NDArray[np.int8], requantize: Requantize, *, once: bool = False) -> Packed:
-    """Return the weights (channels, depth) with their parameters as one stream. `once`: rounded as dense layers are."""
+@dataclass(frozen=True)
+class _Channels:
+    """Padded to an even number of channels; weights (channels, depth)."""
+
+    weights: Ints
+    bias: Ints
+    multiplier: Ints
+    shift: Ints
+
+
+def pack_matrix(weights_NK: NDArray[np.int8], requantize: Requantize, *, pixels: int, once: bool = False) -> Packed:
+    """Return the weights (channels, depth) with their parameters as one stream.
+
+    Args:
+        pixels: of a row; decides how many the kernel takes at a time.
+        once: rounded as dense layers are.
+    """
     outputs, real = weights_NK.shape
-    chunks = -(-real // TILE)
-    chunk = _up(-(-real // chunks), 8)
-    depth = _up(real, 8)
-    weights = np.zeros((_up(outputs, 2), depth), np.int64)
-    weights[:outputs, :real] = weights_NK
-    bias, multiplier, shift = (
-        np.pad(part.astype(np.int64), (0, outputs % 2))
-        for part in (requantize.bias, requantize.multiplier, requantize.shift)
-    )
-    fast = None if once else fast_shifts(weights, bias, multiplier, shift, requantize)
-    words = _words(weights)
-    kind = ONCE if once else EXACT
-    if fast is not None and _pairs_fit(weights, bias):
-        kind, (multiplier, shift) = FAST, fast
-        words = _fast_words(weights)
-        bias = bias.copy()
-        bias[0::2] = _wrap(256 * bias[0::2] + bias[1::2])
-    middle = (2 * requantize.zero_point + 1) << 16
-    shifts = _wrap((shift[0::2] & 255) | ((shift[1::2] & 255) << 8) | middle)
-    parts: list[NDArray[np.int64]] = []
-    block = outputs + 1 if chunk >= depth else BLOCK
-    for first in range(0, outputs, block):
-        pairs = range(first // 2, min(-(-outputs // 2), (first + block) // 2))
-        for start in range(0, depth, chunk):
-            for pair in pairs:
-                if start == 0:
-                    parts.append(bias[2 * pair : 2 * pair + 2])
-                parts.append(words[pair, start // 2 : (start + chunk) // 2])
-                if start + chunk >= depth:
-                    parts += [multiplier[2 * pair : 2 * pair + 2], shifts[pair : pair + 1]]
-    return Packed(np.concatenate(parts).astype(np.int32), depth, chunk, kind)
+    depth = _up(real, 4)
+    taken = _pixels(depth, pixels)
+    chunks = -(-depth // _capacity(taken))
+    chunk = _up(-(-depth // chunks), 8)
+    padded = np.zeros((_up(outputs, 2), depth), np.int64)
+    padded[:outputs, :real] = weights_NK
+    parts = (requantize.bias, requantize.multiplier, requantize.shift)
+    channels = _Channels(padded, *(np.pad(part.astype(np.int64), (0, outputs % 2)) for part in parts))
+    pairs = _pairs_fit(channels)
+    rounding = ONCE if once else EXACT
+    if pairs and not once and outputs % 2 == 0:
+        rounding, channels = _fast(channels, requantize)
+    kept = chunk < depth or rounding in (EXACT, ONCE) or not pairs
+    block = min(_up(outputs, 2), SUMS // taken // 2 * 2) if kept else _up(outputs, 2)
+    stream = _stream(channels, requantize.zero_point, chunk, block, pairs, rounding)
+    return Packed(stream, depth, chunk, block, taken, pairs, rounding)
+
+
+def _capacity(pixels: int) -> int:
+    return TILE // pixels // 8 * 8
+
+
+def _pixels(depth: int, available: int) -> int:
+    """Return the pixels of a tile with which a pair of channels takes the fewest instructions a pixel."""
+
+    def cost(pixels: int) -> float:
+        product, pair = _PASSES[pixels]
+        return (2 * depth * pixels * product + pair + _CHUNK * (-(-depth // _capacity(pixels)) - 1)) / pixels
+
+    return min(range(1, min(available, 3) + 1), key=cost)
+
+
+def _fast(channels: _Channels, requantize: Requantize) -> tuple[int, _Channels]:
+    """Return how results are rounded, and the channels with the start values and shifts of that."""
+    rounding = RELU if requantize.zero_point == -128 else SIGNED
+    multiplier, shift = channels.multiplier, channels.shift
+    right = fast_shifts(channels.weights, channels.bias, multiplier, shift, requantize, _LARGEST_SHIFT[rounding])
+    if right is None:
+        return EXACT, channels
+    multiplier, shift = right
+    if rounding == RELU:
+        shift = shift.copy()
+        shift[0::2] += 7
+    return rounding, _Channels(channels.weights, channels.bias, multiplier, shift)
 
 
 def fast_shifts(
-    weights: NDArray[np.int64],
-    bias: NDArray[np.int64],
-    multiplier: NDArray[np.int64],
-    shift: NDArray[np.int64],
-    requantize: Requantize,
-) -> tuple[NDArray[np.int64], NDArray[np.int64]] | None:
+    weights: Ints, bias: Ints, multiplier: Ints, shift: Ints, requantize: Requantize, largest_shift: int
+) -> tuple[Ints, Ints] | None:
     """Return multipliers and right shifts less one for the one-instruction product, None where it would not be exact.
 
     Needed of each channel: a right shift of at least one, twice the sum within 32 bits, int8's own limits as the clamp.
@@ -78,44 +115,54 @@ def fast_shifts(
     """
     largest = np.abs(bias) + 128 * np.abs(weights).sum(axis=1)
     right = -shift
-    vanishes = (multiplier == 0) | (largest * multiplier < (1 << 30) << np.clip(right - 1, 0, 31))
-    vanishes &= right >= 1
+    bound = np.int64(1) << (30 + np.clip(right - 1, 0, 31))
+    vanishes = (multiplier == 0) | ((right >= 1) & (largest * multiplier < bound))
     multiplier = np.where(vanishes, 0, multiplier)
     right = np.where(vanishes, 1, right)
-    zero = multiplier == 0
-    right = np.where(zero, 1, right)
-    fits = np.all((right >= 1) & (right <= _LARGEST_SHIFT) & (largest < 1 << 30) & (multiplier >= 0))
+    fits = np.all((right >= 1) & (right - 1 <= largest_shift) & (largest < 1 << 30) & (multiplier >= 0))
     if not fits or (requantize.low, requantize.high) != (-128, 127):
         return None
     return multiplier, right - 1
 
 
-def _pairs_fit(weights: NDArray[np.int64], bias: NDArray[np.int64]) -> bool:
+def _pairs_fit(channels: _Channels) -> bool:
     """Whether 256 a + b fits 16 bits everywhere, and the sums of all first channels 24 bits."""
+    a, b = channels.weights[0::2], channels.weights[1::2]
+    sums = np.abs(channels.bias[0::2]) + 128 * np.abs(a).sum(axis=1)
+    return bool((256 * a + b).min() >= -(1 << 15) and np.all(sums < 1 << 23))
+
+
+def _stream(
+    channels: _Channels, zero_point: int, chunk: int, block: int, pairs: bool, rounding: int
+) -> NDArray[np.int32]:
+    weights, start = channels.weights, channels.bias.copy()
+    outputs, depth = weights.shape
     a, b = weights[0::2], weights[1::2]
-    halves = 256 * a + b
-    sums = np.abs(bias[0::2]) + 128 * np.abs(a).sum(axis=1)
-    return bool(halves.min() >= -(1 << 15) and np.all(sums < 1 << 23))
+    words = _halves(256 * a + b if pairs else (a & 255) << 8 | b & 255)
+    if pairs:
+        start[0::2] = 256 * start[0::2] + start[1::2]
+    shifts = (channels.shift[0::2] & 255) | (channels.shift[1::2] & 255) << 8 | (2 * zero_point + 1) << 16
+    params = np.column_stack([channels.multiplier[0::2], channels.multiplier[1::2], shifts])
+    parts: list[Ints] = []
+    for first in range(0, outputs, block):
+        these = range(first // 2, min(outputs, first + block) // 2)
+        for at in range(0, depth, chunk):
+            for pair in these:
+                if at == 0:
+                    parts.append(start[2 * pair : 2 * pair + 2])
+                parts.append(words[pair, at // 2 : (at + chunk) // 2])
+                if at + chunk >= depth and rounding in (SIGNED, RELU):
+                    parts.append(params[pair])
+        if rounding in (EXACT, ONCE):
+            parts += [params[pair] for pair in these]
+    return np.concatenate(parts).astype(np.uint64).astype(np.uint32).view(np.int32)
 
 
-def _words(weights: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Return plain bytes as words (pairs, depth / 2): b of k, a of k, b of k + 2, a of k + 2; then k + 1, k + 3."""
-    return _halves((weights[0::2] & 255) << 8 | (weights[1::2] & 255))
-
-
-def _fast_words(weights: NDArray[np.int64]) -> NDArray[np.int64]:
-    return _halves(256 * weights[0::2] + weights[1::2])
-
-
-def _halves(values: NDArray[np.int64]) -> NDArray[np.int64]:
+def _halves(values: Ints) -> Ints:
     """Return 16-bit values (pairs, depth) as words of depths (k, k + 2), (k + 1, k + 3) of each group of four."""
     pairs, depth = values.shape
     groups = values.reshape(pairs, depth // 4, 2, 2) & 0xFFFF
-    return _wrap(groups[:, :, 0] | groups[:, :, 1] << 16).reshape(pairs, depth // 2)
-
-
-def _wrap(values: NDArray[np.int64]) -> NDArray[np.int64]:
-    return values.astype(np.uint64).astype(np.uint32).view(np.int32).astype(np.int64)
+    return (groups[:, :, 0] | groups[:, :, 1] << 16).reshape(pairs, depth // 2)
 
 
 def _up(value: int, multiple: int) -> int:

@@ -1,39 +1,41 @@
-/* Two pixels times all output channels: the inner product that pointwise, dense and full convolutions share.
+/* One to three pixels times all output channels: the inner product that pointwise, dense and full convolutions share.
  *
- * Inputs are widened once per pair of pixels into `tile` (int16, at most NW_TILE values of the depth), then every pair of
- * channels (a, b) runs over it. A weight word holds the channels' weights at two depths, k and k+2, as halves
- * 256 a + b: SMLAD with the word itself gives 256 A + B, with its SXTB16 gives B, so that one unpacking serves four
- * products; A = (first - second) / 256 is exact while |A| < 2^23, which the packer proves from the weights.
+ * Inputs are widened once per tile of pixels (int16, at most 512 bytes: a chunk of the depth), then every pair of output
+ * channels (a, b) runs over them. A weight word holds a pair's weights at two depths, k and k + 2, as halves 256 a + b:
+ * SMLAD with the word itself gives 256 A + B, with its SXTB16 gives B, so that one unpacking serves four products;
+ * A = (first - second) / 256 is exact while |A| < 2^23, which the packer (mcu/pack.py) proves from the weights.
  *
- * tile: groups of four depths; per group (pixel 0: k, k+2) (pixel 1: k, k+2) (pixel 0: k+1, k+3) (pixel 1: k+1, k+3).
- * stream, in 32-bit words: for each block of channels, each chunk of the depth, each pair of channels:
- *   first chunk only: two start values; words (k, k+2), (k+1, k+3) of each group of four depths;
- *   last chunk only: multiplier a, multiplier b, shifts: byte 0 of a, byte 1 of b; above them 2 x zero point + 1.
- *     NW_FAST: shifts are to the right, less one, and the start value of a is 256 a's + b's; else as in nw_multiply. */
+ * Tile of P pixels: for each group of four depths, P words of depths (k, k + 2), then P words of (k + 1, k + 3).
+ * Stream, in 32-bit words: for each block of channels, each chunk of the depth, each pair of channels:
+ *   first chunk only: two start values; then words (k, k + 2), (k + 1, k + 3) of each group of four depths;
+ *   last chunk only: multiplier of a, of b, shifts (byte 0: a, byte 1: b, above them 2 x zero point + 1); these behind the
+ *   last pair of the block where results are rounded as NW_EXACT or NW_ONCE. */
 #ifndef NW_MATRIX_H
 #define NW_MATRIX_H
 #include "nw_requant.h"
 
-#define NW_TILE 128  /* depths of a chunk: 512 bytes for two pixels */
-#define NW_BLOCK 64  /* channels of a block where the depth takes several chunks: 512 bytes of sums for two pixels */
+#define NW_TILE 256 /* widened values of a tile: 512 bytes */
+#define NW_SUMS 128 /* sums that are kept between chunks: 512 bytes */
 
-#define NW_EXACT 0 /* plain bytes, any shift */
-#define NW_FAST 1  /* weights as 256 a + b; right shifts of at least one, proven to fit nw_high */
-#define NW_ONCE 2  /* plain bytes, one rounding */
+/* How sums are rounded. */
+#define NW_EXACT 0  /* nw_requantize; shifts are to the left */
+#define NW_SIGNED 1 /* right shifts of 1 to 22, proven to fit nw_high; stored less one */
+#define NW_RELU 2   /* the same where the zero point is the least result: the sign of what is rounded does not matter;
+                     * a's shifts, up to 16, stored 7 higher still */
+#define NW_ONCE 3   /* nw_requantize_once; shifts are to the left */
 
 typedef struct {
   const int32_t *stream;
-  int16_t outputs; /* channels */
-  int16_t depth;   /* a multiple of 8, padded with zero weights */
-  int16_t chunk;   /* depths a chunk, a multiple of 8, <= NW_TILE */
+  int16_t outputs;  /* channels */
+  int16_t depth;    /* a multiple of 4, padded with zero weights */
+  int16_t chunk;    /* depths of a chunk, a multiple of 8 */
+  int16_t block;    /* channels of a block, even */
   int16_t low, high, zero_point;
   int16_t input_zero_point;
-  int8_t kind; /* how weights lie and sums are rounded: NW_FAST, NW_EXACT or NW_ONCE */
+  int8_t pixels;    /* of a full tile, 1 to 3; pixels x chunk <= NW_TILE, pixels x block <= NW_SUMS */
+  int8_t pairs;     /* 1: weights as 256 a + b, and the start value of a is 256 a's + b's; 0: plain bytes and values */
+  int8_t rounding;
 } nw_matrix;
-
-typedef struct {
-  int16_t pair[2 * NW_TILE];
-} nw_tile __attribute__((aligned(4)));
 
 /* Where results go: element (pixel, channel) at out[pixel x pixel_step + channel x channel_step]. */
 typedef struct {
@@ -41,68 +43,82 @@ typedef struct {
   int32_t pixel_step, channel_step;
 } nw_target;
 
+/* Where pixels come from: fill widens `count` depths from depth k on of `pixels` pixels from pixel x on into a tile. */
+typedef struct nw_source {
+  void (*fill)(const struct nw_source *source, int16_t *tile, int32_t x, int32_t pixels, int32_t k, int32_t count);
+  const void *layer;
+  const int8_t *in;
+  const int8_t *const *rows;
+  const int8_t *padding; /* zero points */
+  int32_t depth;
+} nw_source;
+
 NW_INLINE int32_t nw_int8_at(int32_t word, int32_t byte) {
   return (int32_t)(int8_t)(uint8_t)(((uint32_t)word >> (8 * byte)) & 255u);
 }
 
-NW_INLINE int8_t nw_matrix_result(const nw_matrix *m, int32_t sum, int32_t multiplier, int32_t shift) {
-  if (m->kind == NW_ONCE) return nw_requantize_once(sum, multiplier, shift, m->zero_point, m->low, m->high);
-  return nw_requantize(sum, multiplier, m->kind == NW_FAST ? -1 - shift : shift, m->zero_point, m->low, m->high);
+NW_INLINE int8_t nw_matrix_result(const nw_matrix *m, int32_t sum, int32_t multiplier, int32_t shifts, int32_t second) {
+  int32_t shift = nw_int8_at(shifts, second);
+  if (m->rounding == NW_ONCE) return nw_requantize_once(sum, multiplier, shift, m->zero_point, m->low, m->high);
+  if (m->rounding != NW_EXACT) shift = -1 - shift;
+  if (m->rounding == NW_RELU && !second) shift += 7;
+  return nw_requantize(sum, multiplier, shift, m->zero_point, m->low, m->high);
 }
 
-/* One chunk for one block of channels: returns where the stream goes on. `sums`: 4 values a pair of channels. */
-NW_INLINE const int32_t *nw_chunk(const nw_matrix *m, const int32_t *stream, const int16_t *tile, int32_t depth,
-                                  int32_t channel, int32_t channels, int32_t *sums, int32_t first, int32_t last,
-                                  int32_t pixels, nw_target to) {
-  for (int32_t c = 0; c < channels; c += 2) {
-    int32_t a[2], b[2];
-    if (first) {
-      a[0] = a[1] = *stream++;
-      b[0] = b[1] = *stream++;
-      if (m->kind == NW_FAST) a[0] = a[1] = (int32_t)((uint32_t)a[0] - (uint32_t)b[0]) / 256;
-    } else {
-      for (int32_t p = 0; p < 2; p++) { a[p] = sums[2 * c + p]; b[p] = sums[2 * c + 2 + p]; }
-    }
-    for (int32_t k = 0; k < depth; k += 2, stream++) { /* word k/2 of the chunk: depths at tile[2k + 2p], +1 */
-      int32_t b0 = nw_int8_at(*stream, 0), b1 = nw_int8_at(*stream, 2);
-      int32_t a0 = nw_int8_at(*stream, 1), a1 = nw_int8_at(*stream, 3);
-      if (m->kind == NW_FAST) { /* undo 256 a + b: the high byte lacks one where b is negative */
-        a0 += b0 < 0;
-        a1 += b1 < 0;
-      }
-      for (int32_t p = 0; p < 2; p++) {
-        int32_t x0 = tile[2 * k + 2 * p], x1 = tile[2 * k + 2 * p + 1];
-        a[p] += a0 * x0 + a1 * x1;
-        b[p] += b0 * x0 + b1 * x1;
-      }
-    }
-    if (!last) {
-      for (int32_t p = 0; p < 2; p++) { sums[2 * c + p] = a[p]; sums[2 * c + 2 + p] = b[p]; }
-      continue;
-    }
-    int32_t multiplier_a = *stream++, multiplier_b = *stream++, shifts = *stream++;
+/* Whether the multipliers and shifts of a block follow its weights, rather than each pair its own. */
+NW_INLINE int32_t nw_params_behind(const nw_matrix *m) { return m->rounding == NW_EXACT || m->rounding == NW_ONCE; }
+
+/* How many pixels the next tile takes, of `left`: no single pixel is left over where that can be avoided. */
+NW_INLINE int32_t nw_tile_pixels(const nw_matrix *m, int32_t left) {
+  if (m->pixels == 3) return left == 4 || left == 2 ? 2 : left < 3 ? 1 : 3;
+  return left < m->pixels ? left : m->pixels;
+}
+
+/* Where the value of one pixel at one depth lies in a tile. */
+NW_INLINE int32_t nw_tile_at(int32_t pixels, int32_t pixel, int32_t depth) {
+  return (depth >> 2) * 4 * pixels + ((depth & 1) * pixels + pixel) * 2 + ((depth >> 1) & 1);
+}
+
+/* Results of a block from its sums; params: three words a pair. raw: sums of a are 256 A + B. */
+NW_SHARED const int32_t *nw_put_sums(const nw_matrix *m, const int32_t *params, const int32_t *sums, int32_t channel,
+                                     int32_t channels, int32_t pixels, int32_t raw, nw_target to) {
+  for (int32_t c = 0; c < channels; c += 2, params += 3, sums += 2 * pixels) {
     for (int32_t p = 0; p < pixels; p++) {
       int8_t *at = to.out + p * to.pixel_step + (channel + c) * to.channel_step;
-      at[0] = nw_matrix_result(m, a[p], multiplier_a, nw_int8_at(shifts, 0));
-      if (channel + c + 1 < m->outputs) at[to.channel_step] = nw_matrix_result(m, b[p], multiplier_b, nw_int8_at(shifts, 1));
+      int32_t a = sums[p], b = sums[pixels + p];
+      if (raw) a = (int32_t)((uint32_t)a - (uint32_t)b) / 256;
+      at[0] = nw_matrix_result(m, a, params[0], params[2], 0);
+      if (channel + c + 1 < m->outputs) at[to.channel_step] = nw_matrix_result(m, b, params[1], params[2], 1);
     }
   }
-  return stream;
+  return params;
 }
 
-/* Widens `count` values of both pixels into the tile from depth `at` (a multiple of 4) on, the last group with zeros. */
-NW_INLINE void nw_widen(int16_t *tile, int32_t at, const int8_t *first, const int8_t *second, int32_t count) {
-  static const int8_t place[4] = {0, 4, 1, 5};
-  tile += 2 * at;
-  int32_t k = 0;
-  for (; k < count; k++) {
-    int16_t *group = tile + 2 * (k & ~3) + place[k & 3];
-    group[0] = first[k];
-    group[2] = second[k];
+/* One chunk of one block of channels, from channel `channel` on: returns where the stream goes on. sums[c x pixels + p] */
+NW_SHARED const int32_t *nw_chunk_plain(const nw_matrix *m, const int32_t *stream, const int16_t *tile, int32_t depth,
+                                        int32_t channel, int32_t channels, int32_t *sums, int32_t first, int32_t last,
+                                        int32_t pixels, nw_target to) {
+  int32_t behind = last && nw_params_behind(m);
+  for (int32_t c = 0; c < channels; c += 2) {
+    int32_t *a = first && last && !behind ? sums : sums + c * pixels, *b = a + pixels;
+    for (int32_t p = 0; first && p < pixels; p++) {
+      b[p] = stream[1];
+      a[p] = m->pairs ? (int32_t)((uint32_t)stream[0] - (uint32_t)stream[1]) / 256 : stream[0];
+    }
+    if (first) stream += 2;
+    for (int32_t k = 0; k < depth; k++) {
+      int32_t word = stream[(k >> 2) * 2 + (k & 1)];
+      int32_t weight_b = nw_int8_at(word, k & 2), weight_a = nw_int8_at(word, (k & 2) + 1);
+      if (m->pairs) weight_a += weight_b < 0; /* the high byte of 256 a + b lacks one where b is negative */
+      for (int32_t p = 0; p < pixels; p++) {
+        int32_t x = tile[nw_tile_at(pixels, p, k)];
+        a[p] += weight_a * x;
+        b[p] += weight_b * x;
+      }
+    }
+    stream += depth / 2;
+    if (last && !behind) stream = nw_put_sums(m, stream, a, channel + c, 2, pixels, 0, to);
   }
-  for (; k & 3; k++) {
-    int16_t *group = tile + 2 * (k & ~3) + place[k & 3];
-    group[0] = group[2] = 0;
-  }
+  return behind ? nw_put_sums(m, stream, sums, channel, channels, pixels, 0, to) : stream;
 }
 #endif

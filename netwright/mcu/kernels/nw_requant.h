@@ -9,7 +9,8 @@
 #define NW_REQUANT_H
 #include <stdint.h>
 
-#if defined(__ARM_FEATURE_DSP) && defined(__GNUC__) && __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__
+#if defined(__ARM_FEATURE_DSP) && defined(__GNUC__) && defined(__OPTIMIZE__) && \
+    __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__
 #define NW_DSP 1
 #else
 #define NW_DSP 0
@@ -66,6 +67,7 @@ NW_INLINE int32_t nw_load4(const int8_t *p) { /* four values; any alignment */
   __builtin_memcpy(&word, p, 4);
   return word;
 }
+NW_INLINE void nw_store4(int8_t *p, int32_t word) { __builtin_memcpy(p, &word, 4); }
 NW_INLINE int32_t nw_even(int32_t word) { /* bytes 0 and 2, widened to 16 bits */
   int32_t pair;
   __asm__("sxtb16 %0, %1" : "=r"(pair) : "r"(word));
