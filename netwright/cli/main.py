@@ -10,6 +10,7 @@ from netwright.cli.compile import compile
 from netwright.cli.demo import demo
 from netwright.cli.deploy import deploy
 from netwright.cli.device import device
+from netwright.cli.emulate import emulate
 from netwright.cli.profile import profile
 from netwright.cli.report import report
 from netwright.cli.result import verb
@@ -25,7 +26,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode="rich",
 )
-for function in (demo, train, device, search, deploy, compile, report, profile):
+for function in (demo, train, device, search, deploy, compile, emulate, report, profile):
     app.command(function.__name__)(verb(function))
 
 
