@@ -105,7 +105,9 @@ def finish(
         total += call.array(bias).astype(np.int64)
     wide = multiply is rescale and call.has(bias) and call.array(bias).dtype == np.int64
     result = rescale_wide(total, *multipliers) if wide else multiply(total, *multipliers)
-    result = wrap(result + zero_point)
+    result += zero_point
+    if multiply is rescale_real or np.any(np.asarray(multipliers[-1]) > 0):  # only then may results leave 32 bits
+        result = wrap(result)
     return np.clip(result, low, high, out=result).astype(dtype)
 
 

@@ -44,8 +44,9 @@ def quantize_multiplier(real: float) -> tuple[int, int]:
 
 def quantize_multipliers(reals: NDArray[np.float64]) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
     """Return mantissas and shifts of many multipliers; see `quantize_multiplier`."""
-    pairs = [quantize_multiplier(real) for real in np.asarray(reals, np.float64).reshape(-1).tolist()]
-    both = np.array(pairs, np.int32).reshape(-1, 2)
+    flat = np.asarray(reals, np.float64).reshape(-1)
+    found = {real: quantize_multiplier(real) for real in flat.tolist()}
+    both = np.array([found[real] for real in flat.tolist()], np.int32).reshape(-1, 2)
     return both[:, 0].copy(), both[:, 1].copy()
 
 
@@ -58,20 +59,26 @@ def wrap(values: NDArray[Any], bits: int = 32) -> NDArray[np.int64]:
 def high_multiply(a: NDArray[Any], b: Any) -> NDArray[np.int64]:
     """Return a x b / 2**31 to the nearest, ties up, as int64 (SaturatingRoundingDoublingHighMul).
 
-    Both hold 32-bit values. The reference adds a nudge by sign and truncates, which for every product is the same.
+    Both hold 32-bit values, not both the least, the one product that would saturate. The reference adds a nudge by sign
+    and truncates, which for every product is the same.
     """
     product = np.multiply(a, b, dtype=np.int64)
     product += 1 << 30
     product >>= 31
-    return np.minimum(product, HIGHEST)
+    return product
 
 
 def divide_by_power(values: NDArray[np.int64], exponent: Any) -> NDArray[np.int64]:
     """Return values / 2**exponent to the nearest, ties away from zero (RoundingDivideByPOT); exponents from 0 on."""
     exponent = np.asarray(exponent, np.int64)
     half = (np.int64(1) << exponent) >> 1
-    tie = (values >> 63) * (exponent > 0)
-    return (values + tie + half) >> exponent
+    result = values >> 63
+    if not np.all(exponent > 0):
+        result *= exponent > 0
+    result += values
+    result += half
+    result >>= exponent
+    return result
 
 
 def rescale(values: NDArray[Any], mantissa: Any, shift: Any) -> NDArray[np.int64]:
@@ -92,7 +99,7 @@ def rescale(values: NDArray[Any], mantissa: Any, shift: Any) -> NDArray[np.int64
 def rescale_real(values: NDArray[np.int64], real: Any) -> NDArray[np.int64]:
     """Return values x real to the nearest, ties away from zero, in float64, as LiteRT 2's FULLY_CONNECTED does.
 
-    What leaves 32 bits becomes the least integer, which is what the conversion to int32 gives there.
+    What leaves 32 bits becomes the least integer, as the conversion to int32 has it; zero points added to that wrap.
     """
     product = values.astype(np.float64) * real
     nearest = np.copysign(np.floor(np.abs(product) + 0.5), product)
