@@ -6,9 +6,18 @@ innermost one is as long as it can be.
 
 from __future__ import annotations
 
+import itertools
 import math
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
 
 from netwright.mcu.network import Copy, Part
+
+MOST_PARTS = 32  # of one copy: beyond, tables of constants would outgrow what they move
+
+Run = tuple[int, list[tuple[int, int, int]]]  # a start along one axis; (size, step read, step written), outermost first
 
 
 def dense_strides(shape: tuple[int, ...]) -> tuple[int, ...]:
@@ -62,3 +71,97 @@ def place(source: int, shape: tuple[int, ...], axis: int, at: int, whole: int) -
     result = (*shape[:axis], whole, *shape[axis + 1 :])
     strides = dense_strides(result)
     return Part(source, shape, 0, dense_strides(shape), at * strides[axis], strides)
+
+
+def from_indices(index: NDArray[np.integer], sizes: Sequence[int]) -> tuple[Part, ...] | None:
+    """Return the parts that make an output whose element i is element `index[i]` of the inputs, laid end to end.
+
+    Args:
+        index: in the output's shape.
+        sizes: elements of each input.
+
+    Returns:
+        None where an input's elements fill no box of the output, where what is read is no sum of what each axis adds, or
+        where more than `MOST_PARTS` parts are needed.
+    """
+    starts = np.concatenate([[0], np.cumsum(sizes)])
+    strides = dense_strides(index.shape)
+    parts: list[Part] = []
+    for number, (start, stop) in enumerate(itertools.pairwise(starts.tolist())):
+        inside = (index >= start) & (index < stop)
+        if not inside.any():
+            continue
+        box = tuple(_extent(inside, axis) for axis in range(index.ndim))
+        if not inside[box].all() or np.count_nonzero(inside) != inside[box].size:
+            return None
+        local = index[box] - start
+        axes = _by_axis(local)
+        if axes is None:
+            return None
+        corner = sum(side.start * stride for side, stride in zip(box, strides, strict=True))
+        first = int(local.reshape(-1)[0])
+        choices = [_runs(axis) for axis in axes]
+        if len(parts) + math.prod(len(choice) for choice in choices) > MOST_PARTS:
+            return None
+        parts += _parts(number, first, corner, choices, axes, strides)
+    return tuple(parts)
+
+
+def _extent(inside: NDArray[np.bool_], axis: int) -> slice:
+    """Return from where to where along an axis something is inside."""
+    found = np.flatnonzero(inside.any(axis=tuple(other for other in range(inside.ndim) if other != axis)))
+    return slice(int(found[0]), int(found[-1]) + 1)
+
+
+def _by_axis(index: NDArray[np.integer]) -> list[NDArray[np.integer]] | None:
+    """Return what each axis adds to the first index, or None if they do not add up to all of them."""
+    first = index.reshape(-1)[0]
+    total = np.full((1,) * index.ndim, first, index.dtype)
+    axes = []
+    for axis in range(index.ndim):
+        own = index[tuple(slice(None) if other == axis else 0 for other in range(index.ndim))] - first
+        axes.append(own)
+        total = total + own.reshape(tuple(-1 if other == axis else 1 for other in range(index.ndim)))
+    return axes if np.array_equal(total, index) else None
+
+
+def _runs(axis: NDArray[np.integer]) -> list[Run]:
+    """Return what an axis adds as runs of equal steps: one, one of one, or several after each other."""
+    steps = np.diff(axis)
+    if len(np.unique(steps)) <= 1:
+        return [(0, [(len(axis), int(steps[0]) if len(steps) else 0, 1)])]
+    for period in range(2, len(axis) // 2 + 1):
+        if len(axis) % period == 0:
+            rows = axis.reshape(-1, period)
+            inner, outer = np.unique(np.diff(rows, axis=1)), np.unique(np.diff(rows, axis=0))
+            if len(inner) == 1 and len(outer) == 1:
+                return [(0, [(len(rows), int(outer[0]), period), (period, int(inner[0]), 1)])]
+    runs, start = [], 0
+    while start < len(axis):
+        end = start + 1
+        while end < len(axis) and steps[end - 1] == steps[start]:
+            end += 1
+        runs.append((start, [(end - start, int(steps[start]) if end > start + 1 else 0, 1)]))
+        start = end
+    return runs
+
+
+def _parts(
+    source: int,
+    first: int,
+    corner: int,
+    choices: Sequence[list[Run]],
+    axes: Sequence[NDArray[np.integer]],
+    strides: tuple[int, ...],
+) -> Iterator[Part]:
+    """Yield the part of every combination of one run an axis."""
+    for runs in itertools.product(*choices):
+        dims = [
+            (size, read, write * stride)
+            for (_, steps), stride in zip(runs, strides, strict=True)
+            for size, read, write in steps
+        ]
+        read = first + sum(int(axis[start]) for (start, _), axis in zip(runs, axes, strict=True))
+        write = corner + sum(start * stride for (start, _), stride in zip(runs, strides, strict=True))
+        sizes, from_strides, to_strides = zip(*(dims or [(1, 1, 1)]), strict=True)
+        yield Part(source, sizes, read, from_strides, write, to_strides)

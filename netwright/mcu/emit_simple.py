@@ -14,9 +14,24 @@ import numpy as np
 
 from netwright.mcu.code import Data, array, struct
 from netwright.mcu.copies import dense_strides
-from netwright.mcu.network import Add, Copy, Layer, Lookup, Mean, Multiply, Network, Part, Pool, Softmax
+from netwright.mcu.network import (
+    Add,
+    BatchMatmul,
+    Copy,
+    Layer,
+    Lookup,
+    Mean,
+    Multiply,
+    Network,
+    Part,
+    Pool,
+    Prelu,
+    Resize,
+    Softmax,
+    TransposeConv,
+)
 
-Simple = Add | Multiply | Pool | Mean | Lookup | Softmax | Copy
+Simple = Add | Multiply | Prelu | Pool | Mean | Lookup | Softmax | Resize | BatchMatmul | TransposeConv | Copy
 Elementwise = Add | Multiply | Lookup
 
 
@@ -36,6 +51,15 @@ def data(network: Network, layer: Simple, name: str) -> Data:
             return Data(_mean_data(network, layer, name), frozenset({"mean"}))
         case Softmax():
             return Data("", frozenset({"softmax"}))
+        case Prelu():
+            return Data(_prelu_data(layer, name) + _constant(layer, name), frozenset({"prelu"}))
+        case Resize():
+            tables = array(f"{name}_rows", layer.rows) + array(f"{name}_columns", layer.columns)
+            return Data(tables, frozenset({"resize"}))
+        case BatchMatmul():
+            return Data(_matmul_data(network, layer, name), frozenset({"batch_matmul"}))
+        case TransposeConv():
+            return Data(_transpose_conv_data(network, layer, name), frozenset({"transpose_conv"}))
         case Copy():
             text = "".join(_part_data(part, f"{name}_part{number}") for number, part in enumerate(layer.parts))
             return Data(text, frozenset({"copy"}))
@@ -45,7 +69,7 @@ def simple_call(layer: Simple, network: Network, name: str, inputs: Sequence[str
     """Return the statement that runs a layer on whole tensors."""
     given, made = network.values[layer.inputs[0]], network.values[layer.output]
     match layer:
-        case Add() | Multiply():
+        case Add() | Multiply() | Prelu():
             return _broadcast_call(layer, network, name, inputs, out)
         case Lookup():
             return run_call(layer, network, name, inputs, out, str(made.bytes))
@@ -57,6 +81,15 @@ def simple_call(layer: Simple, network: Network, name: str, inputs: Sequence[str
             width = given.shape[-1]
             numbers = f"{given.bytes // width}, {width}, {layer.multiplier}, {layer.left_shift}, {layer.diff_min}"
             return f"nw_softmax({inputs[0]}, {out}, {numbers});"
+        case Resize():
+            height, width, channels = made.shape
+            sides = f"{given.shape[1]}, {channels}, {out}, {height}, {width}"
+            return f"nw_resize({inputs[0]}, {sides}, {name}_rows, {name}_columns);"
+        case BatchMatmul():
+            return _matmul_call(layer, network, name, inputs, out)
+        case TransposeConv():
+            arrays = f"{name}_weights, {name}_bias, {name}_factors, {name}_shifts"
+            return f"nw_transpose_conv({inputs[0]}, {out}, &{name}_constants, {arrays});"
         case Copy():
             return _copy_call(layer, made.bytes, name, inputs, out)
 
@@ -81,10 +114,12 @@ def streams(layer: Layer, network: Network) -> bool:
 
 
 def _run(
-    layer: Add | Multiply, network: Network, name: str, first: str, second: str, step: int, out: str, count: str
+    layer: Add | Multiply | Prelu, network: Network, name: str, first: str, second: str, step: int, out: str, count: str
 ) -> str:
     if isinstance(layer, Multiply):
         return f"nw_mul({first}, {second}, {step}, {out}, {count}, &{name}_constants);"
+    if isinstance(layer, Prelu):
+        return f"nw_prelu({first}, {second}, {step}, {out}, {count}, &{name}_constants);"
     if (halved := _halved(layer, network)) is not None:
         operands = f"{first}, {second}" if halved == 0 else f"{second}, {first}"
         return f"nw_add_half({operands}, {out}, {count}, &{name}_constants);"
@@ -122,7 +157,67 @@ def _multiply_data(layer: Multiply, name: str) -> str:
     return struct("nw_mul_constants", f"{name}_constants", fields)
 
 
-def _constant(layer: Add | Multiply, name: str) -> str:
+def _prelu_data(layer: Prelu, name: str) -> str:
+    fields = [
+        *zip(("zero_in", "zero_slope", "zero_out"), layer.zero_points, strict=True),
+        *zip(("factor_above", "factor_below"), layer.multipliers, strict=True),
+        *zip(("shift_above", "shift_below"), layer.shifts, strict=True),
+    ]
+    return struct("nw_prelu_constants", f"{name}_constants", fields)
+
+
+def _matmul_sides(network: Network, layer: BatchMatmul) -> tuple[tuple[int, int], tuple[int, int], int]:
+    """Return the strides of the first matrix (row, depth), those of the second (depth, column), and the depth."""
+    (rows_a, columns_a), (_, columns_b) = (network.values[value].shape[-2:] for value in layer.inputs)
+    first, second = (columns_a, 1), (columns_b, 1)
+    depth = rows_a if layer.turned[0] else columns_a
+    first = (first[1], first[0]) if layer.turned[0] else first
+    return first, (second[1], second[0]) if layer.turned[1] else second, depth
+
+
+def _matmul_data(network: Network, layer: BatchMatmul, name: str) -> str:
+    (a_row, a_step), (b_step, b_column), depth = _matmul_sides(network, layer)
+    rows, columns = network.values[layer.output].shape[-2:]
+    fields = [
+        *(("rows", rows), ("columns", columns), ("depth", depth)),
+        *(("a_row", a_row), ("a_step", a_step), ("b_step", b_step), ("b_column", b_column)),
+        *zip(("zero_a", "zero_b", "zero_out"), layer.zero_points, strict=True),
+        *(("factor", layer.multiplier), ("shift", layer.shift)),
+    ]
+    return struct("nw_batch_matmul_constants", f"{name}_constants", fields)
+
+
+def _matmul_call(layer: BatchMatmul, network: Network, name: str, inputs: Sequence[str], out: str) -> str:
+    made = network.values[layer.output].shape
+    pointers, head = [*inputs, out], ""
+    shapes = [*(network.values[value].shape for value in layer.inputs), made]
+    for depth, count in enumerate(made[:-2]):
+        head += f"for (int32_t i{depth} = 0; i{depth} < {count}; i{depth}++) "
+        for place, shape in enumerate(shapes):
+            axis = depth - (len(made) - len(shape))
+            if axis >= 0 and shape[axis] != 1:
+                pointers[place] += f" + i{depth} * {math.prod(shape[axis + 1 :])}"
+    return head + f"nw_batch_matmul({', '.join(pointers)}, &{name}_constants);"
+
+
+def _transpose_conv_data(network: Network, layer: TransposeConv, name: str) -> str:
+    sides = (*network.values[layer.inputs[0]].shape, *network.values[layer.output].shape)
+    window, requantize = layer.window, layer.requantize
+    fields = [
+        *zip(("height", "width", "channels", "out_height", "out_width", "out_channels"), sides, strict=True),
+        *zip(("kernel_h", "kernel_w", "stride_h", "stride_w"), (*window.kernel, *window.stride), strict=True),
+        *(("top", window.padding[0]), ("left", window.padding[2]), ("zero_in", layer.input_zero_point)),
+        *(("zero_out", requantize.zero_point), ("low", requantize.low), ("high", requantize.high)),
+    ]
+    arrays = {
+        "weights": layer.weights, "bias": requantize.bias, "factors": requantize.multiplier,
+        "shifts": requantize.shift.astype(np.int8),
+    }  # fmt: skip
+    text = "".join(array(f"{name}_{what}", values) for what, values in arrays.items())
+    return text + struct("nw_transpose_conv_constants", f"{name}_constants", fields)
+
+
+def _constant(layer: Add | Multiply | Prelu, name: str) -> str:
     return "" if layer.constant is None else array(f"{name}_constant", layer.constant)
 
 
@@ -212,7 +307,7 @@ def _loops(loops: Sequence[tuple[int, int, int]], call, read: str, write: str) -
     return head + call(read, write)
 
 
-def _broadcast_call(layer: Add | Multiply, network: Network, name: str, inputs: Sequence[str], out: str) -> str:
+def _broadcast_call(layer: Add | Multiply | Prelu, network: Network, name: str, inputs: Sequence[str], out: str) -> str:
     """Return a sum or product whose second operand may be smaller: loops around runs of one element or all of them."""
     second = inputs[1] if layer.constant is None else f"{name}_constant"
     *loops, (count, _, step) = _runs(layer, network)
@@ -225,7 +320,7 @@ def _broadcast_call(layer: Add | Multiply, network: Network, name: str, inputs: 
     return head + _run(layer, network, name, first, second, step, result, str(count))
 
 
-def _runs(layer: Add | Multiply, network: Network) -> list[tuple[int, int, int]]:
+def _runs(layer: Add | Multiply | Prelu, network: Network) -> list[tuple[int, int, int]]:
     """Return (count, stride, stride of the second operand) of the merged dimensions of a sum or product, innermost last."""
     shape = network.values[layer.output].shape
     other = network.values[layer.inputs[1]].shape if layer.constant is None else layer.constant.shape

@@ -16,6 +16,7 @@ from netwright.graph.quantized import QuantizedGraph
 from netwright.mcu import copies
 from netwright.mcu import lower_conv as convs
 from netwright.mcu import lower_elementwise as elementwise
+from netwright.mcu import lower_matrix as matrix
 from netwright.mcu import lower_moves as moves
 from netwright.mcu import lower_reduce as reduce
 from netwright.mcu.lowering import Lowering
@@ -24,30 +25,47 @@ from netwright.mcu.network import Layer, Network
 RULES: dict[str, Callable[[Lowering, Op], None]] = {
     "ADD": elementwise.add,
     "AVERAGE_POOL_2D": reduce.pool,
+    "BATCH_MATMUL": matrix.batch_matmul,
+    "CONCATENATION": moves.move,
     "CONV_2D": convs.conv,
     "DEPTHWISE_CONV_2D": convs.depthwise,
+    "DEPTH_TO_SPACE": moves.move,
     "DEQUANTIZE": elementwise.dequantize,
     "EXPAND_DIMS": moves.view,
     "FULLY_CONNECTED": convs.fully_connected,
+    "GATHER": moves.move,
     "HARD_SWISH": elementwise.lookup,
     "LEAKY_RELU": elementwise.lookup,
     "LOGISTIC": elementwise.lookup,
+    "MAXIMUM": elementwise.lookup,
     "MAX_POOL_2D": reduce.pool,
     "MEAN": reduce.mean,
+    "MINIMUM": elementwise.lookup,
+    "MIRROR_PAD": moves.move,
     "MUL": elementwise.multiply,
+    "PACK": moves.move,
     "PAD": moves.pad,
     "PADV2": moves.pad,
+    "PRELU": elementwise.prelu,
     "QUANTIZE": elementwise.quantize,
     "RELU": elementwise.lookup,
     "RELU6": elementwise.lookup,
-    "RELU_0_TO_1": elementwise.lookup,
     "RELU_N1_TO_1": elementwise.lookup,
     "RESHAPE": moves.view,
+    "RESIZE_BILINEAR": moves.resize,
+    "RESIZE_NEAREST_NEIGHBOR": moves.resize,
+    "SLICE": moves.move,
     "SOFTMAX": reduce.softmax,
+    "SPACE_TO_DEPTH": moves.move,
+    "SPLIT": moves.move,
+    "SPLIT_V": moves.move,
     "SQUEEZE": moves.view,
+    "STRIDED_SLICE": moves.move,
     "SUB": elementwise.add,
     "TANH": elementwise.lookup,
     "TRANSPOSE": moves.transpose,
+    "TRANSPOSE_CONV": matrix.transpose_conv,
+    "UNPACK": moves.move,
 }
 
 

@@ -9,11 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from netwright.graph.graph import Op
-from netwright.graph.integer_conv import conv_multipliers, dense_multipliers, window_padding
-from netwright.graph.integer_fixed import multipliers_once
+from netwright.graph.integer_conv import conv_multipliers, product_multiplier, window_padding
 from netwright.mcu import copies
 from netwright.mcu.lowering import Lowering
-from netwright.mcu.network import Conv, Dense, Depthwise, Layer, Requantize, Value, Window
+from netwright.mcu.network import BatchMatmul, Conv, Dense, Depthwise, Layer, Requantize, TransposeConv, Value, Window
 
 LARGEST_ACCUMULATOR = (1 << 31) - 1
 
@@ -22,7 +21,7 @@ def conv(work: Lowering, op: Op) -> None:
     """CONV_2D; grouped ones become depthwise ones, or one convolution a group between copies."""
     tensors = work.operands(op)
     source, window = _window(work, op, tensors[0], op.outputs[0])
-    weights = _weights(work, op, tensors[1], 4)
+    weights = weights_of(work, op, tensors[1], 4)
     shape, made = work.values[source].shape, work.shape(op.outputs[0])
     channels, outputs, per_group = shape[2], len(weights), weights.shape[3]
     if per_group == 0 or channels % per_group or outputs % (groups := channels // per_group) or outputs != made[2]:
@@ -31,7 +30,7 @@ def conv(work: Lowering, op: Op) -> None:
             f"weights of shape {weights.shape} do not fit {channels} channels to {made[2]}",
             "Convert the model again.",
         )
-    requantize = _requantize(work, op, weights.reshape(outputs, -1))
+    requantize = requantization(work, op, weights.reshape(outputs, -1), bias_of(work, op))
     _, zero_point = work.quantization(op, tensors[0])  # pyright: ignore[reportArgumentType]
     if groups == 1:
         output = work.make(op, op.outputs[0])
@@ -48,13 +47,13 @@ def depthwise(work: Lowering, op: Op) -> None:
     """DEPTHWISE_CONV_2D; of a single channel it is a convolution."""
     tensors = work.operands(op)
     source, window = _window(work, op, tensors[0], op.outputs[0])
-    weights = _weights(work, op, tensors[1], 4)
+    weights = weights_of(work, op, tensors[1], 4)
     channels, outputs = work.values[source].shape[2], weights.shape[3]
     if weights.shape[0] != 1 or channels == 0 or outputs % channels or outputs != work.shape(op.outputs[0])[2]:
         raise work.refuse(
             op, f"weights of shape {weights.shape} do not fit {channels} channels", "Convert the model again."
         )
-    requantize = _requantize(work, op, weights[0].reshape(-1, outputs).T)
+    requantize = requantization(work, op, weights[0].reshape(-1, outputs).T, bias_of(work, op))
     _, zero_point = work.quantization(op, tensors[0])  # pyright: ignore[reportArgumentType]
     output = work.make(op, op.outputs[0])
     if channels == 1:
@@ -67,7 +66,7 @@ def depthwise(work: Lowering, op: Op) -> None:
 def fully_connected(work: Lowering, op: Op) -> None:
     """FULLY_CONNECTED, on as many rows as its input holds."""
     tensors = work.operands(op)
-    weights = _weights(work, op, tensors[1], 2)
+    weights = weights_of(work, op, tensors[1], 2)
     outputs, depth = weights.shape
     source = work.value(op, tensors[0])
     given = work.values[source]
@@ -81,7 +80,7 @@ def fully_connected(work: Lowering, op: Op) -> None:
     if given.shape[-1:] != (depth,):
         name = f"{given.name} flattened"
         source = work.new((depth,) if rows == 1 else (rows, depth), name, given.scale, given.zero_point, alias=source)
-    requantize = _requantize(work, op, weights)
+    requantize = requantization(work, op, weights, bias_of(work, op))
     _, zero_point = work.quantization(op, tensors[0])  # pyright: ignore[reportArgumentType]
     output = work.make(op, op.outputs[0])
     work.layers.append(Dense((source,), output, op.path, weights, zero_point, requantize))
@@ -91,9 +90,15 @@ def macs(layers: Sequence[Layer], values: Sequence[Value]) -> int:
     """Return the multiplications of weights that one inference needs, those with padding included."""
     total = 0
     for layer in layers:
-        if isinstance(layer, Conv) or isinstance(layer, Depthwise):
+        if isinstance(layer, Conv | Depthwise):
             height, width, _ = values[layer.output].shape
             total += height * width * layer.weights.size
+        elif isinstance(layer, TransposeConv):
+            height, width, _ = values[layer.inputs[0]].shape
+            total += height * width * layer.weights.size
+        elif isinstance(layer, BatchMatmul):
+            depth = values[layer.inputs[0]].shape[-2 if layer.turned[0] else -1]
+            total += values[layer.output].bytes * depth
         elif isinstance(layer, Dense):
             total += values[layer.inputs[0]].bytes * len(layer.weights)
     return total
@@ -112,7 +117,7 @@ def _window(work: Lowering, op: Op, given: int | None, made: int) -> tuple[int, 
         raise work.refuse(
             op, f"it reads {shape} and makes {wanted}", "One image as (1, height, width, channels) is compiled."
         )
-    weights = _weights(work, op, work.operands(op)[1] if len(work.operands(op)) > 1 else None, 4)
+    weights = weights_of(work, op, work.operands(op)[1] if len(work.operands(op)) > 1 else None, 4)
     kernel = weights.shape[1], weights.shape[2]
     stride = op.arguments["stride_h"], op.arguments["stride_w"]
     dilation = op.arguments["dilation_h_factor"], op.arguments["dilation_w_factor"]
@@ -154,7 +159,7 @@ def window(
     return Window(kernel, stride, (top, bottom, left, right), dilation)
 
 
-def _weights(work: Lowering, op: Op, tensor: int | None, rank: int) -> NDArray[np.int8]:
+def weights_of(work: Lowering, op: Op, tensor: int | None, rank: int) -> NDArray[np.int8]:
     """Return constant int8 weights of so many dimensions, whose zero points are 0."""
     values = work.constant(tensor)
     if tensor is None or values is None or values.dtype != np.int8 or values.ndim != rank or values.size == 0:
@@ -170,26 +175,36 @@ def _weights(work: Lowering, op: Op, tensor: int | None, rank: int) -> NDArray[n
     return values
 
 
-def _requantize(work: Lowering, op: Op, rows: NDArray[np.int8]) -> Requantize:
-    """Return how sums of products with `rows` (outputs, products) become int8 (PopulateConvolutionQuantizationParams)."""
+def requantization(work: Lowering, op: Op, rows: NDArray[np.int8], bias: int | None, read: int = 0) -> Requantize:
+    """Return how sums of products with `rows` (outputs, products) become int8 (PopulateConvolutionQuantizationParams).
+
+    `bias`: its tensor; `read`: place of the operand that is read.
+    """
     tensors = work.operands(op)
-    _, zero_point = work.quantization(op, tensors[0])  # pyright: ignore[reportArgumentType]
+    _, zero_point = work.quantization(op, tensors[read])  # pyright: ignore[reportArgumentType]
     _, output_zero_point = work.quantization(op, op.outputs[0])
     call = work.call(op)
-    bias = _bias(work, op, tensors[2] if len(tensors) > 2 else None, len(rows))
+    if op.kind == "tflite.FULLY_CONNECTED" and len(call.quantization(call.tensor(1)).scale) == 1:
+        multiplier, shift = (np.full(len(rows), number, np.int32) for number in product_multiplier(call))
+    else:
+        multiplier, shift = conv_multipliers(call, 1, len(rows), read)
     wide = rows.astype(np.int64)
-    folded = bias - zero_point * wide.sum(axis=1)
-    # Kernels add stored values times weights to the folded bias in any order: no partial sum may leave 32 bits.
-    reach = np.abs(folded) + 128 * np.abs(wide).sum(axis=1)
+    folded = _bias(work, op, bias, len(rows)) - zero_point * wide.sum(axis=1)
+    # Kernels add stored values, or those without zero point, times weights to the bias in any order: no partial sum may
+    # leave 32 bits.
+    reach = np.abs(folded) + 256 * np.abs(wide).sum(axis=1)
     if reach.max() > LARGEST_ACCUMULATOR:
-        raise work.refuse(op, f"its sums reach {int(reach.max()):,}, beyond 32 bits", "Quantize with smaller biases.")
-    multipliers = conv_multipliers(call, 1, len(rows)) if op.kind != "tflite.FULLY_CONNECTED" else None
-    multipliers = multipliers or multipliers_once(dense_multipliers(call, len(rows)), reach)
-    if multipliers is None:
-        raise work.refuse(op, "32-bit multipliers cannot give its results exactly", "Quantize it with other scales.")
-    multiplier, shift = multipliers
+        raise work.refuse(
+            op, f"its sums may reach {int(reach.max()):,}, beyond 32 bits", "Quantize with smaller biases."
+        )
     low, high = work.clamp(op, op.outputs[0])
     return Requantize(folded.astype(np.int32), multiplier, shift, output_zero_point, low, high)
+
+
+def bias_of(work: Lowering, op: Op) -> int | None:
+    """Return the tensor of the bias, None where it is left out."""
+    tensors = work.operands(op)
+    return tensors[2] if len(tensors) > 2 else None
 
 
 def _bias(work: Lowering, op: Op, tensor: int | None, outputs: int) -> NDArray[np.int64]:

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
-from netwright.graph.graph import Graph, Op, Ref, Storage, Tensor
+from netwright.graph.graph import Op
+from netwright.graph.integer_call import Call
 from netwright.graph.integer_elementwise import sum_constants
 from netwright.graph.integer_fixed import quantize_multiplier
-from netwright.graph.interpret import interpret
-from netwright.graph.quantized import QuantizedGraph
+from netwright.graph.interpret import KERNELS
 from netwright.mcu.lowering import Lowering, without_batch
-from netwright.mcu.network import Add, Lookup, Multiply
+from netwright.mcu.network import Add, Lookup, Multiply, Prelu
+
+_IDENTITY = np.arange(-128, 128, dtype=np.int8)
 
 
 def border(work: Lowering, tensor: int, named: int) -> int:
@@ -25,6 +29,8 @@ def border(work: Lowering, tensor: int, named: int) -> int:
 
 def add(work: Lowering, op: Op) -> None:
     """ADD and SUB."""
+    if _table_of(work, op):
+        return
     sign = 1 if op.kind == "tflite.ADD" else -1
     constants = sum_constants(work.call(op))
     inputs, constant, turned = _operands(work, op)
@@ -46,6 +52,8 @@ def add(work: Lowering, op: Op) -> None:
 
 def multiply(work: Lowering, op: Op) -> None:
     """MUL; its multiplier is computed in float32, as the reference does."""
+    if _table_of(work, op):
+        return
     call = work.call(op)
     inputs, constant, turned = _operands(work, op)
     (first, zero_1), (second, zero_2), (output_scale, zero_out) = call.of(0), call.of(1), call.out()
@@ -90,6 +98,24 @@ def _operands(work: Lowering, op: Op) -> tuple[tuple[int, ...], NDArray[np.int8]
     return (work.value(op, tensors[0]),), given[1].reshape(without_batch(given[1].shape)), turned
 
 
+def prelu(work: Lowering, op: Op) -> None:
+    """PRELU with constant slopes."""
+    if _table_of(work, op):
+        return
+    inputs, constant, turned = _operands(work, op)
+    if constant is None or turned:
+        raise work.refuse(op, "its slopes are no constant that broadcasts", "Constant slopes are compiled.")
+    call = work.call(op)
+    (scale, zero_point), (slope, zero_slope), (output_scale, zero_out) = call.of(0), call.of(1), call.out()
+    above = quantize_multiplier(float(scale / output_scale))
+    below = quantize_multiplier(float(scale * slope / output_scale))
+    if max(above[1], below[1]) > 14:
+        raise work.refuse(op, f"its scale {output_scale:g} is too small", "Quantize the model again.")
+    output = work.make(op, op.outputs[0])
+    numbers = ((zero_point, zero_slope, zero_out), (above[0], below[0]), (above[1], below[1]))
+    work.layers.append(Prelu(inputs, output, op.path, *numbers, constant))
+
+
 def quantize(work: Lowering, op: Op) -> None:
     """QUANTIZE: of the network's float input nothing is left; from int8 to int8 it is a table."""
     if op.outputs[0] not in work.stands:
@@ -111,26 +137,45 @@ def dequantize(work: Lowering, op: Op) -> None:
 
 
 def lookup(work: Lowering, op: Op) -> None:
-    """Any function of one int8 value: the interpreter fills its table."""
-    (given, *_) = work.operands(op)
-    source = work.value(op, given)
-    if work.values[source].shape != work.shape(op.outputs[0]):
-        raise work.refuse(op, "its output is of another shape than its input", "Convert the model again.")
-    table = _table(work.model, op)
+    """Any function of one int8 value, and of constants that are a single number."""
+    if not _table_of(work, op):
+        raise work.refuse(
+            op, "it is no function of one value", "Sums, products and functions of one value are compiled."
+        )
+
+
+def _table_of(work: Lowering, op: Op) -> bool:
+    """Make an operation a table if it computes each element from one element of one value; return whether it does.
+
+    What is itself a table of that value counts: x x relu6(x + 3) / 6 of several operations becomes one table. The
+    interpreter fills it, so that every rounding between stays.
+    """
+    arrays: list[NDArray[Any]] = []
+    base, found = -1, None
+    for tensor in work.operands(op):
+        constant = work.constant(tensor)
+        if constant is not None and constant.size == 1:
+            arrays.append(constant.reshape(()))
+            continue
+        if constant is not None or tensor is None:
+            return False
+        work.quantization(op, tensor)
+        value = work.value(op, tensor)
+        source, table = work.functions.get(value, (value, _IDENTITY))
+        if base not in (-1, source) or work.shape(tensor) != work.shape(op.outputs[0]):
+            return False
+        base = source
+        found = tensor
+        arrays.append(table)
+    if found is None:
+        return False
+    work.quantization(op, op.outputs[0])
+    kernel = KERNELS.get(op.kind.removeprefix("tflite."))
+    if kernel is None:
+        raise work.refuse(op, "its arithmetic is not known here", f"Known: {', '.join(sorted(KERNELS))}.")
+    # A batch of 1 with 256 elements in a row: every kernel of this sort takes it.
+    table = kernel(Call(work.model, op, tuple(array.reshape(1, -1) for array in arrays))).reshape(256)
     output = work.make(op, op.outputs[0])
-    work.layers.append(Lookup((source,), output, op.path, table))
-
-
-def _table(model: QuantizedGraph, op: Op) -> NDArray[np.int8]:
-    """Return what an operation makes of each int8 value, -128 first."""
-    ends = (op.inputs[0], op.outputs[0])
-    tensors = tuple(Tensor((1, 256), "int8", place) for place in (0, 1))
-    storages = (Storage(256, "input", "x"), Storage(256, "activation", "y"))
-    single = Op(op.kind, (0,), (1,), {**op.arguments, "inputs": [Ref(0)]}, op.path)
-    names = tuple(model.names[tensor] for tensor in ends)
-    quantization = tuple(model.quantization[tensor] for tensor in ends)
-    graph = Graph(tensors, storages, (single,), (0,), (1,), "table")
-    (values,) = interpret(
-        QuantizedGraph(graph, names, quantization, {}), [np.arange(-128, 128, dtype=np.int8).reshape(1, 256)]
-    )
-    return values.reshape(256)
+    work.functions[output] = base, table
+    work.layers.append(Lookup((base,), output, op.path, table))
+    return True

@@ -1,9 +1,20 @@
-"""Operators that move elements: views, padding, transposition."""
+"""Operators that move elements: views, padding, transposition, joins, slices, resizing."""
 
 from __future__ import annotations
 
+import math
+from dataclasses import replace
+
+import numpy as np
+
 from netwright.graph.graph import Op
-from netwright.mcu.lowering import Lowering, Padded, Permuted, without_batch
+from netwright.graph.integer_call import Call
+from netwright.graph.integer_moves import nearest_indices
+from netwright.graph.integer_reduce import bilinear_places
+from netwright.graph.interpret import KERNELS
+from netwright.mcu import copies
+from netwright.mcu.lowering import LARGEST_ELEMENTS, Lowering, Padded, Permuted, without_batch
+from netwright.mcu.network import Resize
 
 
 def view(work: Lowering, op: Op) -> None:
@@ -63,3 +74,105 @@ def transpose(work: Lowering, op: Op) -> None:
         work.waits(op.outputs[0], Permuted(source, tuple(ranks[axis] for axis in moved)), op.path)
         return
     work.waits(op.outputs[0], Permuted(source, tuple(axis - cut for axis in order[cut:])), op.path)
+
+
+def move(work: Lowering, op: Op) -> None:
+    """Operators that only move elements: what the interpreter does to their indices says where each comes from."""
+    name = op.kind.removeprefix("tflite.")
+    _check_size(work, op, name)
+    given = [tensor for tensor in work.operands(op) if tensor is not None and work.constant(tensor) is None]
+    if any(work.dtype(tensor) == "int8" for tensor in work.operands(op) if tensor is not None and tensor not in given):
+        raise work.refuse(op, "one of what it moves is a constant", "Fold constants before converting.")
+    sources = [work.value(op, tensor) for tensor in given]
+    sizes = [work.values[source].bytes for source in sources]
+    starts = dict(zip(given, np.cumsum([0, *sizes]).tolist(), strict=False))
+    arrays = tuple(
+        np.arange(starts[tensor], starts[tensor] + work.model.graph.tensors[tensor].elements, dtype=np.int32).reshape(
+            work.model.graph.tensors[tensor].shape
+        )
+        if tensor in starts
+        else work.constant(tensor)
+        for tensor in work.operands(op)
+    )
+    try:
+        made = KERNELS[name](Call(work.model, op, arrays))
+    except (ArithmeticError, LookupError, TypeError, ValueError) as error:
+        raise work.refuse(op, f"its options do not fit its operands ({error})", "Convert the model again.") from error
+    made = made if isinstance(made, tuple) else (made,)
+    for tensor, index in zip(op.outputs, made, strict=False):
+        if index.shape != work.model.graph.tensors[tensor].shape or len(made) != len(op.outputs):
+            raise work.refuse(
+                op, f"it makes the shape {index.shape}, the model says another", "Convert the model again."
+            )
+        if len(sources) == 1 and np.array_equal(index.reshape(-1), np.arange(sizes[0])):
+            work.make(op, tensor, alias=sources[0])
+            continue
+        parts = copies.from_indices(index, sizes)
+        if parts is None:
+            raise work.refuse(op, "it moves elements in too many pieces", "Choose sizes that divide each other.")
+        used = sorted({part.source for part in parts})
+        parts = tuple(replace(part, source=used.index(part.source)) for part in parts)
+        output = work.make(op, tensor)
+        work.layers.append(
+            copies.copy(tuple(sources[place] for place in used), output, work.model.names[tensor], parts)
+        )
+
+
+def _check_size(work: Lowering, op: Op, name: str) -> None:
+    """Refuse what would make more than the model says, before anything of that size is made."""
+    tensors, graph = work.operands(op), work.model.graph
+    declared = [graph.tensors[tensor] for tensor in op.outputs]
+    largest = max(tensor.elements for tensor in declared)
+    sides = [side for tensor in tensors if tensor is not None for side in graph.tensors[tensor].shape]
+    made = 0
+    if name == "MIRROR_PAD":
+        widths = work.integers(op, tensors[1] if len(tensors) > 1 else None, "padding")
+        made = math.prod(side + low + high for side, low, high in zip(sides, widths[::2], widths[1::2], strict=False))
+    elif name in ("RESIZE_NEAREST_NEIGHBOR", "RESIZE_BILINEAR"):
+        height, width, *_ = [*work.integers(op, tensors[1] if len(tensors) > 1 else None, "size"), 0, 0]
+        made = height * width * sides[3] if len(declared[0].shape) == 4 and len(sides) >= 4 else largest + 1
+    elif name == "GATHER" and len(tensors) > 1:
+        picked, axis = len(work.integers(op, tensors[1], "choice")), op.arguments["axis"]
+        side = sides[axis] if 0 <= axis < len(sides) else 1
+        made = picked * (graph.tensors[tensors[0]].elements // max(1, side)) if tensors[0] is not None else 0
+    if largest > LARGEST_ELEMENTS or made > largest:
+        raise work.refuse(
+            op,
+            f"its result of {max(made, largest):,} elements is too large or not as the model says",
+            "Convert it again.",
+        )
+
+
+def resize(work: Lowering, op: Op) -> None:
+    """RESIZE_BILINEAR and RESIZE_NEAREST_NEIGHBOR; whole factors of the latter are copies."""
+    nearest = op.kind == "tflite.RESIZE_NEAREST_NEIGHBOR"
+    _check_size(work, op, op.kind.removeprefix("tflite."))
+    tensors = work.operands(op)
+    source = work.value(op, tensors[0])
+    shape, made = work.values[source].shape, work.shape(op.outputs[0])
+    sizes = work.integers(op, tensors[1] if len(tensors) > 1 else None, "size")
+    if (
+        len(shape) != 3
+        or len(made) != 3
+        or (*sizes, shape[2]) != made
+        or max(*shape, *made) > 1 << 14
+        or 0 in (*shape, *made)
+    ):
+        raise work.refuse(op, f"it makes {made} of {shape}", "Images of sides from 1 to 16,384 are resized.")
+    options = {"align": bool(op.arguments["align_corners"]), "half": bool(op.arguments["half_pixel_centers"])}
+    if (
+        nearest
+        and all(side <= other and other % side == 0 for side, other in zip(shape, made, strict=True))
+        and not options["align"]
+    ):
+        move(work, op)
+        return
+    tables = []
+    for side, other in zip(shape[:2], made[:2], strict=True):
+        if nearest:
+            index = nearest_indices(side, other, **options)
+            table = np.stack([index, index, np.zeros_like(index)], axis=1)
+        else:
+            table = np.stack(bilinear_places(side, other, **options), axis=1)
+        tables.append(table.astype(np.int16))
+    work.layers.append(Resize((source,), work.make(op, op.outputs[0]), op.path, *tables))

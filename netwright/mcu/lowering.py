@@ -20,7 +20,7 @@ from netwright.graph.quantized import QuantizedGraph
 from netwright.mcu import copies
 from netwright.mcu.network import Layer, Value
 
-LARGEST_ELEMENTS = 1 << 28  # of one value: far above any microcontroller, far below what exhausts a workstation
+LARGEST_ELEMENTS = 1 << 24  # of one value: above any microcontroller, below what exhausts a workstation
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +50,7 @@ class Lowering:
         self.layers: list[Layer] = []
         self.notes: list[str] = []
         self.stands: dict[int, int] = {}
+        self.functions: dict[int, tuple[int, NDArray[np.int8]]] = {}  # by value: of which other, and the table
         self._waiting: dict[int, Padded | Permuted] = {}
         self._waiting_name: dict[int, str] = {}
 

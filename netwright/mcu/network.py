@@ -137,6 +137,57 @@ class Multiply(Layer):
 
 
 @dataclass(frozen=True, eq=False)
+class Prelu(Layer):
+    """x where x >= 0, else x times a slope of a constant that broadcasts (prelu.h of the reference kernels).
+
+    `zero_points` are of (input, slope, output); multipliers and shifts of (x, x times slope).
+    """
+
+    zero_points: tuple[int, int, int]
+    multipliers: tuple[int, int]
+    shifts: tuple[int, int]
+    constant: NDArray[np.int8]
+
+
+@dataclass(frozen=True, eq=False)
+class BatchMatmul(Layer):
+    """Products of matrices, the last two dimensions of two values; leading ones broadcast, `turned` swaps those two.
+
+    sum of (a - zero) x (b - zero), times one multiplier, plus the output's zero point (batch_matmul.h).
+    """
+
+    turned: tuple[bool, bool]
+    zero_points: tuple[int, int, int]
+    multiplier: int
+    shift: int
+
+
+@dataclass(frozen=True, eq=False)
+class TransposeConv(Layer):
+    """Transposed convolution: pixel (y, x) adds weights x value to outputs from (y stride - top, x stride - left) on.
+
+    `weights` as (out, height, width, in); `requantize.bias` is the plain one, for how many weights meet an output
+    depends on its place.
+    """
+
+    window: Window
+    weights: NDArray[np.int8]
+    input_zero_point: int
+    requantize: Requantize
+
+
+@dataclass(frozen=True, eq=False)
+class Resize(Layer):
+    """Interpolation between pixels; for each output row and column (lower, upper, weight of the upper of 1024).
+
+    Nearest neighbours have weights of 0 (resize_bilinear.h, ResizeBilinearInteger).
+    """
+
+    rows: NDArray[np.int16]
+    columns: NDArray[np.int16]
+
+
+@dataclass(frozen=True, eq=False)
 class Pool(Layer):
     """Average or largest value under a window; the average counts only what lies in the image."""
 

@@ -12,7 +12,15 @@ from netwright.mcu.host import build_host
 from netwright.mcu.toolchain import missing
 from tests.mcu import simple_cases as cases
 
-MAKERS = {"sums": cases.sums, "pools": cases.pools, "means": cases.means, "functions": cases.functions}
+MAKERS = {
+    "sums": cases.sums,
+    "pools": cases.pools,
+    "means": cases.means,
+    "functions": cases.functions,
+    "moves": cases.moves,
+    "resizes": cases.resizes,
+    "matrices": cases.matrices,
+}
 needs_gcc = pytest.mark.skipif(bool(missing("gcc")), reason=missing("gcc") or "gcc is there")
 needs_emulator = pytest.mark.skipif(bool(missing(*TOOLS)), reason=missing(*TOOLS) or "the tools are there")
 
