@@ -5,7 +5,7 @@ The formats are those of kernels/nw_matrix.h and nw_depthwise.h.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -42,7 +42,7 @@ class Packed:
 
 
 @dataclass(frozen=True)
-class _Channels:
+class Channels:
     """Padded to an even number of channels; weights (channels, depth)."""
 
     weights: Ints
@@ -66,7 +66,8 @@ def pack_matrix(weights_NK: NDArray[np.int8], requantize: Requantize, *, pixels:
     padded = np.zeros((_up(outputs, 2), depth), np.int64)
     padded[:outputs, :real] = weights_NK
     parts = (requantize.bias, requantize.multiplier, requantize.shift)
-    channels = _Channels(padded, *(np.pad(part.astype(np.int64), (0, outputs % 2)) for part in parts))
+    channels = Channels(padded, *(np.pad(part.astype(np.int64), (0, outputs % 2)) for part in parts))
+    channels = channels if once else without_constants(channels, requantize)
     pairs = _pairs_fit(channels)
     rounding = ONCE if once else EXACT
     if pairs and not once and outputs % 2 == 0:
@@ -91,41 +92,57 @@ def _pixels(depth: int, available: int) -> int:
     return min(range(1, min(available, 3) + 1), key=cost)
 
 
-def _fast(channels: _Channels, requantize: Requantize) -> tuple[int, _Channels]:
+def _fast(channels: Channels, requantize: Requantize) -> tuple[int, Channels]:
     """Return how results are rounded, and the channels with the start values and shifts of that."""
-    rounding = RELU if requantize.zero_point == -128 else SIGNED
-    multiplier, shift = channels.multiplier, channels.shift
-    right = fast_shifts(channels.weights, channels.bias, multiplier, shift, requantize, _LARGEST_SHIFT[rounding])
-    if right is None:
+    kinds = (RELU, SIGNED) if requantize.zero_point == -128 else (SIGNED,)
+    rounding = next((kind for kind in kinds if fast_fits(channels, requantize, _LARGEST_SHIFT[kind])), EXACT)
+    if rounding == EXACT:
         return EXACT, channels
-    multiplier, shift = right
+    shift = -1 - channels.shift
     if rounding == RELU:
-        shift = shift.copy()
         shift[0::2] += 7
-    return rounding, _Channels(channels.weights, channels.bias, multiplier, shift)
+    return rounding, replace(channels, shift=shift)
 
 
-def fast_shifts(
-    weights: Ints, bias: Ints, multiplier: Ints, shift: Ints, requantize: Requantize, largest_shift: int
-) -> tuple[Ints, Ints] | None:
-    """Return multipliers and right shifts less one for the one-instruction product, None where it would not be exact.
+def without_constants(channels: Channels, requantize: Requantize) -> Channels:
+    """Return channels whose result is the same for every input with weights of zero and a scale of a quarter.
 
-    Needed of each channel: a right shift of at least one, twice the sum within 32 bits, int8's own limits as the clamp.
-    A channel whose results all round to the zero point (a scale of next to nothing) gets the multiplier 0.
+    Networks have them: a channel that died in training has a scale of next to nothing, and sums that fit no fast path.
     """
-    largest = np.abs(bias) + 128 * np.abs(weights).sum(axis=1)
-    right = -shift
-    bound = np.int64(1) << (30 + np.clip(right - 1, 0, 31))
-    vanishes = (multiplier == 0) | ((right >= 1) & (largest * multiplier < bound))
-    multiplier = np.where(vanishes, 0, multiplier)
-    right = np.where(vanishes, 1, right)
-    fits = np.all((right >= 1) & (right - 1 <= largest_shift) & (largest < 1 << 30) & (multiplier >= 0))
-    if not fits or (requantize.low, requantize.high) != (-128, 127):
-        return None
-    return multiplier, right - 1
+    negative, positive = np.minimum(channels.weights, 0).sum(axis=1), np.maximum(channels.weights, 0).sum(axis=1)
+    least = rescaled(channels, channels.bias + 127 * negative - 128 * positive, requantize)
+    largest = rescaled(channels, channels.bias - 128 * negative + 127 * positive, requantize)
+    bound = np.abs(channels.bias) + 128 * np.abs(channels.weights).sum(axis=1) << np.maximum(channels.shift, 0)
+    constant = (least == largest) & (channels.multiplier >= 0) & (bound < 1 << 31)  # beyond that, sums wrap
+    return Channels(
+        np.where(constant[:, None], 0, channels.weights),
+        np.where(constant, 4 * (least - requantize.zero_point), channels.bias),
+        np.where(constant, 1 << 30, channels.multiplier),
+        np.where(constant, -1, channels.shift),
+    )
 
 
-def _pairs_fit(channels: _Channels) -> bool:
+def rescaled(channels: Channels, sums: Ints, requantize: Requantize) -> Ints:
+    """Return the results of one sum for each channel, as nw_requantize computes them."""
+    left, right = np.maximum(channels.shift, 0), np.maximum(-channels.shift, 0)
+    scaled = (sums << left) * channels.multiplier + (1 << 30) >> 31
+    half = (np.int64(1) << right) >> 1
+    rounded = scaled + half - ((scaled < 0) & (right > 0)) >> right
+    return np.clip(rounded + requantize.zero_point, requantize.low, requantize.high)
+
+
+def fast_fits(channels: Channels, requantize: Requantize, largest_shift: int) -> bool:
+    """Whether the one-instruction product is exact for every channel.
+
+    Needed: a right shift of at least one, twice the sum within 32 bits, int8's own limits as the clamp.
+    """
+    largest = np.abs(channels.bias) + 128 * np.abs(channels.weights).sum(axis=1)
+    right = -channels.shift
+    fits = (right >= 1) & (right - 1 <= largest_shift) & (largest < 1 << 30) & (channels.multiplier >= 0)
+    return bool(np.all(fits)) and (requantize.low, requantize.high) == (-128, 127)
+
+
+def _pairs_fit(channels: Channels) -> bool:
     """Whether 256 a + b fits 16 bits everywhere, and the sums of all first channels 24 bits."""
     a, b = channels.weights[0::2], channels.weights[1::2]
     sums = np.abs(channels.bias[0::2]) + 128 * np.abs(a).sum(axis=1)
@@ -133,7 +150,7 @@ def _pairs_fit(channels: _Channels) -> bool:
 
 
 def _stream(
-    channels: _Channels, zero_point: int, chunk: int, block: int, pairs: bool, rounding: int
+    channels: Channels, zero_point: int, chunk: int, block: int, pairs: bool, rounding: int
 ) -> NDArray[np.int32]:
     weights, start = channels.weights, channels.bias.copy()
     outputs, depth = weights.shape
