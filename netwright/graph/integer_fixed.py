@@ -149,7 +149,13 @@ def rescale_wide(values: NDArray[np.int64], mantissa: Any, shift: Any) -> NDArra
 
 
 def limits(dtype: str) -> tuple[int, int]:
-    """Return the least and the largest value of an integer type."""
+    """Return the least and the largest value of an integer type.
+
+    Raises:
+        NetwrightError: another type.
+    """
+    if not dtype.startswith(("int", "uint")):
+        raise NetwrightError(f"Integer arithmetic makes integers, not {dtype}: quantize the model fully.")
     info = np.iinfo(dtype)
     return int(info.min), int(info.max)
 

@@ -76,6 +76,11 @@ def lower(model: QuantizedGraph) -> Network:
         NetwrightError: an operator, a type or a number that is not supported; it says which, where, and what to do.
     """
     graph = model.graph
+    if not graph.inputs or not graph.outputs:
+        raise NetwrightError("The model has no input or no output: nothing to compile.")
+    empty = [model.names[index] for index, tensor in enumerate(graph.tensors) if tensor.elements == 0]
+    if empty:
+        raise NetwrightError(f"{empty[0]!r} has no elements: the model is damaged. Convert it again.")
     work = Lowering(model)
     inputs = [_input(work, tensor) for tensor in graph.inputs]
     for op in graph.ops:
