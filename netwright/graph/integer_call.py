@@ -42,7 +42,7 @@ class Call:
         """
         found = self.arrays[place] if place < len(self.arrays) else None
         if found is None:
-            raise NetwrightError(f"{self.where} has no operand {place}, which it needs.")
+            raise NetwrightError(f"{self.where} has no operand {place}, or nothing has made it, but needs it.")
         return found
 
     def whole(self, place: int) -> list[int]:
@@ -50,8 +50,15 @@ class Call:
         return [int(value) for value in self.array(place).reshape(-1)]
 
     def tensor(self, place: int) -> int:
-        """Return an operand's index in the graph."""
-        return self.op.arguments["inputs"][place].tensor
+        """Return an operand's index in the graph.
+
+        Raises:
+            NetwrightError: it is left out.
+        """
+        operands = self.op.arguments["inputs"]
+        if place >= len(operands) or operands[place] is None:
+            raise NetwrightError(f"{self.where} has no operand {place}, which it needs.")
+        return operands[place].tensor
 
     def quantization(self, tensor: int) -> Quantization:
         """Return how a tensor is quantized.

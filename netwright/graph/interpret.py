@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from netwright.core.errors import unknown
+from netwright.core.errors import NetwrightError, unknown
 from netwright.graph import integer_activations as activations
 from netwright.graph import integer_conv as convs
 from netwright.graph import integer_elementwise as elementwise
@@ -127,6 +127,10 @@ def _run(model: QuantizedGraph, op: Op, tensors: list[NDArray[Any] | None]) -> N
     if name not in KERNELS:
         raise unknown("operator of the integer interpreter", name, KERNELS)
     operands = tuple(None if operand is None else tensors[operand.tensor] for operand in op.arguments["inputs"])
-    made = KERNELS[name](Call(model, op, operands))
+    call = Call(model, op, operands)
+    try:
+        made = KERNELS[name](call)
+    except (ValueError, IndexError, KeyError, OverflowError, MemoryError) as error:
+        raise NetwrightError(f"{call.where} cannot be computed: {error}. Its shapes or options do not fit.") from error
     for index, values in zip(op.outputs, made if isinstance(made, tuple) else (made,), strict=True):
         tensors[index] = values
