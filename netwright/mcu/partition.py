@@ -7,7 +7,7 @@ within a limit of bytes, and the chain of least bytes, each are a shortest path.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 from netwright.graph.flow import Flow
@@ -15,7 +15,7 @@ from netwright.mcu.dataflow import dies_at
 from netwright.mcu.network import Layer, Network
 from netwright.mcu.stream import Segment, segment, streamable
 
-LONGEST = 16  # layers in one segment
+LONGEST = 8  # layers in one segment: longer ones saved nothing in any network tried
 Cost = Callable[[Network, Layer, int], float]
 
 
@@ -35,20 +35,24 @@ class Option:
 
 def options(network: Network, flow: Flow, order: Sequence[int], cost: Cost, *, stream: bool = True) -> list[Option]:
     """Return every option, by rising `last`."""
-    alive = _Alive(network, flow, order)
+    alive = Alive(network, flow, order)
     result = []
     for first, step in enumerate(order):
-        layer = network.layers[step]
-        result.append(Option(first, first + 1, None, alive.whole(first), cost(network, layer, 0)))
-        for last in range(first + 1, min(len(order), first + LONGEST) + 1) if stream else ():
+        result.append(Option(first, first + 1, None, alive.whole(first), cost(network, network.layers[step], 0)))
+    for first, last in ranges(network, order) if stream else ():
+        found = segment(network, order[first:last])
+        if found is not None:
+            result.append(Option(first, last, found, alive.streamed(first, last, found), _rows(network, found, cost)))
+    return sorted(result, key=lambda option: (option.last, option.first, option.segment is not None))
+
+
+def ranges(network: Network, order: Sequence[int]) -> Iterator[tuple[int, int]]:
+    """Yield (first, last) of every run of steps whose layers all can be streamed, at most `LONGEST` of them."""
+    for first in range(len(order)):
+        for last in range(first + 1, min(len(order), first + LONGEST) + 1):
             if not streamable(network, network.layers[order[last - 1]]):
                 break
-            found = segment(network, order[first:last])
-            if found is not None:
-                result.append(
-                    Option(first, last, found, alive.streamed(first, last, found), _rows(network, found, cost))
-                )
-    return sorted(result, key=lambda option: (option.last, option.first, option.segment is not None))
+            yield first, last
 
 
 def least_bytes(choices: Sequence[Option], steps: int) -> int:
@@ -59,15 +63,20 @@ def least_bytes(choices: Sequence[Option], steps: int) -> int:
     return best[steps]
 
 
-def cheapest(choices: Sequence[Option], steps: int, limit: int) -> tuple[Option, ...] | None:
-    """Return the chain of options of least cost, each within `limit` bytes, or None; of equal ones that of fewest bytes."""
-    best: list[tuple[float, int] | None] = [(0.0, 0)] + [None] * steps
+def cheapest(choices: Sequence[Option], steps: int, limit: int, *, by_bytes: bool = False) -> tuple[Option, ...] | None:
+    """Return the chain of options of least cost, each within `limit` bytes, or None; of equal ones that of fewest bytes.
+
+    `by_bytes`: that of fewest bytes, summed over steps, and among equal ones the cheapest: it is easier to pack.
+    """
+    best: list[tuple[float, float] | None] = [(0.0, 0.0)] + [None] * steps
     came: list[Option | None] = [None] * (steps + 1)
     for option in choices:
         before = best[option.first]
         if option.bytes > limit or before is None:
             continue
-        after = (before[0] + option.cost, before[1] + option.bytes)
+        room = option.bytes * (option.last - option.first)
+        worth = (room, option.cost) if by_bytes else (option.cost, room)
+        after = (before[0] + worth[0], before[1] + worth[1])
         there = best[option.last]
         if there is None or after < there:
             best[option.last], came[option.last] = after, option
@@ -83,7 +92,7 @@ def _rows(network: Network, found: Segment, cost: Cost) -> float:
     return sum(cost(network, network.layers[stage.layer], stage.height) for stage in found.stages if not stage.planar)
 
 
-class _Alive:
+class Alive:
     """The bytes alive around the steps of an order."""
 
     def __init__(self, network: Network, flow: Flow, order: Sequence[int]) -> None:

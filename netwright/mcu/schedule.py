@@ -22,6 +22,7 @@ from netwright.mcu.stream import Segment
 
 MODES = ("auto", "layers", "stream", "patch")
 SLOWER = 1.05  # how many times the fewest instructions "auto" spends on less memory, where no limit is given
+ATTEMPTS = 12  # limits under which a chain is packed
 Scratch = Callable[[Layer, Network], int]
 
 
@@ -101,18 +102,24 @@ def schedule(
     found = best_order(flow)
     count = len(found.steps)
     choices = options(network, flow, found.steps, cost, stream=mode != "layers")
-    limit = least_bytes(choices, count)
+    least = least_bytes(choices, count)
+    target = least
     if mode == "auto":
-        limit = _slightly_slower(choices, count) if sram_bytes is None else max(limit, sram_bytes)
+        target = _slightly_slower(choices, count) if sram_bytes is None else max(least, sram_bytes)
+    limits = [target, *sorted({option.bytes for option in choices if least <= option.bytes < target}, reverse=True)]
+    if target == least or sram_bytes is None:
+        limits = [target, *sorted({option.bytes for option in choices if option.bytes > target})]
     best: Schedule | None = None
-    while (chain := cheapest(choices, count, limit)) is not None:
-        plan = _Arrangement(network, flow, found, chain).schedule(mode, scratch)
-        if best is None or plan.arena_bytes < best.arena_bytes:
-            best = plan
-        if sram_bytes is None or best.arena_bytes <= sram_bytes or not chain:
+    for limit in limits[:ATTEMPTS]:  # what can be alive together is not always packed without gaps
+        if best is not None and best.arena_bytes <= max(limit, target):
             break
-        limit = max(option.bytes for option in chain) - 1  # what lies between could not be packed as closely as hoped
-    assert best is not None  # the least limit has a chain
+        for by_bytes in (False, True):
+            chain = cheapest(choices, count, limit, by_bytes=by_bytes)
+            if chain is not None and (best is None or best.arena_bytes > max(limit, target)):
+                plan = _Arrangement(network, flow, found, chain).schedule(mode, scratch)
+                if best is None or plan.arena_bytes < best.arena_bytes:
+                    best = plan
+    assert best is not None  # the target has a chain
     return best
 
 

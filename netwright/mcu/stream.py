@@ -115,6 +115,12 @@ def segment(network: Network, layers: Sequence[int]) -> Segment | None:
 
     Offsets are still to be set. Every layer must be `streamable`.
     """
+    found = outline(network, layers)
+    return None if found is None else simulated(network, found)
+
+
+def outline(network: Network, layers: Sequence[int]) -> Segment | None:
+    """Return what `segment` does before rows are run through: with the least that rings and overlaps could come to."""
     made = {network.root(network.layers[index].output): index for index in layers}
     inputs: list[int] = []
     inside: dict[int, list[int]] = {value: [] for value in made}
@@ -127,9 +133,16 @@ def segment(network: Network, layers: Sequence[int]) -> Segment | None:
     plan = _Builder(network, made, inside, outer[0])
     for index in layers:
         plan.add(index)
-    return _simulated(
-        network, tuple(layers), tuple(dict.fromkeys(inputs)), outer[0], tuple(plan.stages), tuple(plan.rows)
-    )
+    counts = [1] * len(plan.rows)
+    for stage in plan.stages:
+        for reading in stage.reads:
+            if reading.rows >= 0:
+                at_once = min(reading.reach + 1, reading.height) if stage.height > 1 else 1
+                counts[reading.rows] = max(counts[reading.rows], at_once)
+    rows = tuple(replace(ring, count=count) for ring, count in zip(plan.rows, counts, strict=True))
+    given = tuple(dict.fromkeys(inputs))
+    most = tuple(Overlap(network.values[value].bytes, same=True) for value in given)
+    return Segment(tuple(layers), given, outer[0], tuple(plan.stages), rows, most)
 
 
 def _needed_outside(network: Network, value: int, layers: set[int]) -> bool:
@@ -209,41 +222,51 @@ def _window(layer: Layer) -> Window:
     return layer.window if isinstance(layer, Conv | Depthwise) else _ONE
 
 
-def _simulated(
-    network: Network,
-    layers: tuple[int, ...],
-    inputs: tuple[int, ...],
-    output: int,
-    stages: tuple[Stage, ...],
-    rows: tuple[Rows, ...],
-) -> Segment:
-    """Return the segment with heights of its rings and overlaps of its output, after a run through all rows."""
-    run = _Run(stages, len(rows), inputs)
-    row_bytes = {value: _row_bytes(network, value) for value in (*inputs, output)}
-    made = row_bytes[output]
-    shifts: list[int | None] = [None] * len(inputs)
-    same = [_in_step(network, network.layers[layers[-1]], value, output) for value in inputs]
-    last = len(stages) - 1
-    for y in range(stages[last].height):
-        run.pull(last, y)
-        for place, value in enumerate(inputs):
-            needed = run.needed(run.readers[("whole", value)])
-            height = network.values[value].shape[0]
-            if needed < height:
-                room = needed * row_bytes[value] - (y + 1) * made
-                shift = shifts[place]
-                shifts[place] = room if shift is None else min(shift, room)
-        run.next[last] = y + 1
-        for place, value in enumerate(inputs):
-            needed = run.needed(run.readers[("whole", value)])
-            height = network.values[value].shape[0]
-            same[place] = same[place] and (needed >= height or needed >= y + 1)
-    heights = tuple(replace(ring, count=count) for ring, count in zip(rows, run.counts, strict=True))
-    free = [
-        network.values[value].bytes if shift is None else shift for value, shift in zip(inputs, shifts, strict=True)
+def simulated(network: Network, found: Segment) -> Segment:
+    """Return an outline with the heights of its rings and the overlaps of its output, after a run through all rows."""
+    run = _Run(found.stages, len(found.rows), found.inputs)
+    made = _row_bytes(network, found.output)
+    last = len(found.stages) - 1
+    overlaps = [
+        _Nearest(_row_bytes(network, value), made, network.values[value].shape[0], run.readers[("whole", value)])
+        for value in found.inputs
     ]
-    overlaps = tuple(Overlap(shift, exact) for shift, exact in zip(free, same, strict=True))
-    return Segment(layers, inputs, output, stages, heights, overlaps)
+    for y in range(found.stages[last].height):
+        run.pull(last, y)
+        for overlap in overlaps:
+            overlap.while_made(y, run.needed(overlap.readers))
+        run.next[last] = y + 1
+        for overlap in overlaps:
+            overlap.once_made(y, run.needed(overlap.readers))
+    rows = tuple(replace(ring, count=count) for ring, count in zip(found.rows, run.counts, strict=True))
+    final = network.layers[found.layers[-1]]
+    ends = tuple(
+        overlap.result(_in_step(network, final, value, found.output))
+        for value, overlap in zip(found.inputs, overlaps, strict=True)
+    )
+    return replace(found, rows=rows, overlaps=ends)
+
+
+class _Nearest:
+    """How closely the rows of a result may follow those of an input, `given` and `made` bytes a row."""
+
+    def __init__(self, given: int, made: int, height: int, readers: Sequence[tuple[int, Read]]) -> None:
+        self.given, self.made, self.height, self.readers = given, made, height, readers
+        self.shift = given * height  # nothing of the input is needed any more: anywhere
+        self.same = True
+
+    def while_made(self, y: int, needed: int) -> None:
+        """Row y of the result must end before row `needed` of the input, which somebody reads now or later."""
+        if needed < self.height:
+            self.shift = min(self.shift, needed * self.given - (y + 1) * self.made)
+
+    def once_made(self, y: int, needed: int) -> None:
+        """Where the result begins at the input's place, row y has replaced row y, which nobody may need again."""
+        self.same = self.same and needed > min(y, self.height - 1)
+
+    def result(self, in_step: bool) -> Overlap:
+        """Return the overlap; `in_step`: the result's rows are made element by element from the input's."""
+        return Overlap(self.shift, self.same and in_step)
 
 
 def _row_bytes(network: Network, value: int) -> int:
