@@ -1,8 +1,8 @@
 """What every block costs on a microcontroller: arena, flash and instructions of the C that netwright writes for it.
 
 Memory comes from the planner itself, run once on each distinct block, so that whole populations are priced by look-up.
-Schedule and architecture are chosen together: under a limit on SRAM a block takes its fewest instructions among the
-schedules that fit, layer by layer or row by row. (MCUNetV2, Lin et al. 2021, arXiv:2110.15352, Section 3.3, searches both;
+Schedule and architecture are chosen together: under a limit on SRAM a block runs layer by layer where that fits, and row by
+row where it does not, at the instructions and the arena that has. (MCUNetV2, Lin et al. 2021, arXiv:2110.15352, Section 3.3, searches both;
 rows that stream recompute nothing, so that no receptive field has to be moved, but a large kernel early has larger rings.)
 """
 
@@ -14,13 +14,13 @@ from dataclasses import dataclass, field
 from netwright.core.errors import NetwrightError
 from netwright.device.machine import Machine
 from netwright.device.machines import MACHINES, machine
+from netwright.mcu.emit_layer import layer_scratch
 from netwright.mcu.from_blocks import network_of_blocks
 from netwright.mcu.instructions import WHOLE, InstructionModel, flash_model, flash_of, instruction_model, works_of
 from netwright.mcu.network import Network
 from netwright.mcu.schedule import Schedule, schedule
 from netwright.nn.block import Block, Shape
 
-MODES = ("layers", "stream")
 Way = tuple[int, float]  # bytes of arena, instructions
 
 
@@ -42,8 +42,9 @@ class NetworkCost:
 class McuPrices:
     """Prices of blocks for one processor; `sram_bytes` is the limit under which schedules are chosen.
 
-    A block is planned alone: its input, what it needs while it runs, its output. The plan of a whole network needs no more
-    than its costliest block, and less where several blocks stream together, so what fits here fits.
+    A block is planned alone: its input, what it needs while it runs, its output; layer by layer where that fits the limit,
+    row by row where not. The plan of a whole network needs no more than its costliest block, and less where several blocks
+    stream together, so what fits here fits.
     """
 
     cpu: str
@@ -51,17 +52,16 @@ class McuPrices:
     flash: InstructionModel
     clock_hz: float
     sram_bytes: float | None = None
-    _ways: dict[tuple[Block, Shape], tuple[Way, ...]] = field(default_factory=dict, compare=False, repr=False)
+    _ways: dict[tuple[Block, Shape], Way] = field(default_factory=dict, compare=False, repr=False)
     _flash: dict[tuple[Block, Shape], float] = field(default_factory=dict, compare=False, repr=False)
 
     def memory_bytes(self, block: Block, in_shape: Shape) -> int:
-        """Return the least arena in which a block runs."""
-        return min(arena for arena, _ in self.ways(block, in_shape))
+        """Return the arena of a block under the schedule chosen for it; where none fits, the least of all."""
+        return self._way(block, in_shape)[0]
 
     def block_instructions(self, block: Block, in_shape: Shape) -> float:
-        """Return the fewest instructions within the limit on SRAM; those of the least arena where nothing fits."""
-        limit = max(self.sram_bytes or float("inf"), self.memory_bytes(block, in_shape))
-        return min(count for arena, count in self.ways(block, in_shape) if arena <= limit)
+        """Return the instructions of a block under the schedule chosen for it."""
+        return self._way(block, in_shape)[1]
 
     def block_ms(self, block: Block, in_shape: Shape) -> float:
         """Return the milliseconds of a block at one instruction a clock."""
@@ -91,20 +91,21 @@ class McuPrices:
         code = [row[0] for kind, row in self.flash.coefficients.items() if kind.startswith("code ")]
         return sum(code) + self.flash.coefficients[WHOLE][0]
 
-    def ways(self, block: Block, in_shape: Shape) -> tuple[Way, ...]:
-        """Return the schedules of a block, each as arena and instructions."""
+    def _way(self, block: Block, in_shape: Shape) -> Way:
         key = (block, in_shape)
         if key not in self._ways:
             network = network_of_blocks([block], in_shape, seed=None)
-            plans = [schedule(network, mode=mode, cost=self.instructions.estimate) for mode in MODES]
-            self._ways[key] = tuple((plan.arena_bytes, self._spent(network, plan)) for plan in plans)
+            plan = schedule(network, mode="layers")
+            if self.sram_bytes is not None and plan.arena_bytes > self.sram_bytes:
+                plan = schedule(network, mode="stream")
+            self._ways[key] = plan.arena_bytes, self._spent(network, plan)
         return self._ways[key]
 
     def network(self, blocks: Mapping[str, Block], in_shape: Shape) -> NetworkCost:
         """Return the cost of a whole network, planned as `netwright compile` plans it under the limit on SRAM."""
         made = network_of_blocks(blocks, in_shape, seed=None)
         limit = None if self.sram_bytes is None else int(self.sram_bytes)
-        plan = schedule(made, sram_bytes=limit, cost=self.instructions.estimate)
+        plan = schedule(made, sram_bytes=limit, scratch=layer_scratch)
         flash = self.flash.network(flash_of(made.layers))
         spent = self._spent(made, plan) + self.offset_instructions
         return NetworkCost(plan.arena_bytes, round(flash), round(spent), plan.mode)
