@@ -10,6 +10,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from netwright.cli.microcontroller import (
+    describe_prices,
+    is_microcontroller,
+    needs,
+    parse_more,
+    predicted_ms,
+    with_memories,
+)
 from netwright.cli.result import Result
 from netwright.core.errors import unknown
 from netwright.core.units import COUNT, TIME_MS, parse_quantity
@@ -20,6 +28,7 @@ if TYPE_CHECKING:
     from netwright.cost.cost import Figure
     from netwright.device.latency import LatencyModel
     from netwright.search.limits import Budget
+    from netwright.search.mcu_prices import McuPrices
     from netwright.search.specialize import Specialization
     from netwright.supernet.family import Family
 
@@ -44,10 +53,16 @@ class Plan:
 
 def search(
     run: Annotated[Path, typer.Argument(help="Run directory of a trained supernet.")],
-    device: Annotated[str, typer.Option(help="Device whose latency counts; measure it first.")] = "this",
+    device: Annotated[
+        str, typer.Option(help="Device whose latency counts, measured first; or a microcontroller.")
+    ] = "this",
     latency: Annotated[str | None, typer.Option(help="Limit, for example 2ms or 500us.")] = None,
     macs: Annotated[str | None, typer.Option(help="Limit on multiply-accumulates, for example 20M.")] = None,
     params: Annotated[str | None, typer.Option(help="Limit on parameters, for example 1M.")] = None,
+    limit: Annotated[
+        list[str] | None,
+        typer.Option(help="Of a microcontroller, NAME=VALUE: sram=128KB, flash=512KB (all it has), instructions=10M."),
+    ] = None,
     strategy: Annotated[str, typer.Option(help=f"One of {', '.join(STRATEGY_NAMES)}.")] = "evolution",
     evaluations: Annotated[int, typer.Option(help="Sub-networks to evaluate for the predictor.", min=20)] = 200,
     runtime: Annotated[str, typer.Option(help="onnxruntime or eager.")] = "onnxruntime",
@@ -59,7 +74,7 @@ def search(
     from netwright.cli.workspace import open_run
     from netwright.runtime.runtimes import runtime as runtime_of
 
-    limits = parse_limits(latency, macs, params)
+    limits = parse_limits(latency, macs, params) | parse_more(limit or [])
     if strategy not in STRATEGY_NAMES:
         raise unknown("Strategy", strategy, STRATEGY_NAMES)
     runtime_of(runtime)
@@ -105,11 +120,17 @@ def search_run(run: Run, limits: dict[str, float], plan: Plan) -> dict[str, Any]
     from netwright.core.files import write_json
     from netwright.search.evaluate import evaluate_archs
     from netwright.search.limits import Budget, reach
+    from netwright.search.mcu_prices import McuPrices, mcu_prices
     from netwright.search.specialize import specialize
     from netwright.train.load import load_supernet
 
-    budget, made = Budget(**limits), family_of(run)
-    model = latency_model(made, plan.device, plan.runtime, needed=budget.latency_ms is not None)
+    made = family_of(run)
+    if is_microcontroller(plan.device):
+        budget = Budget(**with_memories(plan.device, limits))
+        model = mcu_prices(plan.device, sram_bytes=budget.sram_bytes)
+    else:
+        budget = Budget(**limits)
+        model = latency_model(made, plan.device, plan.runtime, needed=budget.latency_ms is not None)
     reach(made.space, budget.limits(made, model), np.random.default_rng(0))
     has_model(run)
     supernet, dataset = load_supernet(run), dataset_of(run)
@@ -132,12 +153,12 @@ def search_run(run: Run, limits: dict[str, float], plan: Plan) -> dict[str, Any]
 
     found, best, measured = timed_search(search_within, made, budget, plan)
     values = evaluate_archs(supernet, training, best, run.path / "validation.jsonl", **shared)
-    listing = Listing(made, model)
+    listing, on_mcu = Listing(made, model), isinstance(model, McuPrices)
     result = {
         "schema": 1,
         "name": name_of(budget),
         "device": plan.device,
-        "runtime": plan.runtime if model else None,
+        "runtime": plan.runtime if model and not on_mcu else None,
         "strategy": plan.strategy,
         "seed": plan.seed,
         "evaluations": plan.evaluations,
@@ -149,7 +170,8 @@ def search_run(run: Run, limits: dict[str, float], plan: Plan) -> dict[str, Any]
         "front": listing.front([(one.arch, one.accuracy.value) for one in found.front]),
         "points": listing.points(run),
         "predictor": {**found.predictor.to_json(), **held_out_pairs(made, run)},
-        "latency_model": describe_model(model) if model else None,
+        "latency_model": describe_model(model) if model and not isinstance(model, McuPrices) else None,
+        "microcontroller": describe_prices(model) if isinstance(model, McuPrices) else None,
     }
     write_json(run.path / "search" / f"{result['name']}.json", result)
     return result
@@ -193,17 +215,27 @@ def timed_search(
 class Listing:
     """Writes networks as entries of a search result."""
 
-    def __init__(self, made: Family, model: LatencyModel | None):
+    def __init__(self, made: Family, model: LatencyModel | McuPrices | None):
         self.made, self.model = made, model
 
     def entry(self, arch: Arch, accuracy: float, measured: Figure | None = None) -> dict[str, Any]:
         """Return one network with its measured accuracy, and its predicted latency where none was measured."""
-        from netwright.cli.latency import predicted_latency
         from netwright.cost.cost import Cost, Figure
+        from netwright.search.mcu_prices import McuPrices
 
-        latency = measured or (predicted_latency(self.model, self.made, arch) if self.model else None)
         figure = Figure(round(accuracy, 4), "measured")
-        return {"arch": arch.to_json(), **Cost(self.made.macs(arch), self.made.params(arch), latency, figure).to_json()}
+        cost = Cost(self.made.macs(arch), self.made.params(arch), measured or self.latency(arch), figure)
+        more = {"microcontroller": needs(self.model, self.made, arch)} if isinstance(self.model, McuPrices) else {}
+        return {"arch": arch.to_json(), **cost.to_json(), **more}
+
+    def latency(self, arch: Arch) -> Figure | None:
+        """Return the predicted latency of a network, None where no model is known."""
+        from netwright.cli.latency import predicted_latency
+        from netwright.search.mcu_prices import McuPrices
+
+        if isinstance(self.model, McuPrices):
+            return predicted_ms(self.model, self.made, arch)
+        return predicted_latency(self.model, self.made, arch) if self.model else None
 
     def front(self, networks: list[tuple[Arch, float]]) -> list[dict[str, Any]]:
         """Return the trade-off between accuracy and latency (MACs where it is unknown), best accuracy first, thinned."""
@@ -224,8 +256,8 @@ class Listing:
 
         points: list[list[float | None]] = []
         for arch, accuracy in recorded(run.path / "evaluations.jsonl").items():
-            latency = self.model.predict(self.made.priced_blocks(arch)) if self.model else None
-            points.append([latency, self.made.macs(arch), round(accuracy, 4)])
+            latency = self.latency(arch)
+            points.append([latency.value if latency else None, self.made.macs(arch), round(accuracy, 4)])
         return points
 
 
@@ -252,7 +284,9 @@ def table(candidates: list[dict[str, Any]]) -> Any:
     """Return candidates as a table."""
     from rich.table import Table
 
-    shown = Table("#", "top-1 accuracy", "latency", "MACs", "parameters", "input", box=None, pad_edge=False)
+    on_mcu = all("microcontroller" in one for one in candidates)
+    more = ("arena", "flash", "instructions") if on_mcu else ()
+    shown = Table("#", "top-1 accuracy", "latency", "MACs", "parameters", "input", *more, box=None, pad_edge=False)
     for column in shown.columns[1:]:
         column.justify = "right"
     for place, one in enumerate(candidates):
@@ -264,8 +298,13 @@ def table(candidates: list[dict[str, Any]]) -> Any:
             f"{one['macs'] / 1e6:.2f} M",
             f"{one['params'] / 1e3:.1f} k",
             f"{one['arch']['resolution']} px",
+            *(_on_mcu(one["microcontroller"]) if on_mcu else ()),
         )
     return shown
+
+
+def _on_mcu(one: dict[str, Any]) -> tuple[str, str, str]:
+    return f"{one['arena_bytes']:,} B", f"{one['flash_bytes'] / 1024:.1f} KB", f"{one['instructions'] / 1e6:.2f} M"
 
 
 def name_of(budget: Budget) -> str:

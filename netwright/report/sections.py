@@ -267,6 +267,11 @@ def budget_text(found: Mapping[str, Any]) -> str:
     """Return the limits of a search in words."""
     budget = found.get("budget", {})
     names = {"latency_ms": (1.0, "ms"), "macs": (1e6, "M MACs"), "params": (1e6, "M parameters")}
+    names |= {
+        "sram_bytes": (1024.0, "KB SRAM"),
+        "flash_bytes": (1024.0, "KB flash"),
+        "instructions": (1e6, "M instructions"),
+    }
     parts = [f"{budget[key] / by:.4g} {unit}" for key, (by, unit) in names.items() if budget.get(key)]
     return ", ".join(parts) or "no limit"
 
