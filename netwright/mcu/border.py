@@ -34,7 +34,8 @@ def as_bytes(model: QuantizedGraph, network: Network, tensors: Sequence[NDArray[
     for value_index, tensor in zip(network.outputs, tensors, strict=True):
         value = network.values[value_index]
         stored = tensor if tensor.dtype == value.dtype else _stored(value, tensor)
-        rows.append(np.ascontiguousarray(stored).reshape(len(tensor), -1).view(np.int8))
+        count = tensor.shape[0] if tensor.ndim else 1
+        rows.append(np.ascontiguousarray(stored).reshape(count, -1).view(np.int8))
     return np.concatenate(rows, axis=1)
 
 

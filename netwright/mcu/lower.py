@@ -10,6 +10,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
+import numpy as np
+
 from netwright.core.errors import NetwrightError
 from netwright.graph.graph import Op
 from netwright.graph.quantized import QuantizedGraph
@@ -69,6 +71,7 @@ RULES: dict[str, Callable[[Lowering, Op], None]] = {
 }
 
 
+@np.errstate(over="ignore", under="ignore", divide="ignore", invalid="ignore")  # what is not finite is refused later
 def lower(model: QuantizedGraph) -> Network:
     """Return a quantized graph as layers with every constant computed.
 
