@@ -13,6 +13,7 @@ from netwright.graph.quantized import Quantization, QuantizedGraph
 from netwright.graph.quantized_builder import GraphBuilder, quantization
 from netwright.mcu.border import as_bytes, as_tensors
 from netwright.mcu.emit import emit
+from netwright.mcu.emit_layer import layer_scratch
 from netwright.mcu.lower import lower
 from netwright.mcu.network import Network
 from netwright.mcu.schedule import schedule
@@ -36,7 +37,7 @@ def shape_of(rng: Rng) -> tuple[int, ...]:
 def write_c(model: QuantizedGraph, folder: Path) -> Network:
     """Write the C of a graph, layer by layer, into a folder."""
     network = lower(model)
-    emit(network, schedule(network, mode="layers")).write(folder)
+    emit(network, schedule(network, mode="layers", scratch=layer_scratch)).write(folder)
     return network
 
 
