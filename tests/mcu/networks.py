@@ -1,128 +1,110 @@
-"""Small quantized graphs with random weights, as TensorFlow Lite would hold them."""
+"""Integer networks with random shapes and weights for tests of schedules."""
 
 from __future__ import annotations
 
 import numpy as np
 
-from netwright.graph.quantized import QuantizedGraph
-from netwright.graph.quantized_builder import GraphBuilder, quantization
+from netwright.mcu.network import Add, Conv, Depthwise, Layer, Lookup, Network, Requantize, Value, Window
 
 
-class Net:
-    """Builds a network layer by layer; `last` is what the next layer reads."""
+class Builder:
+    """Appends layers to the last value; every number is drawn from one generator."""
 
-    def __init__(self, height: int = 16, width: int = 16, channels: int = 3, seed: int = 0) -> None:
+    def __init__(self, shape: tuple[int, int, int], seed: int = 0) -> None:
         self.rng = np.random.default_rng(seed)
-        self.graph = GraphBuilder()
-        self.last = self.graph.input("image", (1, height, width, channels), quantization(0.05, 3))
+        self.values = [Value("input", shape, scale=1.0, zero_point=3)]
+        self.layers: list[Layer] = []
 
-    def conv(self, channels: int, kernel: int = 1, stride: int = 1, activation: str = "RELU6") -> int:
-        """A convolution with SAME padding."""
-        _, height, width, inside = self.graph.shape(self.last)
-        weights = self.rng.integers(-127, 128, (channels, kernel, kernel, inside), dtype=np.int8)
-        shape = (1, -(-height // stride), -(-width // stride), channels)
-        return self._product("CONV_2D", weights, 0, kernel * kernel * inside, shape, stride, activation)
+    def network(self) -> Network:
+        return Network(tuple(self.values), tuple(self.layers), (0,), (len(self.values) - 1,), 0)
 
-    def depthwise(self, kernel: int = 3, stride: int = 1, activation: str = "RELU6") -> int:
-        """A depthwise convolution with SAME padding."""
-        _, height, width, channels = self.graph.shape(self.last)
-        weights = self.rng.integers(-127, 128, (1, kernel, kernel, channels), dtype=np.int8)
-        shape = (1, -(-height // stride), -(-width // stride), channels)
-        return self._product(
-            "DEPTHWISE_CONV_2D", weights, 3, kernel * kernel, shape, stride, activation, depth_multiplier=1
+    def conv(self, channels: int, kernel: int = 1, stride: int = 1, source: int = -1, dilation: int = 1) -> int:
+        given = self._given(source)
+        weights = self.rng.integers(-127, 128, (channels, kernel, kernel, given.shape[2])).astype(np.int8)
+        window = self._window(kernel, stride, dilation)
+        requantize = self._requantize(channels, kernel**2 * given.shape[2])
+        return self._append(Conv, source, self._after(given, window, channels), window, weights, requantize)
+
+    def depthwise(self, kernel: int, stride: int = 1, source: int = -1) -> int:
+        given = self._given(source)
+        channels = given.shape[2]
+        weights = self.rng.integers(-127, 128, (kernel, kernel, channels)).astype(np.int8)
+        window = self._window(kernel, stride, 1)
+        requantize = self._requantize(channels, kernel**2)
+        return self._append(Depthwise, source, self._after(given, window, channels), window, weights, requantize)
+
+    def add(self, first: int, second: int) -> int:
+        out = self._value(self.values[first].shape)
+        zeros = (self.values[first].zero_point, self.values[second].zero_point, self.values[out].zero_point)
+        factors = (1518500250, 1132462080, 1610612736)
+        self.layers.append(Add((first, second), out, f"add{out}", 1, 20, zeros, factors, (0, -1, -19), -128, 127))
+        return out
+
+    def lookup(self, source: int = -1) -> int:
+        given = len(self.values) - 1 if source < 0 else source
+        out = self._value(self.values[given].shape)
+        self.layers.append(
+            Lookup((given,), out, f"lookup{out}", self.rng.permutation(256).astype(np.uint8).view(np.int8))
         )
+        return out
 
-    def add(self, other: int) -> int:
-        """The sum of the last value and another."""
-        self.last = self.graph.op(
-            "ADD", [self.last, other], self.graph.shape(self.last), quantization(0.07, -6), name=self._name("add")
-        )
-        return self.last
-
-    def bottleneck(self, channels: int, kernel: int = 3, stride: int = 1, expansion: int = 3) -> int:
-        """An inverted bottleneck, with its residual where the shapes allow."""
-        before, inside = self.last, self.graph.shape(self.last)[3]
-        self.conv(inside * expansion)
+    def bottleneck(self, channels: int, hidden: int, kernel: int, stride: int = 1) -> int:
+        start = len(self.values) - 1
+        self.conv(hidden)
         self.depthwise(kernel, stride)
-        self.conv(channels, activation="NONE")
-        return self.add(before) if stride == 1 and channels == inside else self.last
+        end = self.conv(channels)
+        same = self.values[start].shape == self.values[end].shape
+        return self.add(end, start) if same else end
 
-    def head(self, classes: int) -> QuantizedGraph:
-        """Global average pooling and a dense layer end the network."""
-        _, height, width, channels = self.graph.shape(self.last)
-        pooled = self.graph.op(
-            "AVERAGE_POOL_2D",
-            [self.last],
-            (1, 1, 1, channels),
-            self.graph.quantization(self.last),
-            name=self._name("pool"),
-            padding="VALID",
-            stride_w=width,
-            stride_h=height,
-            filter_width=width,
-            filter_height=height,
-        )
-        shape = self.graph.constant("shape", np.array([1, channels], np.int32))
-        flat = self.graph.op("RESHAPE", [pooled, shape], (1, channels), self.graph.quantization(self.last), name="flat")
-        weights = self.graph.constant(
-            "dense.weights", self.rng.integers(-127, 128, (classes, channels), dtype=np.int8), quantization(0.01)
-        )
-        bias = self.graph.constant(
-            "dense.bias", self.rng.integers(-500, 500, classes, dtype=np.int32), quantization(5e-4)
-        )
-        logits = self.graph.op(
-            "FULLY_CONNECTED", [flat, weights, bias], (1, classes), quantization(0.1, 2), name="dense"
-        )
-        return self.graph.build([logits])
+    def _given(self, source: int) -> Value:
+        return self.values[source if source >= 0 else len(self.values) - 1]
 
-    def _product(
-        self,
-        operator: str,
-        values: np.ndarray,
-        axis: int,
-        taps: int,
-        shape: tuple[int, ...],
-        stride: int,
-        activation: str,
-        **options: int,
-    ) -> int:
-        name, outputs = self._name(operator.lower()), values.shape[axis]
-        given = self.graph.quantization(self.last)
-        assert given is not None
-        scales = self.rng.uniform(0.5, 2.0, outputs).astype(np.float32) / np.float32(90 * np.sqrt(taps))
-        weights = self.graph.constant(f"{name}.weights", values, quantization(scales, axis=axis))
-        bias = self.graph.constant(
-            f"{name}.bias",
-            self.rng.integers(-1000, 1000, outputs, dtype=np.int32),
-            quantization(scales * given.scale[0], axis=0),
-        )
-        made = quantization(6 / 255, -128) if activation == "RELU6" else quantization(0.06, 4)
-        self.last = self.graph.op(
-            operator,
-            [self.last, weights, bias],
-            shape,
-            made,
-            name=name,
-            padding="SAME",
-            stride_w=stride,
-            stride_h=stride,
-            fused_activation_function=activation,
-            **options,
-        )
-        return self.last
+    def _append(self, kind, source, shape, window, weights, requantize) -> int:
+        given = source if source >= 0 else len(self.values) - 1
+        out = self._value(shape, requantize.zero_point)
+        zero = self.values[given].zero_point
+        self.layers.append(kind((given,), out, f"{kind.__name__.lower()}{out}", window, weights, zero, requantize))
+        return out
 
-    def _name(self, what: str) -> str:
-        self.count = getattr(self, "count", 0) + 1
-        return f"{what}{self.count}"
+    def _value(self, shape: tuple[int, ...], zero_point: int | None = None) -> int:
+        zero = int(self.rng.integers(-20, 20)) if zero_point is None else zero_point
+        self.values.append(Value(f"v{len(self.values)}", shape, scale=1.0, zero_point=zero))
+        return len(self.values) - 1
+
+    def _window(self, kernel: int, stride: int, dilation: int) -> Window:
+        reach = (kernel - 1) * dilation
+        before = int(self.rng.integers(0, reach + 1)) if reach else 0
+        top, bottom, left, right = before, reach - before, reach // 2, reach - reach // 2
+        return Window((kernel, kernel), (stride, stride), (top, bottom, left, right), (dilation, dilation))
+
+    def _after(self, given: Value, window: Window, channels: int) -> tuple[int, int, int]:
+        height, width, _ = given.shape
+        return (height - 1) // window.stride[0] + 1, (width - 1) // window.stride[1] + 1, channels
+
+    def _requantize(self, channels: int, terms: int) -> Requantize:
+        bias = self.rng.integers(-(1 << 13), 1 << 13, channels).astype(np.int32)
+        multiplier = self.rng.integers(1 << 30, (1 << 31) - 1, channels).astype(np.int32)
+        shift = np.full(channels, -6 - int(np.log2(terms) / 2), np.int32)
+        return Requantize(bias, multiplier, shift, int(self.rng.integers(-20, 20)), -128, 127)
 
 
-def mobile(seed: int = 0, side: int = 17) -> QuantizedGraph:
-    """A small MobileNetV2: odd sizes, both strides, residuals."""
-    net = Net(side, side, 3, seed)
-    net.conv(8, 3, 2)
-    net.depthwise()
-    net.conv(4, activation="NONE")
-    net.bottleneck(4, 3, 1)
-    net.bottleneck(6, 5, 2)
-    net.bottleneck(6, 7, 1, expansion=4)
-    return net.head(3)
+def random_network(seed: int) -> Network:
+    """Return a chain of a few blocks of every kind that streams, of small random shapes, with a branch at times."""
+    rng = np.random.default_rng(seed)
+    build = Builder((int(rng.integers(5, 18)), int(rng.integers(5, 18)), int(rng.integers(1, 5))), seed)
+    build.conv(int(rng.integers(2, 9)), int(rng.choice([1, 3])), int(rng.choice([1, 2])))
+    for _ in range(int(rng.integers(1, 4))):
+        kind, last = int(rng.integers(0, 6)), len(build.values) - 1
+        channels = build.values[last].shape[2]
+        if kind <= 1:
+            build.bottleneck(channels if kind else int(rng.integers(2, 9)), channels * 3, int(rng.choice([3, 5])), 1)
+        elif kind == 2:
+            build.bottleneck(int(rng.integers(2, 9)), channels * 2, int(rng.choice([3, 5, 7])), 2)
+        elif kind == 3:
+            build.add(build.conv(channels, 3, dilation=int(rng.choice([1, 2]))), last)
+        elif kind == 4:
+            build.add(build.depthwise(3), build.conv(channels, 3, source=last))
+        else:
+            build.lookup()
+            build.depthwise(int(rng.choice([3, 5])), int(rng.choice([1, 2])))
+    return build.network()
