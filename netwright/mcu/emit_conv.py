@@ -9,7 +9,7 @@ import numpy as np
 from netwright.core.errors import NetwrightError
 from netwright.mcu.code import Data, array, struct
 from netwright.mcu.network import Conv, Dense, Depthwise, Layer, Network
-from netwright.mcu.pack import Packed, pack_matrix
+from netwright.mcu.pack import Packed, pack_depthwise, pack_matrix
 
 _LARGEST = 32767  # sides and channels lie in int16 fields
 _FLAT = 80  # depths up to which three pixels fit a tile: windows that are gathered without gaps
@@ -111,7 +111,14 @@ def line_bytes(layer: Depthwise, network: Network) -> int:
     window = layer.window
     width, out_width = network.values[layer.inputs[0]].shape[1], network.values[layer.output].shape[1]
     read = (out_width - 1) * window.stride[1] + (window.kernel[1] - 1) * window.dilation[1] + 1
-    return -(-(max(read, window.padding[2] + width) + 3) // 4) * 4
+    kernel, stride = _fast_kernel(layer), window.stride[1]
+    if kernel == 3:  # words of four, two outputs on, then the odd one
+        read = max(read, (out_width - 1) * stride + 4 if out_width % 2 else 0)
+    elif kernel:  # four outputs at a time: the last word that is loaded for them
+        read = max(
+            read, (out_width - 1) // 4 * 4 * stride + {(5, 1): 8, (7, 1): 12, (5, 2): 12, (7, 2): 13}[kernel, stride]
+        )
+    return -(-max(read, window.padding[2] + width) // 4) * 4
 
 
 def in_place(layer: Depthwise) -> bool:
@@ -165,14 +172,25 @@ def _depthwise_data(network: Network, layer: Depthwise, name: str) -> Data:
         **{"line": line_bytes(layer, network), **_limits(layer)},
     }
     _check(layer, outputs=outputs, **fields)
-    params = np.stack([requantize.bias, requantize.multiplier, requantize.shift], axis=1).astype(np.int32)
-    text = array(f"{name}_weights", np.ascontiguousarray(layer.weights.transpose(2, 0, 1))) + array(
-        f"{name}_params", params
+    packed = pack_depthwise(layer.weights, requantize, fast=_fast_kernel(layer) != 0)
+    fields |= {"kernel": _fast_kernel(layer) if packed.fast else 0, "relu": int(packed.relu)}
+    text = (
+        array(f"{name}_weights", packed.weights)
+        + array(f"{name}_params", packed.params)
+        + array(f"{name}_shifts", packed.shifts)
     )
-    pointers = {"weights": f"{name}_weights", "params": f"{name}_params"}
+    pointers = {part: f"{name}_{part}" for part in ("weights", "params", "shifts")}
     return Data(
         text + struct("nw_depthwise", f"{name}_depthwise", {**pointers, **fields}.items()), frozenset(["depthwise"])
     )
+
+
+def _fast_kernel(layer: Depthwise) -> int:
+    """Return which of the fast kernels takes a window: 3 (3x3), 5 (up to 5 columns), 7 (up to 7), 0 for none."""
+    window = layer.window
+    if window.dilation[1] != 1 or window.stride[1] > 2 or window.kernel[1] > 7:
+        return 0
+    return 3 if window.kernel == (3, 3) else 5 if window.kernel[1] <= 5 else 7
 
 
 def _window(layer: Conv | Depthwise, name: str) -> dict[str, int]:

@@ -78,6 +78,31 @@ def pack_matrix(weights_NK: NDArray[np.int8], requantize: Requantize, *, pixels:
     return Packed(stream, depth, chunk, block, taken, pairs, rounding)
 
 
+@dataclass(frozen=True)
+class PackedDepthwise:
+    """Arrays of nw_depthwise; `fast`: biases are doubled and shifts are to the right, less one. `relu`: see NW_RELU."""
+
+    weights: NDArray[np.int8]
+    params: NDArray[np.int32]
+    shifts: NDArray[np.int8]
+    fast: bool
+    relu: bool
+
+
+def pack_depthwise(weights_HWC: NDArray[np.int8], requantize: Requantize, *, fast: bool) -> PackedDepthwise:
+    """Return weights (height, width, channels) by channel with their parameters. `fast`: if sums allow it too."""
+    outputs = weights_HWC.shape[2]
+    parts = (requantize.bias, requantize.multiplier, requantize.shift)
+    flat = weights_HWC.transpose(2, 0, 1).reshape(outputs, -1).astype(np.int64)
+    channels = without_constants(Channels(flat, *(part.astype(np.int64) for part in parts)), requantize)
+    fast = fast and fast_fits(channels, requantize, _LARGEST_SHIFT[SIGNED])
+    bias, shift = (2 * channels.bias, -1 - channels.shift) if fast else (channels.bias, channels.shift)
+    padded = np.concatenate([channels.weights.reshape(-1), [0, 0, 0]])
+    params = np.column_stack([bias, channels.multiplier])
+    relu = requantize.zero_point == -128
+    return PackedDepthwise(padded.astype(np.int8), params.astype(np.int32), shift.astype(np.int8), fast, relu)
+
+
 def _capacity(pixels: int) -> int:
     return TILE // pixels // 8 * 8
 

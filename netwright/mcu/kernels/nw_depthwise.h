@@ -1,47 +1,189 @@
 /* Depthwise convolutions, channel by channel, on padded lines of one channel (int8, contiguous).
  *
- * Output channels of one input channel follow each other (channel multiplier). A line holds pad_left zero points, the
- * row, zero points up to `line` bytes in all; kernels may read all `line` bytes. */
+ * Output channels of one input channel follow each other (channel multiplier). A line holds pad_left zero points, the row,
+ * and zero points behind it: `line` bytes may be read, of which those beyond the kernel's last column do not matter. */
 #ifndef NW_DEPTHWISE_H
 #define NW_DEPTHWISE_H
+#include "nw_depthwise_dsp.h"
 #include "nw_requant.h"
 
 #define NW_DEPTHWISE_ROWS 16 /* largest height of a kernel */
 
 typedef struct {
-  const int8_t *weights;  /* per output channel, kernel_h x kernel_w */
-  const int32_t *params;  /* per output channel: bias, multiplier, shift */
+  const int8_t *weights;  /* per output channel, kernel_h x kernel_w; three more bytes may be read */
+  const int32_t *params;  /* per output channel: bias (doubled where `kernel` is not 0), multiplier */
+  const int8_t *shifts;   /* per output channel: as nw_multiply's; where `kernel` is not 0, to the right, less one */
   int16_t inputs, multiplier; /* channels of the input; output channels of each */
   int16_t kernel_h, kernel_w, stride_h, stride_w, dilation_h, dilation_w;
   int16_t height, width, out_height, out_width, pad_top, pad_left;
   int16_t line; /* bytes of a padded line */
   int16_t low, high, zero_point, input_zero_point;
+  int8_t kernel; /* the fast path's: 3 (3x3), 5 (up to 5 columns), 7 (up to 7), else 0; stride_w 1 or 2, dilation_w 1 */
+  int8_t relu;   /* 1: the zero point is the least result */
 } nw_depthwise;
 
 /* One output row of one output channel. lines: kernel_h padded lines, NULL for one of padding. */
-NW_INLINE void nw_depthwise_line(const nw_depthwise *d, int32_t channel, const int8_t *const *lines, int8_t *out,
-                                 int32_t step) {
+NW_SHARED void nw_depthwise_plain(const nw_depthwise *d, int32_t channel, const int8_t *const *lines, int8_t *out,
+                                  int32_t step) {
   const int8_t *weights = d->weights + channel * d->kernel_h * d->kernel_w;
-  const int32_t *params = d->params + 3 * channel;
+  int32_t bias = d->params[2 * channel], multiplier = d->params[2 * channel + 1], shift = d->shifts[channel];
+  if (d->kernel) {
+    bias /= 2;
+    shift = -1 - shift;
+  }
   for (int32_t x = 0; x < d->out_width; x++, out += step) {
-    int32_t sum = params[0];
+    int32_t sum = bias;
     for (int32_t i = 0; i < d->kernel_h; i++)
       for (int32_t j = 0; j < d->kernel_w; j++) {
         int32_t value = lines[i] ? lines[i][x * d->stride_w + j * d->dilation_w] : d->input_zero_point;
         sum += value * weights[i * d->kernel_w + j];
       }
-    *out = nw_requantize(sum, params[1], params[2], d->zero_point, d->low, d->high);
+    *out = nw_requantize(sum, multiplier, shift, d->zero_point, d->low, d->high);
   }
+}
+
+#if NW_DSP
+typedef struct {
+  nw_line line;
+  int32_t table[5 * NW_DEPTHWISE_ROWS];
+} nw_filter;
+
+NW_INLINE int32_t nw_twice(int32_t pair) {
+  int32_t sum;
+  __asm__("sadd16 %0, %1, %1" : "=r"(sum) : "r"(pair));
+  return sum;
+}
+NW_INLINE int32_t nw_pair(int32_t low, int32_t high) { /* the lower halves of both */
+  int32_t pair;
+  __asm__("pkhbt %0, %1, %2, lsl #16" : "=r"(pair) : "r"(low), "r"(high));
+  return pair;
+}
+
+/* Prepares a channel's weights and parameters; lines that are NULL are taken out of the sum. */
+NW_SHARED void nw_filter_set(const nw_depthwise *d, int32_t channel, const int8_t *const *lines, nw_filter *f) {
+  const int8_t *weights = d->weights + channel * d->kernel_h * d->kernel_w;
+  nw_line *l = &f->line;
+  l->bias = d->params[2 * channel];
+  l->multiplier = d->params[2 * channel + 1];
+  l->shift = d->shifts[channel];
+  l->constant = (int32_t)((uint32_t)(2 * d->zero_point + 1) << l->shift);
+  if (d->kernel == 3) {
+    int32_t middle[3];
+    for (int32_t i = 0; i < 3; i++) {
+      int32_t taps = nw_load4(weights + 3 * i);
+      l->weights[i] = nw_twice(nw_even(taps));
+      middle[i] = nw_twice(nw_odd(taps));
+    }
+    l->middle[0] = nw_pair(middle[0], middle[1]);
+    l->middle[1] = middle[2];
+  } else {
+    int32_t *row = f->table, kept = d->kernel == 7 ? 4 : 3;
+    for (int32_t i = 0; i < d->kernel_h; i++, row += kept + 1, weights += d->kernel_w) {
+      int32_t first = nw_load4(weights), second = 0;
+      if (d->kernel_w > 4)
+        second = (int32_t)((uint32_t)nw_load4(weights + d->kernel_w - 4) >> (8 * (8 - d->kernel_w)));
+      else
+        first = (int32_t)((uint32_t)first & (0xFFFFFFFFu >> (8 * (4 - d->kernel_w))));
+      row[0] = nw_twice(nw_even(first));
+      row[1] = nw_twice(nw_odd(first));
+      row[2] = nw_twice(nw_even(second));
+      if (kept == 4) row[3] = nw_twice(nw_odd(second));
+      row[kept - 1] = nw_pair(row[kept - 1], i + 1 == d->kernel_h);
+    }
+  }
+  for (int32_t i = 0; lines && i < d->kernel_h; i++) {
+    if (lines[i]) continue;
+    weights = d->weights + (channel * d->kernel_h + i) * d->kernel_w;
+    for (int32_t j = 0; j < d->kernel_w; j++) l->bias += 2 * weights[j] * d->input_zero_point;
+    if (d->kernel == 3) {
+      l->weights[i] = 0;
+      l->middle[i >> 1] = i == 0 ? l->middle[0] & ~0xFFFF : i == 1 ? l->middle[0] & 0xFFFF : 0;
+    } else {
+      int32_t kept = d->kernel == 7 ? 4 : 3, *row = f->table + i * (kept + 1);
+      for (int32_t j = 0; j < kept; j++) row[j] = 0;
+      row[kept - 1] = (int32_t)((uint32_t)(i + 1 == d->kernel_h) << 16);
+    }
+  }
+}
+
+/* One output row of the channel that `f` was set for. lines: see nw_filter_set; offset: added to those not NULL. */
+NW_INLINE void nw_filter_run(const nw_depthwise *d, nw_filter *f, const int8_t *const *lines, int32_t offset, int8_t *out,
+                             int32_t step) {
+  nw_line *l = &f->line;
+  const int8_t *any = 0; /* for lines of padding, whose weights are zero */
+  for (int32_t i = 0; !any && i < d->kernel_h; i++) any = lines[i];
+  l->out = out;
+  l->step = step;
+  l->left = d->out_width;
+  if (d->kernel == 3) {
+    for (int32_t i = 0; i < 3; i++) l->rows[i] = (lines[i] ? lines[i] : any) + offset;
+    l->end = l->rows[0] + d->out_width / 2 * 2 * d->stride_w;
+    l->left = d->out_width & 1;
+    if (d->stride_w == 1) {
+      if (d->relu) nw_depthwise_3x3_1(l);
+      else nw_depthwise_3x3_1_signed(l);
+    } else {
+      if (d->relu) nw_depthwise_3x3_2(l);
+      else nw_depthwise_3x3_2_signed(l);
+    }
+    return;
+  }
+  int32_t kept = d->kernel == 7 ? 5 : 4;
+  l->table = f->table;
+  l->bias = f->line.bias;
+  for (int32_t g = 0; g < d->out_width; g += 4) {
+    for (int32_t i = 0; i < d->kernel_h; i++)
+      f->table[i * kept + kept - 1] = (int32_t)(uintptr_t)((lines[i] ? lines[i] : any) + offset + g * d->stride_w);
+    l->left = d->out_width - g < 4 ? d->out_width - g : 4;
+    l->out = out + g * step;
+    if (d->kernel == 7) {
+      if (d->stride_w == 1) nw_depthwise_7_1(l);
+      else nw_depthwise_7_2(l);
+    } else {
+      if (d->stride_w == 1) nw_depthwise_5_1(l);
+      else nw_depthwise_5_2(l);
+    }
+  }
+}
+#endif
+
+NW_INLINE int32_t nw_depthwise_any(const nw_depthwise *d, const int8_t *const *lines) {
+  int32_t any = 0;
+  for (int32_t i = 0; i < d->kernel_h; i++) any |= lines[i] != (const int8_t *)0;
+  return any;
 }
 
 /* One NHWC output row. lines[i]: the padded line of channel 0 of kernel row i, channel c's channel_stride x c further. */
 NW_SHARED void nw_depthwise_row(const nw_depthwise *d, const int8_t *const *lines, int32_t channel_stride, int8_t *out) {
-  const int8_t *at[NW_DEPTHWISE_ROWS];
-  for (int32_t c = 0; c < d->inputs; c++) {
-    for (int32_t i = 0; i < d->kernel_h; i++) at[i] = lines[i] ? lines[i] + c * channel_stride : (const int8_t *)0;
-    for (int32_t m = 0; m < d->multiplier; m++)
-      nw_depthwise_line(d, c * d->multiplier + m, at, out + c * d->multiplier + m, d->inputs * d->multiplier);
+  int32_t outputs = d->inputs * d->multiplier;
+#if NW_DSP
+  if (d->kernel && nw_depthwise_any(d, lines)) {
+    nw_filter filter;
+    for (int32_t c = 0, o = 0; c < d->inputs; c++)
+      for (int32_t m = 0; m < d->multiplier; m++, o++) {
+        nw_filter_set(d, o, lines, &filter);
+        nw_filter_run(d, &filter, lines, c * channel_stride, out + o, outputs);
+      }
+    return;
   }
+#endif
+  const int8_t *at[NW_DEPTHWISE_ROWS];
+  for (int32_t c = 0, o = 0; c < d->inputs; c++) {
+    for (int32_t i = 0; i < d->kernel_h; i++) at[i] = lines[i] ? lines[i] + c * channel_stride : (const int8_t *)0;
+    for (int32_t m = 0; m < d->multiplier; m++, o++) nw_depthwise_plain(d, o, at, out + o, outputs);
+  }
+}
+
+/* A row of one channel, of every `step` bytes one, or zero points, to a line without its padding. */
+NW_INLINE void nw_depthwise_gather(int8_t *line, const int8_t *from, int32_t width, int32_t step) {
+  for (; width >= 4; width -= 4, line += 4, from += 4 * step) {
+    int8_t a = from[0], b = from[step], c = from[2 * step], e = from[3 * step];
+    line[0] = a;
+    line[1] = b;
+    line[2] = c;
+    line[3] = e;
+  }
+  for (; width > 0; width--, from += step) *line++ = *from;
 }
 
 /* The whole tensor, NHWC; output row y begins at y x out_row_stride. scratch: ((kernel_h - 1) dilation_h + 1) lines.
@@ -51,22 +193,41 @@ NW_SHARED void nw_depthwise_all(const nw_depthwise *d, const int8_t *in, int8_t 
                                 int32_t out_row_stride) {
   const int8_t *lines[NW_DEPTHWISE_ROWS];
   int32_t ring = (d->kernel_h - 1) * d->dilation_h + 1, outputs = d->inputs * d->multiplier;
+#if NW_DSP
+  nw_filter filter;
+#endif
   for (int32_t i = 0; i < ring * d->line; i++) scratch[i] = (int8_t)d->input_zero_point;
   for (int32_t c = 0; c < d->inputs; c++) {
-    int32_t next = 0; /* the row that is gathered next */
+    int32_t next = -d->pad_top, slot = 0, base = 0; /* row that is read next, its slot; slot of the kernel's first row */
+#if NW_DSP
+    if (d->kernel && d->multiplier == 1) nw_filter_set(d, c, 0, &filter);
+#endif
     for (int32_t y = 0; y < d->out_height; y++) {
-      int32_t top = y * d->stride_h - d->pad_top;
-      for (; next < top + ring && next < d->height; next++) {
-        const int8_t *from = in + next * d->width * d->inputs + c;
-        int8_t *line = scratch + (next % ring) * d->line + d->pad_left;
-        for (int32_t x = 0; x < d->width; x++) line[x] = from[x * d->inputs];
+      for (int32_t top = y * d->stride_h - d->pad_top; next < top + ring; next++) {
+        int8_t *line = scratch + slot * d->line + d->pad_left;
+        if (next >= 0 && next < d->height)
+          nw_depthwise_gather(line, in + next * d->width * d->inputs + c, d->width, d->inputs);
+        else
+          for (int32_t x = 0; x < d->width; x++) line[x] = (int8_t)d->input_zero_point;
+        slot = slot + 1 == ring ? 0 : slot + 1;
       }
-      for (int32_t i = 0; i < d->kernel_h; i++) {
-        int32_t row = top + i * d->dilation_h;
-        lines[i] = row < 0 || row >= d->height ? (const int8_t *)0 : scratch + (row % ring) * d->line;
+      for (int32_t i = 0, at = base; i < d->kernel_h; i++) {
+        lines[i] = scratch + at * d->line;
+        at += d->dilation_h;
+        if (at >= ring) at -= ring;
       }
-      for (int32_t m = 0; m < d->multiplier; m++)
-        nw_depthwise_line(d, c * d->multiplier + m, lines, out + y * out_row_stride + c * d->multiplier + m, outputs);
+      base = (base + d->stride_h) % ring;
+      for (int32_t m = 0; m < d->multiplier; m++) {
+        int8_t *to = out + y * out_row_stride + c * d->multiplier + m;
+#if NW_DSP
+        if (d->kernel) {
+          if (d->multiplier > 1) nw_filter_set(d, c * d->multiplier + m, 0, &filter);
+          nw_filter_run(d, &filter, lines, 0, to, outputs);
+          continue;
+        }
+#endif
+        nw_depthwise_plain(d, c * d->multiplier + m, lines, to, outputs);
+      }
     }
   }
 }

@@ -29,7 +29,6 @@ typedef struct {
   uint32_t entry, again, finish;
 } nw_pass;
 
-#define NW_I(text) text "\n\t"
 #define NW_PASS_OPERANDS(s) \
   : "+m"((s)->stream), "+m"((s)->out), "+m"((s)->sums_in), "+m"((s)->sums_out), "+m"((s)->entry), "+m"((s)->again), \
     "+m"((s)->finish), "+m"((s)->start) \

@@ -62,6 +62,8 @@ NW_INLINE int8_t nw_requantize_once(int32_t acc, int32_t multiplier, int32_t shi
 }
 
 #if NW_DSP
+#define NW_I(text) text "\n\t" /* one instruction of a longer piece */
+
 NW_INLINE int32_t nw_load4(const int8_t *p) { /* four values; any alignment */
   int32_t word;
   __builtin_memcpy(&word, p, 4);
