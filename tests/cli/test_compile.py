@@ -14,7 +14,7 @@ from netwright.graph.tflite_writer import write_tflite
 from netwright.mcu.border import as_bytes, as_tensors
 from netwright.mcu.lower import lower
 from tests.cli.test_verbs import assert_refused, result
-from tests.mcu.networks import mobile
+from tests.mcu.graphs import mobile
 
 EMULATOR = pytest.mark.skipif(
     shutil.which("arm-none-eabi-gcc") is None or shutil.which("qemu-system-arm") is None,

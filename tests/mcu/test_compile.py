@@ -15,7 +15,7 @@ from netwright.mcu.compile import compile_network
 from netwright.mcu.host import build_host
 from netwright.mcu.lower import lower
 from netwright.mcu.schedule import MODES
-from tests.mcu.networks import mobile
+from tests.mcu.graphs import mobile
 
 COMPILERS = [name for name in ("gcc", "clang") if shutil.which(name)]
 
