@@ -9,6 +9,7 @@ from importlib import import_module, metadata
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from netwright.compress import quantize
     from netwright.core.arch import Arch
     from netwright.core.errors import NetwrightError
     from netwright.core.run import Run
@@ -21,7 +22,13 @@ if TYPE_CHECKING:
     from netwright.device.machine import Machine
     from netwright.device.machines import machine
     from netwright.graph.graph import Graph
+    from netwright.graph.interpret import interpret
+    from netwright.graph.quantized import QuantizedGraph
+    from netwright.graph.tflite import load_tflite
+    from netwright.graph.tflite_writer import write_tflite
     from netwright.graph.trace import capture
+    from netwright.mcu.compile import compile_network
+    from netwright.mcu.emulate import emulate
     from netwright.nn.block import Block
     from netwright.search.candidates import Result
     from netwright.search.limits import Budget
@@ -65,6 +72,7 @@ __all__ = [
     "Machine",
     "NetwrightError",
     "Profile",
+    "QuantizedGraph",
     "Recipe",
     "Result",
     "Run",
@@ -75,17 +83,22 @@ __all__ = [
     "calibrate",
     "calibration_batches",
     "capture",
+    "compile_network",
     "count",
     "deploy_onnx",
+    "emulate",
     "eval_batches",
     "family",
     "fine_tuning",
+    "interpret",
     "load_dataset",
     "load_network",
     "load_supernet",
+    "load_tflite",
     "machine",
     "profile",
     "progressive_shrinking",
+    "quantize",
     "random_sampling",
     "sandwich",
     "specialize",
@@ -93,12 +106,14 @@ __all__ = [
     "subnet_accuracy",
     "train_network",
     "train_supernet",
+    "write_tflite",
 ]
 
 _WHERE = {
     "netwright.core.arch": ("Arch",),
     "netwright.core.errors": ("NetwrightError",),
     "netwright.core.run": ("Run",),
+    "netwright.compress": ("quantize",),
     "netwright.cost.count": ("count",),
     "netwright.cost.profile": ("Profile", "profile"),
     "netwright.data": (
@@ -115,8 +130,14 @@ _WHERE = {
     "netwright.device.latency": ("LatencyModel",),
     "netwright.device.machine": ("Machine",),
     "netwright.device.machines": ("machine",),
-    "netwright.graph.trace": ("capture",),
     "netwright.graph.graph": ("Graph",),
+    "netwright.graph.interpret": ("interpret",),
+    "netwright.graph.quantized": ("QuantizedGraph",),
+    "netwright.graph.tflite": ("load_tflite",),
+    "netwright.graph.tflite_writer": ("write_tflite",),
+    "netwright.graph.trace": ("capture",),
+    "netwright.mcu.compile": ("compile_network",),
+    "netwright.mcu.emulate": ("emulate",),
     "netwright.nn.block": ("Block",),
     "netwright.search.candidates": ("Result",),
     "netwright.search.limits": ("Budget",),

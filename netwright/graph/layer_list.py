@@ -156,7 +156,7 @@ class _Reading:
         Channels that training left without weights have biases cut off at the ends of int32, in units of next to nothing.
         """
         weight, bias = self.arrays[f"{name}.weight"], self.arrays[f"{name}.bias"]
-        room = (1 << 31) - (1 << 16) - 256 * np.abs(weight.astype(np.int64)).reshape(len(weight), -1).sum(axis=1)
+        room = (1 << 31) - 1 - 384 * np.abs(weight.astype(np.int64)).reshape(len(weight), -1).sum(axis=1)
         kept = np.clip(bias.astype(np.int64), -room, room)
         self.moved += int(np.count_nonzero(kept != bias))
         return kept.astype(np.int32)
