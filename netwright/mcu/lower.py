@@ -114,8 +114,9 @@ def _input(work: Lowering, tensor: int) -> int:
     graph = work.model.graph
     given = graph.tensors[tensor]
     name = work.model.names[tensor]
-    if len(given.shape) > 1 and given.shape[0] != 1:
-        raise NetwrightError(f"The input {name!r} is a batch of {given.shape[0]}: convert the model for a batch of 1.")
+    if given.shape[:1] != (1,):
+        batch = given.shape[0] if given.shape else "no dimensions"
+        raise NetwrightError(f"The input {name!r} is a batch of {batch}: convert the model for a batch of 1.")
     if tensor in work.model.values:
         raise NetwrightError(f"The input {name!r} is a constant too: the model is damaged.")
     if given.dtype == "int8":
