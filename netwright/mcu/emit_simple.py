@@ -18,7 +18,6 @@ from netwright.mcu.network import (
     Add,
     BatchMatmul,
     Copy,
-    Layer,
     Lookup,
     Mean,
     Multiply,
@@ -30,6 +29,7 @@ from netwright.mcu.network import (
     Softmax,
     TransposeConv,
 )
+from netwright.mcu.sums import linear
 
 Simple = Add | Multiply | Prelu | Pool | Mean | Lookup | Softmax | Resize | BatchMatmul | TransposeConv | Copy
 Elementwise = Add | Multiply | Lookup
@@ -105,14 +105,6 @@ def run_call(layer: Elementwise, network: Network, name: str, inputs: Sequence[s
     return _run(layer, network, name, inputs[0], second, 1, out, count)
 
 
-def streams(layer: Layer, network: Network) -> bool:
-    """Whether `run_call` can run a layer on any part of its elements: its operands are values of the output's shape."""
-    shape = network.values[layer.output].shape
-    if not isinstance(layer, Add | Multiply | Lookup) or getattr(layer, "constant", None) is not None:
-        return False
-    return all(network.values[value].shape == shape for value in layer.inputs)
-
-
 def _run(
     layer: Add | Multiply | Prelu, network: Network, name: str, first: str, second: str, step: int, out: str, count: str
 ) -> str:
@@ -120,32 +112,25 @@ def _run(
         return f"nw_mul({first}, {second}, {step}, {out}, {count}, &{name}_constants);"
     if isinstance(layer, Prelu):
         return f"nw_prelu({first}, {second}, {step}, {out}, {count}, &{name}_constants);"
-    if (halved := _halved(layer, network)) is not None:
-        operands = f"{first}, {second}" if halved == 0 else f"{second}, {first}"
-        return f"nw_add_half({operands}, {out}, {count}, &{name}_constants);"
+    if step == 1 and linear(layer):
+        return f"nw_add_linear({first}, {second}, {out}, {count}, &{name}_constants);"
     return f"nw_add({first}, {second}, {step}, {out}, {count}, &{name}_constants);"
 
 
-def _halved(layer: Add, network: Network) -> int | None:
-    """Return which operand's factor is exactly 1/2, if nw_add_half can run the layer (its conditions stand there)."""
-    if _runs(layer, network)[-1][2] != 1:
-        return None
-    if layer.sign != 1 or layer.left_shift != 20 or not -20 <= layer.shifts[2] <= -1 or layer.multipliers[2] < 1 << 30:
-        return None
-    half = (1 << 30, 0)
-    factors = list(zip(layer.multipliers, layer.shifts, strict=True))
-    for place, (factor, shift) in ((0, factors[1]), (1, factors[0])):
-        if factors[place] == half and ((factor, shift) == half or (factor >= 1 << 30 and -31 <= shift <= -1)):
-            return place
-    return None
-
-
 def _add_data(network: Network, layer: Add, name: str) -> str:
-    order = (1, 0, 2) if _halved(layer, network) == 1 else (0, 1, 2)
+    found = linear(layer) if _runs(layer, network)[-1][2] == 1 else None
+    if found:
+        parts = [(number >> 15, number & 0x7FFF) for number in (found.first, found.second, found.constant)]
+        fields = [
+            *zip(("a_high", "b_high", "high"), (high for high, _ in parts), strict=True),
+            *zip(("a_low", "b_low", "low"), (low for _, low in parts), strict=True),
+            *(("least", layer.low), ("most", layer.high)),
+        ]
+        return struct("nw_add_linear_constants", f"{name}_constants", fields)
     fields = [
-        (f"{what}_{end}", numbers[place])
+        (f"{what}_{end}", number)
         for what, numbers in (("zero", layer.zero_points), ("factor", layer.multipliers), ("shift", layer.shifts))
-        for end, place in zip(("a", "b", "out"), order, strict=True)
+        for end, number in zip(("a", "b", "out"), numbers, strict=True)
     ]
     fields += [("left", layer.left_shift), ("low", layer.low), ("high", layer.high), ("sign", layer.sign)]
     return struct("nw_add_constants", f"{name}_constants", fields)

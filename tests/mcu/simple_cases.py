@@ -243,7 +243,7 @@ def resizes(rng: Rng, count: int) -> QuantizedGraph:
         operands = [build.input(f"x{number}", shape, found), build.constant(f"size{number}", np.array(size, np.int32))]
         operator = str(rng.choice(["RESIZE_BILINEAR", "RESIZE_NEAREST_NEIGHBOR"]))
         align, half = [(False, False), (True, False), (False, True)][int(rng.integers(3))]
-        options = {"align_corners": align, "half_pixel_centers": half}
+        options: dict[str, Any] = {"align_corners": align, "half_pixel_centers": half}
         made.append(build.op(operator, operands, (1, *size, shape[3]), found, **options))
     return build.build(made)
 

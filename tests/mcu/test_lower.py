@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -44,7 +45,7 @@ def conv(
     kernel: int,
     made: tuple[int, ...],
     padding: str = "VALID",
-    **options: int,
+    **options: Any,
 ) -> int:
     rng = np.random.default_rng(channels)
     per_filter = options.pop("per_filter", build.shape(x)[3])

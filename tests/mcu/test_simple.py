@@ -9,6 +9,9 @@ import pytest
 
 from netwright.mcu.emulate import TOOLS, emulate
 from netwright.mcu.host import build_host
+from netwright.mcu.lower import lower
+from netwright.mcu.network import Add
+from netwright.mcu.sums import linear, reference
 from netwright.mcu.toolchain import missing
 from tests.mcu import simple_cases as cases
 
@@ -45,3 +48,18 @@ def test_c_with_the_dsp_extension_equals_the_interpreter(kind: str, tmp_path: Pa
     inputs = cases.inputs_of(network, rng)
     found = emulate(tmp_path, inputs, cpu="cortex-m4").outputs
     np.testing.assert_array_equal(found, cases.wanted(model, network, inputs))
+
+
+def test_linear_sums_are_those_of_the_reference_on_every_pair() -> None:
+    """The proof's own arithmetic, once more in plain integers; few sums have no linear function."""
+    rng = np.random.default_rng(7)
+    layers = [layer for layer in lower(cases.sums(rng, 60)).layers if isinstance(layer, Add)]
+    values = np.arange(-128, 128, dtype=np.int64)
+    found = 0
+    for layer in layers:
+        if (one := linear(layer)) is None:
+            continue
+        found += 1
+        sums = (values[:, None] * one.first + values * one.second + one.constant) // (1 << 28)
+        np.testing.assert_array_equal(np.clip(sums, layer.low, layer.high), reference(layer))
+    assert found >= 0.6 * len(layers)
