@@ -1,0 +1,276 @@
+"""CIFAR-10 from images to two microcontrollers: supernet, search, training, quantization, C, emulation.
+
+    python benchmarks/mcu_end_to_end.py supernet TRAIN.zip,TEST.zip --work runs/mcu   # half an hour of one core
+    python benchmarks/mcu_end_to_end.py search   --work runs/mcu                      # a network for each device
+    python benchmarks/mcu_end_to_end.py train    --work runs/mcu                      # each alone, then as integers
+    python benchmarks/mcu_end_to_end.py emulate  --work runs/mcu                      # C, 1,000 test images
+    python benchmarks/mcu_end_to_end.py table    --work runs/mcu --out results
+
+STM32F746 and STM32F412 with all their SRAM and flash, and `--frames` inferences a second at one instruction a clock. Networks
+are chosen on a tenth of the training images that nothing learns from; accuracies reported are those on the 10,000 test images,
+and, emulated, on the first 1,000 of them in shuffled order. Every part can be killed and repeated.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import datetime
+import json
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT))
+
+from benchmarks.results import save  # noqa: E402 - the checkout first
+from netwright.cli.search import Plan, search_run  # noqa: E402
+from netwright.cli.train import prepare, train_run  # noqa: E402
+from netwright.cli.workspace import dataset_of, family_of, open_run, training_part  # noqa: E402
+from netwright.compress import quantize  # noqa: E402
+from netwright.compress.quantize import to_integers  # noqa: E402
+from netwright.core.arch import Arch  # noqa: E402
+from netwright.core.files import read_json, write_json  # noqa: E402
+from netwright.core.run import Run, environment  # noqa: E402
+from netwright.core.state import load_state, save_state  # noqa: E402
+from netwright.data import Dataset, ImageSet, calibration_batches  # noqa: E402
+from netwright.data.loader import normalized  # noqa: E402
+from netwright.device.machines import machine  # noqa: E402
+from netwright.graph.interpret import interpret  # noqa: E402
+from netwright.graph.quantized import QuantizedGraph  # noqa: E402
+from netwright.mcu.compile import compile_network  # noqa: E402
+from netwright.mcu.emulate import emulate  # noqa: E402
+from netwright.mcu.host import build_host  # noqa: E402
+from netwright.search.mcu_prices import mcu_prices  # noqa: E402
+from netwright.search.tinynas import choose_space  # noqa: E402
+from netwright.supernet.family import Family  # noqa: E402
+from netwright.train.evaluate import accuracy  # noqa: E402
+from netwright.train.load import load_supernet  # noqa: E402
+from netwright.train.loop import train_network  # noqa: E402
+from netwright.train.recipe import fine_tuning  # noqa: E402
+
+DEVICES = ("stm32f746", "stm32f412")
+SETTINGS = ["space.depth=2", "stages=0.35,0.15,0.2,0.3", "subnets_per_step=3", "evaluate_every=1"]
+EMULATED = 1000
+CALIBRATION = 512
+
+
+def supernet(args: argparse.Namespace) -> None:
+    """Train the supernet, or go on where its training was stopped."""
+    epochs = args.epochs if args.epochs is not None else 4.0
+    run, dataset, made, plan = prepare(args.data, "mcunet", args.work / "run", "progressive", epochs, 32, SETTINGS)
+    train_run(run, dataset, made, plan)
+
+
+def limits_of(device: str, frames: float) -> dict[str, float]:
+    """Return the limit on instructions that gives so many inferences a second at one a clock."""
+    clock = machine(device).clock_hz
+    assert clock is not None
+    return {"instructions": clock.value / frames}
+
+
+def search(args: argparse.Namespace) -> None:
+    """Search a network for each device; note what TinyNAS says of the space's resolutions and widths."""
+    run = open_run(args.work / "run")
+    for device in DEVICES:
+        record = args.work / f"{device}.search.json"
+        if record.exists():
+            continue
+        started = time.monotonic()
+        found = search_run(
+            run,
+            limits_of(device, args.frames),
+            Plan(device, evaluations=args.evaluations, calibration_images=CALIBRATION, workers=1),
+        )
+        spaces = tinynas(family_of(run), device, found["budget"])
+        best = found["candidates"][0]
+        write_json(record, {"seconds": round(time.monotonic() - started), **found, "tinynas": spaces})
+        print(device, json.dumps(best), flush=True)
+
+
+def tinynas(made: Family, device: str, budget: dict[str, float]) -> list[dict[str, Any]]:
+    """Return the resolutions and widths of the space by the mean MACs of the networks within a budget."""
+    from netwright.search.limits import Budget
+
+    limits = Budget(**budget).limits(made, mcu_prices(device, sram_bytes=budget["sram_bytes"]))
+    return [space.to_json() for space in choose_space(made, limits)]
+
+
+def chosen(args: argparse.Namespace, device: str) -> Arch:
+    """Return the network that was found for a device."""
+    return Arch.from_json(read_json(args.work / f"{device}.search.json")["candidates"][0]["arch"])
+
+
+def train(args: argparse.Namespace) -> None:
+    """Train each network on from the weights it inherits, quantize it, and keep what it answers."""
+    run = open_run(args.work / "run")
+    full = dataset_of(run)
+    learn = training_part(run, full)
+    for device in DEVICES:
+        record, arch = args.work / f"{device}.trained.json", chosen(args, device)
+        if record.exists():
+            continue
+        net = load_supernet(run).extract(arch, calibration_batches(learn, resolution=arch.resolution))
+        before = float_accuracy(net, full, arch)
+        print(device, "inherited", before, flush=True)
+        started = time.process_time()
+        tuned(net, arch, full, args, device)
+        result = {
+            "inherited": before,
+            "cpu_s": round(time.process_time() - started),
+            "float": float_accuracy(net, full, arch),
+        }
+        save_state(args.work / f"{device}.float.safetensors", net.state_dict())
+        print(device, json.dumps(result), flush=True)
+        write_json(record, result)
+
+
+def tuned(net: nn.Module, arch: Arch, data: Dataset, args: argparse.Namespace, device: str) -> None:
+    """Train one network in place on all training images."""
+    epochs = args.epochs if args.epochs is not None else 3.0
+    plan = fine_tuning(epochs=epochs, learning_rate=0.1, warmup_epochs=0.2, evaluate_every=0.0, distillation_weight=0.0)
+    kept = Run.create(
+        args.work / f"{device}.tuning", {"kind": "network", "arch": arch.to_json(), "recipe": plan.to_json()}
+    )
+    few = dataclasses.replace(data, val=data.val.take(EMULATED))
+    train_network(net, few, plan, resolution=arch.resolution, run=kept)
+
+
+def float_accuracy(net: nn.Module, data: Dataset, arch: Arch) -> float:
+    """Return the top-1 accuracy in percent on the test images."""
+    return accuracy(net, data.val, mean=data.mean, std=data.std, resolution=arch.resolution)
+
+
+def restored(args: argparse.Namespace, device: str) -> tuple[nn.Module, Arch, Dataset]:
+    """Return the trained network of a device, its arch and the data."""
+    run, arch = open_run(args.work / "run"), chosen(args, device)
+    net = family_of(run).build(arch)
+    net.load_state_dict(load_state(args.work / f"{device}.float.safetensors"))
+    return net.eval(), arch, dataset_of(run)
+
+
+def integers(model: QuantizedGraph, images: ImageSet, data: Dataset, side: int) -> np.ndarray:
+    """Return images as the integer network takes them, [N, H, W, 3]."""
+    x_BCHW = normalized(images.images_NCHW, data.mean, data.std, side)
+    return to_integers(model, x_BCHW)
+
+
+def top1(logits_NK: np.ndarray, labels_N: Tensor) -> float:
+    """Return the accuracy in percent."""
+    return 100 * float((logits_NK.reshape(len(labels_N), -1).argmax(1) == labels_N.numpy()).mean())
+
+
+def emulated(args: argparse.Namespace) -> None:
+    """Quantize, write C, and run it emulated on 1,000 test images: it must answer as the interpreter does."""
+    for device in DEVICES:
+        core = machine(device).core
+        assert core is not None
+        net, arch, data = restored(args, device)
+        model = quantize(net, calibration_batches(data, resolution=arch.resolution, images=CALIBRATION))
+        sample = data.val.take(EMULATED)
+        stored = integers(model, sample, data, arch.resolution)
+        expected = interpret(model, [stored])[0].reshape(len(sample), -1)
+        memory = read_json(args.work / f"{device}.search.json")["budget"]
+        compiled = compile_network(
+            model,
+            args.work / f"{device}.c",
+            name=device,
+            cpu=core,
+            sram_bytes=int(memory["sram_bytes"]),
+            flash_bytes=int(memory["flash_bytes"]),
+        )
+        found = emulate(compiled.directory, stored, cpu=core)
+        host = build_host(compiled.directory).run(stored.reshape(len(stored), -1))
+        result = {
+            "arch": arch.to_json(),
+            "macs": compiled.network.macs,
+            "int8_1000": top1(expected, sample.labels_N),
+            "emulated_1000": top1(found.outputs, sample.labels_N),
+            "different_outputs": int(np.count_nonzero(found.outputs != expected)),
+            "different_on_host": int(np.count_nonzero(host != expected)),
+            "outputs": int(expected.size),
+            "instructions": int(found.instructions.max()),
+            "instructions_least": int(found.instructions.min()),
+            "arena_bytes": found.arena_bytes,
+            "stack_bytes": found.stack_bytes,
+            "flash_bytes": found.flash_bytes,
+            "code_bytes": found.code_bytes,
+            "int8_test": top1(answers(model, data, arch.resolution), data.val.labels_N),
+        }
+        write_json(args.work / f"{device}.emulated.json", result)
+        print(device, json.dumps(result), flush=True)
+
+
+def answers(model: QuantizedGraph, data: Dataset, side: int) -> np.ndarray:
+    """Return what the interpreter answers to all test images, in parts."""
+    parts = torch.arange(len(data.val)).split(1000)
+    return np.concatenate([interpret(model, [integers(model, data.val.select(part), data, side)])[0] for part in parts])
+
+
+def table(args: argparse.Namespace) -> None:
+    """Write results/mcu_end_to_end.json and .md."""
+    rows = {}
+    for device in DEVICES:
+        parts = {name: read_json(args.work / f"{device}.{name}.json") for name in ("search", "trained", "emulated")}
+        rows[device] = parts
+    trained = [record for record in Run.open(args.work / "run").metrics() if record.get("kind") == "eval"][-3:]
+    result = {
+        "date": datetime.date.today().isoformat(),
+        "environment": environment(),
+        "devices": rows,
+        "supernet": trained,
+    }
+    save(args.out, "mcu_end_to_end", result, page(result))
+
+
+def page(result: dict[str, Any]) -> str:
+    """Return the results as a page."""
+    lines = [
+        f"# CIFAR-10 to two microcontrollers ({result['date']})",
+        "",
+        "`benchmarks/mcu_end_to_end.py`: one supernet of space `mcunet` (32 pixels, 4 epochs, progressive), searched for each device",
+        "within its SRAM, its flash and a limit on instructions; each network found is then trained on, quantized, written as C and",
+        f"emulated. {result['environment']['processor']}, one core. Top-1 in percent on the 10,000 test images; emulated on 1,000.",
+        "",
+        "| device | limit (M instructions) | found: MACs | predicted / emulated (M instructions) | arena predicted / real | "
+        "flash predicted / real | inherited | trained | int8 | int8, 1,000 | emulated, 1,000 | outputs that differ |",
+        "|---|---|---|---|---|---|---|---|---|---|---|---|",
+    ]
+    for device, parts in result["devices"].items():
+        said, got = parts["search"]["candidates"][0]["microcontroller"], parts["emulated"]
+        lines.append(
+            f"| {device} | {parts['search']['budget']['instructions'] / 1e6:.2f} | {got['macs'] / 1e6:.2f} M | "
+            f"{said['instructions'] / 1e6:.2f} / {got['instructions'] / 1e6:.2f} | {said['arena_bytes']:,} / {got['arena_bytes']:,} | "
+            f"{said['flash_bytes']:,} / {got['flash_bytes']:,} | {parts['trained']['inherited']:.2f} | "
+            f"{parts['trained']['float']:.2f} | {got['int8_test']:.2f} | {got['int8_1000']:.1f} | {got['emulated_1000']:.1f} | "
+            f"{got['different_outputs']} of {got['outputs']:,} |"
+        )
+    return "\n".join(lines) + "\n"
+
+
+PARTS = {"supernet": supernet, "search": search, "train": train, "emulate": emulated, "table": table}
+
+
+def main() -> None:
+    """Run one part."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("part", choices=PARTS)
+    parser.add_argument("data", nargs="?", help="directory or zip of class folders; TRAIN.zip,TEST.zip")
+    parser.add_argument("--work", type=Path, default=Path("runs/mcu"))
+    parser.add_argument("--out", type=Path, default=ROOT / "results")
+    parser.add_argument("--epochs", type=float, help="of this part's training")
+    parser.add_argument("--frames", type=float, default=20.0, help="inferences a second")
+    parser.add_argument("--evaluations", type=int, default=60)
+    args = parser.parse_args()
+    torch.set_num_threads(1)
+    PARTS[args.part](args)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,79 @@
+"""What blocks and networks cost on microcontrollers."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from netwright.core.errors import NetwrightError
+from netwright.mcu.from_blocks import network_of_blocks
+from netwright.mcu.schedule import schedule
+from netwright.search import evolution
+from netwright.search.limits import Budget, costs_of
+from netwright.search.mcu_prices import mcu_prices
+from netwright.search.specialize import spread_sample
+from netwright.search.tables import AdditiveTable, macs_price
+from netwright.supernet.spaces import family
+
+SRAM = 18 * 1024
+
+
+@pytest.fixture(scope="module")
+def made():
+    return family("mcunet", size=64, depth=2)
+
+
+@pytest.fixture(scope="module")
+def prices():
+    return mcu_prices("stm32f746", sram_bytes=SRAM)
+
+
+def test_what_fits_by_its_blocks_fits_as_a_whole(made, prices):
+    """The real plan of the whole network never needs more than the table says; where it needs more, the limit is broken."""
+    limit = Budget(sram_bytes=SRAM).limits(made, prices)
+    genes = spread_sample(made.space, 40, 0)
+    said = costs_of(limit, genes)[:, 0]
+    assert said.min() <= SRAM < said.max()
+    for row, bytes_ in zip(genes, said, strict=True):
+        arch = made.space.decode(row)
+        plan = schedule(
+            network_of_blocks(made.blocks(arch), (3, arch.resolution, arch.resolution), seed=None), sram_bytes=SRAM
+        )
+        assert plan.arena_bytes <= max(SRAM, bytes_)
+
+
+def test_tables_equal_the_prices_of_the_blocks(made, prices):
+    budget = Budget(sram_bytes=SRAM, flash_bytes=1 << 20, instructions=1e9)
+    limits = {limit.name: limit.table for limit in budget.limits(made, prices)}
+    genes = made.space.sample(np.random.default_rng(1), 10)
+    for number, row in enumerate(genes):
+        priced = made.priced_blocks(made.space.decode(row))
+        at = genes[number : number + 1]
+        assert limits["sram"](at)[0] == max(prices.memory_bytes(block, shape) for _, block, shape in priced)
+        spent = prices.offset_instructions + sum(prices.block_instructions(block, shape) for _, block, shape in priced)
+        assert limits["instructions"](at)[0] == pytest.approx(spent)
+        stored = prices.offset_flash + sum(prices.flash_bytes(block, shape) for _, block, shape in priced)
+        assert limits["flash"](at)[0] == pytest.approx(stored)
+
+
+def test_a_search_holds_all_limits(made, prices):
+    """Fifty generations of 200 networks, in the blink of an eye each, all within the three limits."""
+    limits = Budget(sram_bytes=SRAM, flash_bytes=200e3, instructions=40e6).limits(made, prices)
+    macs = AdditiveTable(made, macs_price, layout=limits[0].table.layout)
+    found = evolution.search(made.space, macs, limits, generations=10)
+    assert (found.costs <= [limit.bound for limit in limits]).all()
+    arch = made.space.decode(found.genes[0])
+    cost = prices.network(made.blocks(arch), (3, arch.resolution, arch.resolution))
+    assert cost.arena_bytes <= SRAM
+    assert cost.flash_bytes <= 200e3
+
+
+def test_milliseconds_are_instructions_at_the_clock(made, prices):
+    _, block, shape = made.priced_blocks(made.space.smallest())[2]
+    assert prices.block_ms(block, shape) == pytest.approx(prices.block_instructions(block, shape) / 216e3)
+
+
+@pytest.mark.parametrize(("name", "text"), [("a100", "no microcontroller"), ("stm32f999", "stm32f746")])
+def test_other_devices_are_refused(name, text):
+    with pytest.raises(NetwrightError, match=text):
+        mcu_prices(name)
