@@ -13,6 +13,7 @@ from netwright.mcu.pack import Packed, pack_depthwise, pack_matrix
 
 _LARGEST = 32767  # sides and channels lie in int16 fields
 _FLAT = 80  # depths up to which three pixels fit a tile: windows that are gathered without gaps
+_SCRATCH = 512
 _ROWS = 16  # NW_CONV_ROWS, NW_DEPTHWISE_ROWS
 
 
@@ -102,8 +103,15 @@ def scratch_bytes(layer: Layer, network: Network) -> int:
     """Return the scratch that a whole-tensor call needs: the ring of padded lines of a depthwise convolution."""
     if not isinstance(layer, Depthwise):
         return 0
-    window = layer.window
-    return ((window.kernel[0] - 1) * window.dilation[0] + 1) * line_bytes(layer, network)
+    return _lines(layer, network) * line_bytes(layer, network)
+
+
+def _lines(layer: Depthwise, network: Network) -> int:
+    """Return the padded lines of one channel that are gathered at a time: those under the kernel, or all if they are few."""
+    window, rows = layer.window, network.values[layer.output].shape[0]
+    span = (window.kernel[0] - 1) * window.dilation[0] + 1
+    total = (rows - 1) * window.stride[0] + span
+    return min(total, max(span, _SCRATCH // line_bytes(layer, network)))
 
 
 def line_bytes(layer: Depthwise, network: Network) -> int:
@@ -169,7 +177,7 @@ def _depthwise_data(network: Network, layer: Depthwise, name: str) -> Data:
         **_window(layer, name),
         **{"inputs": channels, "multiplier": outputs // channels, "dilation_h": layer.window.dilation[0]},
         **{"height": height, "width": width, "out_height": out_height, "out_width": out_width},
-        **{"line": line_bytes(layer, network), **_limits(layer)},
+        **{"line": line_bytes(layer, network), "lines": _lines(layer, network), **_limits(layer)},
     }
     _check(layer, outputs=outputs, **fields)
     packed = pack_depthwise(layer.weights, requantize, fast=_fast_kernel(layer) != 0)

@@ -16,7 +16,7 @@ typedef struct {
   int16_t inputs, multiplier; /* channels of the input; output channels of each */
   int16_t kernel_h, kernel_w, stride_h, stride_w, dilation_h, dilation_w;
   int16_t height, width, out_height, out_width, pad_top, pad_left;
-  int16_t line; /* bytes of a padded line */
+  int16_t line, lines; /* bytes of a padded line; lines in the scratch */
   int16_t low, high, zero_point, input_zero_point;
   int8_t kernel; /* the fast path's: 3 (3x3), 5 (up to 5 columns), 7 (up to 7), else 0; stride_w 1 or 2, dilation_w 1 */
   int8_t relu;   /* 1: the zero point is the least result */
@@ -44,7 +44,7 @@ NW_SHARED void nw_depthwise_plain(const nw_depthwise *d, int32_t channel, const 
 
 #if NW_DSP
 typedef struct {
-  nw_line line;
+  nw_strip strip;
   int32_t table[5 * NW_DEPTHWISE_ROWS];
 } nw_filter;
 
@@ -62,7 +62,7 @@ NW_INLINE int32_t nw_pair(int32_t low, int32_t high) { /* the lower halves of bo
 /* Prepares a channel's weights and parameters; lines that are NULL are taken out of the sum. */
 NW_SHARED void nw_filter_set(const nw_depthwise *d, int32_t channel, const int8_t *const *lines, nw_filter *f) {
   const int8_t *weights = d->weights + channel * d->kernel_h * d->kernel_w;
-  nw_line *l = &f->line;
+  nw_strip *l = &f->strip;
   l->bias = d->params[2 * channel];
   l->multiplier = d->params[2 * channel + 1];
   l->shift = d->shifts[channel];
@@ -106,18 +106,43 @@ NW_SHARED void nw_filter_set(const nw_depthwise *d, int32_t channel, const int8_
   }
 }
 
-/* One output row of the channel that `f` was set for. lines: see nw_filter_set; offset: added to those not NULL. */
-NW_INLINE void nw_filter_run(const nw_depthwise *d, nw_filter *f, const int8_t *const *lines, int32_t offset, int8_t *out,
-                             int32_t step) {
-  nw_line *l = &f->line;
-  const int8_t *any = 0; /* for lines of padding, whose weights are zero */
-  for (int32_t i = 0; !any && i < d->kernel_h; i++) any = lines[i];
-  l->out = out;
-  l->step = step;
-  l->left = d->out_width;
+/* What does not change from channel to channel. lines: of channel 0, some may be NULL. next_line, next_out: from output
+ * row to output row. */
+NW_SHARED void nw_filter_begin(const nw_depthwise *d, nw_filter *f, const int8_t *const *lines, int32_t next_line,
+                               int32_t next_out) {
+  nw_strip *l = &f->strip;
+  const int8_t *at[NW_DEPTHWISE_ROWS], *any = 0; /* for lines of padding, whose weights are zero */
+  int32_t pairs = d->out_width & ~1;
+  for (int32_t i = 0; i < d->kernel_h; i++) any = lines[i] ? lines[i] : any;
+  for (int32_t i = 0; i < d->kernel_h; i++) at[i] = lines[i] ? lines[i] : any;
+  l->step = d->inputs * d->multiplier;
+  l->next_line = next_line;
+  l->next_out = next_out;
+  l->taken = d->out_width;
+  l->table = f->table;
+  l->lines[0] = at[0];
   if (d->kernel == 3) {
-    for (int32_t i = 0; i < 3; i++) l->rows[i] = (lines[i] ? lines[i] : any) + offset;
-    l->end = l->rows[0] + d->out_width / 2 * 2 * d->stride_w;
+    l->lines[1] = at[1];
+    l->lines[2] = at[2];
+    l->taken = pairs * d->stride_w;
+    l->next_line -= l->taken;
+    l->next_out -= pairs * l->step;
+    return;
+  }
+  int32_t kept = d->kernel == 7 ? 5 : 4;
+  for (int32_t i = 0; i < d->kernel_h; i++) f->table[i * kept + kept - 1] = (int32_t)(at[i] - at[i > 0 ? i - 1 : 0]);
+}
+
+/* Some output rows of the channel that `f` was set for, from `offset` bytes behind the lines that it began with. */
+NW_INLINE void nw_filter_run(const nw_depthwise *d, nw_filter *f, int32_t offset, int8_t *out, int32_t rows) {
+  nw_strip *l = &f->strip;
+  const int8_t *lines[3] = {l->lines[0], l->lines[1], l->lines[2]};
+  l->out = out;
+  l->rows = rows;
+  if (d->kernel == 3) {
+    l->lines[0] += offset;
+    l->lines[1] += offset;
+    l->lines[2] += offset;
     l->left = d->out_width & 1;
     if (d->stride_w == 1) {
       if (d->relu) nw_depthwise_3x3_1(l);
@@ -126,16 +151,13 @@ NW_INLINE void nw_filter_run(const nw_depthwise *d, nw_filter *f, const int8_t *
       if (d->relu) nw_depthwise_3x3_2(l);
       else nw_depthwise_3x3_2_signed(l);
     }
-    return;
-  }
-  int32_t kept = d->kernel == 7 ? 5 : 4;
-  l->table = f->table;
-  l->bias = f->line.bias;
-  for (int32_t g = 0; g < d->out_width; g += 4) {
-    for (int32_t i = 0; i < d->kernel_h; i++)
-      f->table[i * kept + kept - 1] = (int32_t)(uintptr_t)((lines[i] ? lines[i] : any) + offset + g * d->stride_w);
-    l->left = d->out_width - g < 4 ? d->out_width - g : 4;
-    l->out = out + g * step;
+    l->lines[1] = lines[1];
+    l->lines[2] = lines[2];
+  } else {
+    l->lines[0] += offset;
+    l->line = l->lines[0];
+    l->row_out = out;
+    l->left = d->out_width;
     if (d->kernel == 7) {
       if (d->stride_w == 1) nw_depthwise_7_1(l);
       else nw_depthwise_7_2(l);
@@ -144,6 +166,7 @@ NW_INLINE void nw_filter_run(const nw_depthwise *d, nw_filter *f, const int8_t *
       else nw_depthwise_5_2(l);
     }
   }
+  l->lines[0] = lines[0];
 }
 #endif
 
@@ -159,10 +182,11 @@ NW_SHARED void nw_depthwise_row(const nw_depthwise *d, const int8_t *const *line
 #if NW_DSP
   if (d->kernel && nw_depthwise_any(d, lines)) {
     nw_filter filter;
+    nw_filter_begin(d, &filter, lines, 0, 0);
     for (int32_t c = 0, o = 0; c < d->inputs; c++)
       for (int32_t m = 0; m < d->multiplier; m++, o++) {
         nw_filter_set(d, o, lines, &filter);
-        nw_filter_run(d, &filter, lines, c * channel_stride, out + o, outputs);
+        nw_filter_run(d, &filter, c * channel_stride, out + o, 1);
       }
     return;
   }
@@ -174,7 +198,7 @@ NW_SHARED void nw_depthwise_row(const nw_depthwise *d, const int8_t *const *line
   }
 }
 
-/* A row of one channel, of every `step` bytes one, or zero points, to a line without its padding. */
+/* A row of one channel, every `step`-th byte, to a line without its padding. */
 NW_INLINE void nw_depthwise_gather(int8_t *line, const int8_t *from, int32_t width, int32_t step) {
   for (; width >= 4; width -= 4, line += 4, from += 4 * step) {
     int8_t a = from[0], b = from[step], c = from[2 * step], e = from[3 * step];
@@ -186,47 +210,70 @@ NW_INLINE void nw_depthwise_gather(int8_t *line, const int8_t *from, int32_t wid
   for (; width > 0; width--, from += step) *line++ = *from;
 }
 
-/* The whole tensor, NHWC; output row y begins at y x out_row_stride. scratch: ((kernel_h - 1) dilation_h + 1) lines.
- * With a channel multiplier of 1, out may be in, for every stride and every out_row_stride <= the input's row bytes, as
- * long as kernel_h > pad_top: row y of a channel is written after rows up to y at least were read into the lines. */
+/* Output rows of channel c from the lines in the scratch, the first of which lies under the kernel's first row. */
+NW_INLINE void nw_depthwise_rows(const nw_depthwise *d, int32_t c, const int8_t *scratch, int8_t *out, int32_t rows,
+                                 int32_t out_row_stride) {
+  int32_t outputs = d->inputs * d->multiplier;
+  for (int32_t y = 0; y < rows; y++) {
+    const int8_t *lines[NW_DEPTHWISE_ROWS];
+    for (int32_t i = 0; i < d->kernel_h; i++) lines[i] = scratch + (y * d->stride_h + i * d->dilation_h) * d->line;
+    for (int32_t m = 0; m < d->multiplier; m++)
+      nw_depthwise_plain(d, c * d->multiplier + m, lines, out + y * out_row_stride + m, outputs);
+  }
+}
+
+/* The whole tensor, NHWC; output row y begins at y x out_row_stride. scratch: `lines` lines, at least those under the
+ * kernel. With a channel multiplier of 1, out may be in, for every stride and every out_row_stride <= the input's row
+ * bytes, as long as kernel_h > pad_top: row y of a channel is written after rows up to y at least were read. */
 NW_SHARED void nw_depthwise_all(const nw_depthwise *d, const int8_t *in, int8_t *out, int8_t *scratch,
                                 int32_t out_row_stride) {
-  const int8_t *lines[NW_DEPTHWISE_ROWS];
-  int32_t ring = (d->kernel_h - 1) * d->dilation_h + 1, outputs = d->inputs * d->multiplier;
+  const int32_t span = (d->kernel_h - 1) * d->dilation_h + 1;
+  const int32_t total = (d->out_height - 1) * d->stride_h + span; /* lines that the output needs, with those of padding */
+  for (int32_t i = 0; i < d->lines * d->line; i++) scratch[i] = (int8_t)d->input_zero_point;
 #if NW_DSP
   nw_filter filter;
+  if (d->kernel) {
+    const int8_t *lines[NW_DEPTHWISE_ROWS];
+    for (int32_t i = 0; i < d->kernel_h; i++) lines[i] = scratch + i * d->dilation_h * d->line;
+    nw_filter_begin(d, &filter, lines, d->stride_h * d->line, out_row_stride);
+  }
 #endif
-  for (int32_t i = 0; i < ring * d->line; i++) scratch[i] = (int8_t)d->input_zero_point;
   for (int32_t c = 0; c < d->inputs; c++) {
-    int32_t next = -d->pad_top, slot = 0, base = 0; /* row that is read next, its slot; slot of the kernel's first row */
-#if NW_DSP
-    if (d->kernel && d->multiplier == 1) nw_filter_set(d, c, 0, &filter);
-#endif
-    for (int32_t y = 0; y < d->out_height; y++) {
-      for (int32_t top = y * d->stride_h - d->pad_top; next < top + ring; next++) {
-        int8_t *line = scratch + slot * d->line + d->pad_left;
-        if (next >= 0 && next < d->height)
-          nw_depthwise_gather(line, in + next * d->width * d->inputs + c, d->width, d->inputs);
-        else
+    int32_t next = 0, kept = 0; /* line of the padded image that is read next; lines in the scratch */
+    for (int32_t y = 0, rows; y < d->out_height; y += rows) {
+      int8_t *line = scratch + kept * d->line + d->pad_left;
+      for (; kept < d->lines && next < total; kept++, next++, line += d->line) {
+        int32_t row = next - d->pad_top;
+        if (row >= 0 && row < d->height) nw_depthwise_gather(line, in + row * d->width * d->inputs + c, d->width, d->inputs);
+        else if (d->lines < total) /* else it still holds zero points */
           for (int32_t x = 0; x < d->width; x++) line[x] = (int8_t)d->input_zero_point;
-        slot = slot + 1 == ring ? 0 : slot + 1;
       }
-      for (int32_t i = 0, at = base; i < d->kernel_h; i++) {
-        lines[i] = scratch + at * d->line;
-        at += d->dilation_h;
-        if (at >= ring) at -= ring;
-      }
-      base = (base + d->stride_h) % ring;
-      for (int32_t m = 0; m < d->multiplier; m++) {
-        int8_t *to = out + y * out_row_stride + c * d->multiplier + m;
+      rows = (kept - span) / d->stride_h + 1;
+      if (rows > d->out_height - y) rows = d->out_height - y;
+      int8_t *to = out + y * out_row_stride + c * d->multiplier;
 #if NW_DSP
-        if (d->kernel) {
-          if (d->multiplier > 1) nw_filter_set(d, c * d->multiplier + m, 0, &filter);
-          nw_filter_run(d, &filter, lines, 0, to, outputs);
-          continue;
+      if (d->kernel) {
+        for (int32_t m = 0; m < d->multiplier; m++) {
+          if (y == 0 || d->multiplier > 1) nw_filter_set(d, c * d->multiplier + m, 0, &filter);
+          nw_filter_run(d, &filter, 0, to + m, rows);
         }
+      } else
 #endif
-        nw_depthwise_plain(d, c * d->multiplier + m, lines, to, outputs);
+        nw_depthwise_rows(d, c, scratch, to, rows, out_row_stride);
+      if (y + rows < d->out_height) { /* the lines that the next rows need too move to the front */
+        int32_t used = rows * d->stride_h;
+        if (used > kept) {
+          next += used - kept;
+          used = kept;
+        }
+        for (int32_t i = used * d->line; i < kept * d->line; i += 4) {
+#if NW_DSP
+          nw_store4(scratch + i - used * d->line, nw_load4(scratch + i));
+#else
+          for (int32_t j = i; j < i + 4; j++) scratch[j - used * d->line] = scratch[j];
+#endif
+        }
+        kept -= used;
       }
     }
   }

@@ -9,32 +9,42 @@
 #include "nw_requant.h"
 #if NW_DSP
 
-/* What a line of one channel is computed from; the order is that of the code's multiple loads. */
+/* Some rows of one channel, and what they are computed from; the order is that of the code's multiple loads. */
 typedef struct {
-  int32_t weights[3];     /* 3x3: (k0, k2) of each row, */
-  int32_t middle[2];      /* k1 of the first and second row, of the third */
-  const int8_t *rows[3];
+  int32_t weights[3];          /* 3x3: (k0, k2) of each row, */
+  int32_t middle[2];           /* k1 of the first and second row, of the third */
+  const int8_t *lines[3];      /* under the kernel, for the first output row */
   int8_t *out;
   int32_t bias;
   int32_t multiplier, constant;
-  int32_t shift, step;    /* step: bytes from one output to the next */
-  const int8_t *end;      /* 3x3: rows[0] after the last whole pair of outputs */
-  int32_t left;           /* 3x3: outputs after that, 0 or 1; else all outputs */
-  int32_t *table;         /* other kernels: for each row, pairs of weights (the last one's upper half 1 in the last row,
-                           * else 0) and a pointer to the row */
-} nw_line;
-#define NW_LINE_OPERANDS(l, r0) \
-  : "+m"((l).out), "+m"((l).left), r0 \
-  : "m"((l).multiplier), "m"((l).constant), "m"((l).shift), "m"((l).step), "m"((l).end), "m"((l).bias), "m"((l).table)
-#define NW_LINE_CLOBBERS \
+  int32_t shift, step;         /* step: bytes from one output to the next */
+  const int8_t *end;           /* 3x3: lines[0] after the last whole pair of outputs */
+  int32_t left;                /* 3x3: outputs after that, 0 or 1; else those of the row that are still to come */
+  int32_t rows;                /* output rows */
+  int32_t next_line, next_out; /* from the end of a row to the next (3x3), from row to row (others) */
+  int32_t taken;               /* 3x3: bytes of lines[0] that whole pairs take; else outputs of a row */
+  const int32_t *table;        /* others: for each kernel row, pairs of weights (the last one's upper half 1 in the last
+                                * row, else 0) and the distance from the line before; the first line is lines[0] */
+  const int8_t *line;          /* others: where lines[0] has got to */
+  int8_t *row_out;             /* others: where the row begins in out */
+} nw_strip;
+#define NW_STRIP_OPERANDS(l, r0) \
+  : "+m"((l).out), "+m"((l).left), "+m"((l).end), "+m"((l).rows), "+m"((l).line), "+m"((l).lines[0]), \
+    "+m"((l).row_out), r0 \
+  : "m"((l).multiplier), "m"((l).constant), "m"((l).shift), "m"((l).step), "m"((l).bias), "m"((l).table), \
+    "m"((l).next_line), "m"((l).next_out), "m"((l).taken)
+#define NW_STRIP_CLOBBERS \
   "r1", "r2", "r3", "r4", "r5", "r6", "r7", "r8", "r9", "r10", "r11", "r12", "lr", "cc", "memory"
 
-NW_SHARED void nw_depthwise_3x3_1(const nw_line *given) { /* stride 1 */
-  nw_line l = *given;
-  register const nw_line *r0 __asm__("r0") = &l;
+NW_SHARED void nw_depthwise_3x3_1(const nw_strip *given) { /* stride 1 */
+  nw_strip l = *given;
+  register const nw_strip *r0 __asm__("r0") = &l;
   __asm__ volatile(
       NW_I("ldm r0, {r2, r3, r4, r5, r6, r9, r10, r11, r12, lr}")
-      NW_I("ldr r7, %7")
+      "4:\n\t"
+      NW_I("ldr r7, %16")
+      NW_I("add r7, r7, r9")
+      NW_I("str r7, %2")
       NW_I("cmp r9, r7")
       NW_I("beq 2f")
       "1:\n\t"
@@ -59,10 +69,10 @@ NW_SHARED void nw_depthwise_3x3_1(const nw_line *given) { /* stride 1 */
       NW_I("smlad r1, r8, r4, r1")
       NW_I("smlabb r0, r8, r6, r0")
       NW_I("smlatb r1, r7, r6, r1")
-      NW_I("ldrd r7, r8, %3")
+      NW_I("ldrd r7, r8, %8")
       NW_I("smmlar r0, r0, r7, r8")
       NW_I("smmlar r1, r1, r7, r8")
-      NW_I("ldrd r7, r8, %5")
+      NW_I("ldrd r7, r8, %10")
       NW_I("asr r0, r0, r7")
       NW_I("asr r1, r1, r7")
       NW_I("ssat r0, #8, r0, asr #1")
@@ -70,7 +80,7 @@ NW_SHARED void nw_depthwise_3x3_1(const nw_line *given) { /* stride 1 */
       NW_I("strb r0, [r12]")
       NW_I("strb r1, [r12, r8]")
       NW_I("add r12, r12, r8, lsl #1")
-      NW_I("ldr r7, %7")
+      NW_I("ldr r7, %2")
       NW_I("cmp r9, r7")
       NW_I("bne 1b")
       "2:\n\t"
@@ -92,23 +102,37 @@ NW_SHARED void nw_depthwise_3x3_1(const nw_line *given) { /* stride 1 */
       NW_I("sxtb16 r7, r7")
       NW_I("smlad r0, r7, r4, r0")
       NW_I("smlabb r0, r8, r6, r0")
-      NW_I("ldrd r7, r8, %3")
+      NW_I("ldrd r7, r8, %8")
       NW_I("smmlar r0, r0, r7, r8")
-      NW_I("ldrd r7, r8, %5")
+      NW_I("ldrd r7, r8, %10")
       NW_I("asr r0, r0, r7")
       NW_I("ssat r0, #8, r0, asr #1")
       NW_I("strb r0, [r12]")
       "3:\n\t"
-      NW_LINE_OPERANDS(l, "+r"(r0))
-      : NW_LINE_CLOBBERS);
+      NW_I("ldr r7, %3")
+      NW_I("subs r7, r7, #1")
+      NW_I("str r7, %3")
+      NW_I("beq 5f")
+      NW_I("ldrd r7, r8, %14")
+      NW_I("add r9, r9, r7")
+      NW_I("add r10, r10, r7")
+      NW_I("add r11, r11, r7")
+      NW_I("add r12, r12, r8")
+      NW_I("b 4b")
+      "5:\n\t"
+      NW_STRIP_OPERANDS(l, "+r"(r0))
+      : NW_STRIP_CLOBBERS);
 }
 
-NW_SHARED void nw_depthwise_3x3_1_signed(const nw_line *given) { /* stride 1 */
-  nw_line l = *given;
-  register const nw_line *r0 __asm__("r0") = &l;
+NW_SHARED void nw_depthwise_3x3_1_signed(const nw_strip *given) { /* stride 1 */
+  nw_strip l = *given;
+  register const nw_strip *r0 __asm__("r0") = &l;
   __asm__ volatile(
       NW_I("ldm r0, {r2, r3, r4, r5, r6, r9, r10, r11, r12, lr}")
-      NW_I("ldr r7, %7")
+      "4:\n\t"
+      NW_I("ldr r7, %16")
+      NW_I("add r7, r7, r9")
+      NW_I("str r7, %2")
       NW_I("cmp r9, r7")
       NW_I("beq 2f")
       "1:\n\t"
@@ -133,13 +157,13 @@ NW_SHARED void nw_depthwise_3x3_1_signed(const nw_line *given) { /* stride 1 */
       NW_I("smlad r1, r8, r4, r1")
       NW_I("smlabb r0, r8, r6, r0")
       NW_I("smlatb r1, r7, r6, r1")
-      NW_I("ldrd r7, r8, %3")
+      NW_I("ldrd r7, r8, %8")
       NW_I("add r8, r8, r0, asr #31")
       NW_I("smmlar r0, r0, r7, r8")
-      NW_I("ldr r8, %4")
+      NW_I("ldr r8, %9")
       NW_I("add r8, r8, r1, asr #31")
       NW_I("smmlar r1, r1, r7, r8")
-      NW_I("ldrd r7, r8, %5")
+      NW_I("ldrd r7, r8, %10")
       NW_I("asr r0, r0, r7")
       NW_I("asr r1, r1, r7")
       NW_I("ssat r0, #8, r0, asr #1")
@@ -147,7 +171,7 @@ NW_SHARED void nw_depthwise_3x3_1_signed(const nw_line *given) { /* stride 1 */
       NW_I("strb r0, [r12]")
       NW_I("strb r1, [r12, r8]")
       NW_I("add r12, r12, r8, lsl #1")
-      NW_I("ldr r7, %7")
+      NW_I("ldr r7, %2")
       NW_I("cmp r9, r7")
       NW_I("bne 1b")
       "2:\n\t"
@@ -169,28 +193,42 @@ NW_SHARED void nw_depthwise_3x3_1_signed(const nw_line *given) { /* stride 1 */
       NW_I("sxtb16 r7, r7")
       NW_I("smlad r0, r7, r4, r0")
       NW_I("smlabb r0, r8, r6, r0")
-      NW_I("ldrd r7, r8, %3")
+      NW_I("ldrd r7, r8, %8")
       NW_I("add r8, r8, r0, asr #31")
       NW_I("smmlar r0, r0, r7, r8")
-      NW_I("ldrd r7, r8, %5")
+      NW_I("ldrd r7, r8, %10")
       NW_I("asr r0, r0, r7")
       NW_I("ssat r0, #8, r0, asr #1")
       NW_I("strb r0, [r12]")
       "3:\n\t"
-      NW_LINE_OPERANDS(l, "+r"(r0))
-      : NW_LINE_CLOBBERS);
+      NW_I("ldr r7, %3")
+      NW_I("subs r7, r7, #1")
+      NW_I("str r7, %3")
+      NW_I("beq 5f")
+      NW_I("ldrd r7, r8, %14")
+      NW_I("add r9, r9, r7")
+      NW_I("add r10, r10, r7")
+      NW_I("add r11, r11, r7")
+      NW_I("add r12, r12, r8")
+      NW_I("b 4b")
+      "5:\n\t"
+      NW_STRIP_OPERANDS(l, "+r"(r0))
+      : NW_STRIP_CLOBBERS);
 }
 
-NW_SHARED void nw_depthwise_3x3_2(const nw_line *given) { /* stride 2 */
-  nw_line l = *given;
-  register const nw_line *r0 __asm__("r0") = &l;
+NW_SHARED void nw_depthwise_3x3_2(const nw_strip *given) { /* stride 2 */
+  nw_strip l = *given;
+  register const nw_strip *r0 __asm__("r0") = &l;
   __asm__ volatile(
       NW_I("ldm r0, {r2, r3, r4, r5, r6, r9, r10, r11, r12, lr}")
-      NW_I("ldr r7, %7")
+      "4:\n\t"
+      NW_I("ldr r7, %16")
+      NW_I("add r7, r7, r9")
+      NW_I("str r7, %2")
       NW_I("cmp r9, r7")
       NW_I("beq 2f")
       "1:\n\t"
-      NW_I("ldr r0, %8")
+      NW_I("ldr r0, %12")
       NW_I("mov r1, r0")
       NW_I("ldr r7, [r9], #4")
       NW_I("ldrsb lr, [r9]")
@@ -219,10 +257,10 @@ NW_SHARED void nw_depthwise_3x3_2(const nw_line *given) { /* stride 2 */
       NW_I("pkhbt r7, lr, r7")
       NW_I("smladx r1, r7, r4, r1")
       NW_I("smlatb r1, r8, r6, r1")
-      NW_I("ldrd r7, r8, %3")
+      NW_I("ldrd r7, r8, %8")
       NW_I("smmlar r0, r0, r7, r8")
       NW_I("smmlar r1, r1, r7, r8")
-      NW_I("ldrd r7, r8, %5")
+      NW_I("ldrd r7, r8, %10")
       NW_I("asr r0, r0, r7")
       NW_I("asr r1, r1, r7")
       NW_I("ssat r0, #8, r0, asr #1")
@@ -230,14 +268,14 @@ NW_SHARED void nw_depthwise_3x3_2(const nw_line *given) { /* stride 2 */
       NW_I("strb r0, [r12]")
       NW_I("strb r1, [r12, r8]")
       NW_I("add r12, r12, r8, lsl #1")
-      NW_I("ldr r7, %7")
+      NW_I("ldr r7, %2")
       NW_I("cmp r9, r7")
       NW_I("bne 1b")
       "2:\n\t"
       NW_I("ldr r7, %1")
       NW_I("cmp r7, #0")
       NW_I("beq 3f")
-      NW_I("ldr r0, %8")
+      NW_I("ldr r0, %12")
       NW_I("ldr r7, [r9]")
       NW_I("sxtb16 r8, r7, ror #8")
       NW_I("sxtb16 r7, r7")
@@ -253,27 +291,41 @@ NW_SHARED void nw_depthwise_3x3_2(const nw_line *given) { /* stride 2 */
       NW_I("sxtb16 r7, r7")
       NW_I("smlad r0, r7, r4, r0")
       NW_I("smlabb r0, r8, r6, r0")
-      NW_I("ldrd r7, r8, %3")
+      NW_I("ldrd r7, r8, %8")
       NW_I("smmlar r0, r0, r7, r8")
-      NW_I("ldrd r7, r8, %5")
+      NW_I("ldrd r7, r8, %10")
       NW_I("asr r0, r0, r7")
       NW_I("ssat r0, #8, r0, asr #1")
       NW_I("strb r0, [r12]")
       "3:\n\t"
-      NW_LINE_OPERANDS(l, "+r"(r0))
-      : NW_LINE_CLOBBERS);
+      NW_I("ldr r7, %3")
+      NW_I("subs r7, r7, #1")
+      NW_I("str r7, %3")
+      NW_I("beq 5f")
+      NW_I("ldrd r7, r8, %14")
+      NW_I("add r9, r9, r7")
+      NW_I("add r10, r10, r7")
+      NW_I("add r11, r11, r7")
+      NW_I("add r12, r12, r8")
+      NW_I("b 4b")
+      "5:\n\t"
+      NW_STRIP_OPERANDS(l, "+r"(r0))
+      : NW_STRIP_CLOBBERS);
 }
 
-NW_SHARED void nw_depthwise_3x3_2_signed(const nw_line *given) { /* stride 2 */
-  nw_line l = *given;
-  register const nw_line *r0 __asm__("r0") = &l;
+NW_SHARED void nw_depthwise_3x3_2_signed(const nw_strip *given) { /* stride 2 */
+  nw_strip l = *given;
+  register const nw_strip *r0 __asm__("r0") = &l;
   __asm__ volatile(
       NW_I("ldm r0, {r2, r3, r4, r5, r6, r9, r10, r11, r12, lr}")
-      NW_I("ldr r7, %7")
+      "4:\n\t"
+      NW_I("ldr r7, %16")
+      NW_I("add r7, r7, r9")
+      NW_I("str r7, %2")
       NW_I("cmp r9, r7")
       NW_I("beq 2f")
       "1:\n\t"
-      NW_I("ldr r0, %8")
+      NW_I("ldr r0, %12")
       NW_I("mov r1, r0")
       NW_I("ldr r7, [r9], #4")
       NW_I("ldrsb lr, [r9]")
@@ -302,13 +354,13 @@ NW_SHARED void nw_depthwise_3x3_2_signed(const nw_line *given) { /* stride 2 */
       NW_I("pkhbt r7, lr, r7")
       NW_I("smladx r1, r7, r4, r1")
       NW_I("smlatb r1, r8, r6, r1")
-      NW_I("ldrd r7, r8, %3")
+      NW_I("ldrd r7, r8, %8")
       NW_I("add r8, r8, r0, asr #31")
       NW_I("smmlar r0, r0, r7, r8")
-      NW_I("ldr r8, %4")
+      NW_I("ldr r8, %9")
       NW_I("add r8, r8, r1, asr #31")
       NW_I("smmlar r1, r1, r7, r8")
-      NW_I("ldrd r7, r8, %5")
+      NW_I("ldrd r7, r8, %10")
       NW_I("asr r0, r0, r7")
       NW_I("asr r1, r1, r7")
       NW_I("ssat r0, #8, r0, asr #1")
@@ -316,14 +368,14 @@ NW_SHARED void nw_depthwise_3x3_2_signed(const nw_line *given) { /* stride 2 */
       NW_I("strb r0, [r12]")
       NW_I("strb r1, [r12, r8]")
       NW_I("add r12, r12, r8, lsl #1")
-      NW_I("ldr r7, %7")
+      NW_I("ldr r7, %2")
       NW_I("cmp r9, r7")
       NW_I("bne 1b")
       "2:\n\t"
       NW_I("ldr r7, %1")
       NW_I("cmp r7, #0")
       NW_I("beq 3f")
-      NW_I("ldr r0, %8")
+      NW_I("ldr r0, %12")
       NW_I("ldr r7, [r9]")
       NW_I("sxtb16 r8, r7, ror #8")
       NW_I("sxtb16 r7, r7")
@@ -339,32 +391,47 @@ NW_SHARED void nw_depthwise_3x3_2_signed(const nw_line *given) { /* stride 2 */
       NW_I("sxtb16 r7, r7")
       NW_I("smlad r0, r7, r4, r0")
       NW_I("smlabb r0, r8, r6, r0")
-      NW_I("ldrd r7, r8, %3")
+      NW_I("ldrd r7, r8, %8")
       NW_I("add r8, r8, r0, asr #31")
       NW_I("smmlar r0, r0, r7, r8")
-      NW_I("ldrd r7, r8, %5")
+      NW_I("ldrd r7, r8, %10")
       NW_I("asr r0, r0, r7")
       NW_I("ssat r0, #8, r0, asr #1")
       NW_I("strb r0, [r12]")
       "3:\n\t"
-      NW_LINE_OPERANDS(l, "+r"(r0))
-      : NW_LINE_CLOBBERS);
+      NW_I("ldr r7, %3")
+      NW_I("subs r7, r7, #1")
+      NW_I("str r7, %3")
+      NW_I("beq 5f")
+      NW_I("ldrd r7, r8, %14")
+      NW_I("add r9, r9, r7")
+      NW_I("add r10, r10, r7")
+      NW_I("add r11, r11, r7")
+      NW_I("add r12, r12, r8")
+      NW_I("b 4b")
+      "5:\n\t"
+      NW_STRIP_OPERANDS(l, "+r"(r0))
+      : NW_STRIP_CLOBBERS);
 }
 
-NW_SHARED void nw_depthwise_5_1(const nw_line *given) { /* 4 or 5 columns, any rows, stride 1 */
-  nw_line l = *given;
-  register const nw_line *r0 __asm__("r0") = &l;
+NW_SHARED void nw_depthwise_5_1(const nw_strip *given) { /* up to 5 columns, any rows, stride 1 */
+  nw_strip l = *given;
+  register const nw_strip *r0 __asm__("r0") = &l;
   __asm__ volatile(
       "1:\n\t"
-      NW_I("ldr r0, %8")
-      NW_I("ldr r12, %9")
+      NW_I("ldr lr, %4")
+      NW_I("ldr r0, %12")
+      NW_I("ldr r12, %13")
+      NW_I("add r4, lr, #4")
+      NW_I("str r4, %4")
       NW_I("mov r1, r0")
       NW_I("mov r2, r0")
       NW_I("mov r3, r0")
       "2:\n\t"
-      NW_I("ldm r12!, {r4, r5, r6, lr}")
-      NW_I("ldr r7, [lr], #4")
-      NW_I("ldr r9, [lr]")
+      NW_I("ldm r12!, {r4, r5, r6, r7}")
+      NW_I("add lr, lr, r7")
+      NW_I("ldr r7, [lr]")
+      NW_I("ldr r9, [lr, #4]")
       NW_I("sxtb16 r8, r7, ror #8")
       NW_I("sxtb16 r7, r7")
       NW_I("sxtb16 r10, r9, ror #8")
@@ -383,10 +450,9 @@ NW_SHARED void nw_depthwise_5_1(const nw_line *given) { /* 4 or 5 columns, any r
       NW_I("smladx r3, r8, r4, r3")
       NW_I("smlad r3, r9, r5, r3")
       NW_I("smlatb r3, r10, r6, r3")
-      NW_I("str lr, [r12, #-4]")
       NW_I("lsrs r6, r6, #16")
       NW_I("beq 2b")
-      NW_I("ldrd r4, r5, %3")
+      NW_I("ldrd r4, r5, %8")
       NW_I("smmlar r6, r0, r4, r5")
       NW_I("add r0, r6, r0, asr #31")
       NW_I("smmlar r6, r1, r4, r5")
@@ -395,7 +461,7 @@ NW_SHARED void nw_depthwise_5_1(const nw_line *given) { /* 4 or 5 columns, any r
       NW_I("add r2, r6, r2, asr #31")
       NW_I("smmlar r6, r3, r4, r5")
       NW_I("add r3, r6, r3, asr #31")
-      NW_I("ldrd r6, r7, %5")
+      NW_I("ldrd r6, r7, %10")
       NW_I("asr r0, r0, r6")
       NW_I("asr r1, r1, r6")
       NW_I("asr r2, r2, r6")
@@ -427,24 +493,45 @@ NW_SHARED void nw_depthwise_5_1(const nw_line *given) { /* 4 or 5 columns, any r
       NW_I("beq 4f")
       NW_I("strb r2, [r12, r7, lsl #1]")
       "4:\n\t"
-      NW_LINE_OPERANDS(l, "+r"(r0))
-      : NW_LINE_CLOBBERS);
+      NW_I("ldr r7, %3")
+      NW_I("subs r7, r7, #1")
+      NW_I("str r7, %3")
+      NW_I("beq 5f")
+      NW_I("ldrd r7, r8, %14")
+      NW_I("ldr r4, %5")
+      NW_I("add r4, r4, r7")
+      NW_I("str r4, %5")
+      NW_I("str r4, %4")
+      NW_I("ldr r5, %6")
+      NW_I("add r5, r5, r8")
+      NW_I("str r5, %6")
+      NW_I("str r5, %0")
+      NW_I("ldr r6, %16")
+      NW_I("str r6, %1")
+      NW_I("b 1b")
+      "5:\n\t"
+      NW_STRIP_OPERANDS(l, "+r"(r0))
+      : NW_STRIP_CLOBBERS);
 }
 
-NW_SHARED void nw_depthwise_5_2(const nw_line *given) { /* 4 or 5 columns, any rows, stride 2 */
-  nw_line l = *given;
-  register const nw_line *r0 __asm__("r0") = &l;
+NW_SHARED void nw_depthwise_5_2(const nw_strip *given) { /* up to 5 columns, any rows, stride 2 */
+  nw_strip l = *given;
+  register const nw_strip *r0 __asm__("r0") = &l;
   __asm__ volatile(
       "1:\n\t"
-      NW_I("ldr r0, %8")
-      NW_I("ldr r12, %9")
+      NW_I("ldr lr, %4")
+      NW_I("ldr r0, %12")
+      NW_I("ldr r12, %13")
+      NW_I("add r4, lr, #8")
+      NW_I("str r4, %4")
       NW_I("mov r1, r0")
       NW_I("mov r2, r0")
       NW_I("mov r3, r0")
       "2:\n\t"
-      NW_I("ldm r12!, {r4, r5, r6, lr}")
-      NW_I("ldr r7, [lr], #8")
-      NW_I("ldr r9, [lr, #-4]")
+      NW_I("ldm r12!, {r4, r5, r6, r7}")
+      NW_I("add lr, lr, r7")
+      NW_I("ldr r7, [lr]")
+      NW_I("ldr r9, [lr, #4]")
       NW_I("sxtb16 r8, r7, ror #8")
       NW_I("sxtb16 r7, r7")
       NW_I("sxtb16 r10, r9, ror #8")
@@ -457,7 +544,7 @@ NW_SHARED void nw_depthwise_5_2(const nw_line *given) { /* 4 or 5 columns, any r
       NW_I("pkhbt r8, r10, r8")
       NW_I("smladx r1, r8, r5, r1")
       NW_I("smlatb r1, r9, r6, r1")
-      NW_I("ldr r7, [lr]")
+      NW_I("ldr r7, [lr, #8]")
       NW_I("sxtb16 r8, r7, ror #8")
       NW_I("sxtb16 r7, r7")
       NW_I("smlad r2, r9, r4, r2")
@@ -468,10 +555,9 @@ NW_SHARED void nw_depthwise_5_2(const nw_line *given) { /* 4 or 5 columns, any r
       NW_I("pkhbt r10, r8, r10")
       NW_I("smladx r3, r10, r5, r3")
       NW_I("smlatb r3, r7, r6, r3")
-      NW_I("str lr, [r12, #-4]")
       NW_I("lsrs r6, r6, #16")
       NW_I("beq 2b")
-      NW_I("ldrd r4, r5, %3")
+      NW_I("ldrd r4, r5, %8")
       NW_I("smmlar r6, r0, r4, r5")
       NW_I("add r0, r6, r0, asr #31")
       NW_I("smmlar r6, r1, r4, r5")
@@ -480,7 +566,7 @@ NW_SHARED void nw_depthwise_5_2(const nw_line *given) { /* 4 or 5 columns, any r
       NW_I("add r2, r6, r2, asr #31")
       NW_I("smmlar r6, r3, r4, r5")
       NW_I("add r3, r6, r3, asr #31")
-      NW_I("ldrd r6, r7, %5")
+      NW_I("ldrd r6, r7, %10")
       NW_I("asr r0, r0, r6")
       NW_I("asr r1, r1, r6")
       NW_I("asr r2, r2, r6")
@@ -512,24 +598,45 @@ NW_SHARED void nw_depthwise_5_2(const nw_line *given) { /* 4 or 5 columns, any r
       NW_I("beq 4f")
       NW_I("strb r2, [r12, r7, lsl #1]")
       "4:\n\t"
-      NW_LINE_OPERANDS(l, "+r"(r0))
-      : NW_LINE_CLOBBERS);
+      NW_I("ldr r7, %3")
+      NW_I("subs r7, r7, #1")
+      NW_I("str r7, %3")
+      NW_I("beq 5f")
+      NW_I("ldrd r7, r8, %14")
+      NW_I("ldr r4, %5")
+      NW_I("add r4, r4, r7")
+      NW_I("str r4, %5")
+      NW_I("str r4, %4")
+      NW_I("ldr r5, %6")
+      NW_I("add r5, r5, r8")
+      NW_I("str r5, %6")
+      NW_I("str r5, %0")
+      NW_I("ldr r6, %16")
+      NW_I("str r6, %1")
+      NW_I("b 1b")
+      "5:\n\t"
+      NW_STRIP_OPERANDS(l, "+r"(r0))
+      : NW_STRIP_CLOBBERS);
 }
 
-NW_SHARED void nw_depthwise_7_1(const nw_line *given) { /* 6 or 7 columns, any rows, stride 1 */
-  nw_line l = *given;
-  register const nw_line *r0 __asm__("r0") = &l;
+NW_SHARED void nw_depthwise_7_1(const nw_strip *given) { /* up to 7 columns, any rows, stride 1 */
+  nw_strip l = *given;
+  register const nw_strip *r0 __asm__("r0") = &l;
   __asm__ volatile(
       "1:\n\t"
-      NW_I("ldr r0, %8")
-      NW_I("ldr r12, %9")
+      NW_I("ldr lr, %4")
+      NW_I("ldr r0, %12")
+      NW_I("ldr r12, %13")
+      NW_I("add r4, lr, #4")
+      NW_I("str r4, %4")
       NW_I("mov r1, r0")
       NW_I("mov r2, r0")
       NW_I("mov r3, r0")
       "2:\n\t"
-      NW_I("ldm r12!, {r4, r5, r6, r7, lr}")
-      NW_I("ldr r8, [lr], #4")
-      NW_I("ldr r10, [lr]")
+      NW_I("ldm r12!, {r4, r5, r6, r7, r8}")
+      NW_I("add lr, lr, r8")
+      NW_I("ldr r8, [lr]")
+      NW_I("ldr r10, [lr, #4]")
       NW_I("sxtb16 r9, r8, ror #8")
       NW_I("sxtb16 r8, r8")
       NW_I("sxtb16 r11, r10, ror #8")
@@ -548,7 +655,7 @@ NW_SHARED void nw_depthwise_7_1(const nw_line *given) { /* 6 or 7 columns, any r
       NW_I("smladx r2, r9, r5, r2")
       NW_I("smladx r3, r9, r4, r3")
       NW_I("smlad r3, r10, r5, r3")
-      NW_I("ldr r8, [lr, #4]")
+      NW_I("ldr r8, [lr, #8]")
       NW_I("sxtb16 r9, r8")
       NW_I("sxtb16 r8, r8, ror #8")
       NW_I("pkhbt r10, r9, r10")
@@ -557,10 +664,9 @@ NW_SHARED void nw_depthwise_7_1(const nw_line *given) { /* 6 or 7 columns, any r
       NW_I("pkhbt r11, r8, r11")
       NW_I("smladx r3, r11, r6, r3")
       NW_I("smlabb r3, r9, r7, r3")
-      NW_I("str lr, [r12, #-4]")
       NW_I("lsrs r7, r7, #16")
       NW_I("beq 2b")
-      NW_I("ldrd r4, r5, %3")
+      NW_I("ldrd r4, r5, %8")
       NW_I("smmlar r6, r0, r4, r5")
       NW_I("add r0, r6, r0, asr #31")
       NW_I("smmlar r6, r1, r4, r5")
@@ -569,7 +675,7 @@ NW_SHARED void nw_depthwise_7_1(const nw_line *given) { /* 6 or 7 columns, any r
       NW_I("add r2, r6, r2, asr #31")
       NW_I("smmlar r6, r3, r4, r5")
       NW_I("add r3, r6, r3, asr #31")
-      NW_I("ldrd r6, r7, %5")
+      NW_I("ldrd r6, r7, %10")
       NW_I("asr r0, r0, r6")
       NW_I("asr r1, r1, r6")
       NW_I("asr r2, r2, r6")
@@ -601,24 +707,45 @@ NW_SHARED void nw_depthwise_7_1(const nw_line *given) { /* 6 or 7 columns, any r
       NW_I("beq 4f")
       NW_I("strb r2, [r12, r7, lsl #1]")
       "4:\n\t"
-      NW_LINE_OPERANDS(l, "+r"(r0))
-      : NW_LINE_CLOBBERS);
+      NW_I("ldr r7, %3")
+      NW_I("subs r7, r7, #1")
+      NW_I("str r7, %3")
+      NW_I("beq 5f")
+      NW_I("ldrd r7, r8, %14")
+      NW_I("ldr r4, %5")
+      NW_I("add r4, r4, r7")
+      NW_I("str r4, %5")
+      NW_I("str r4, %4")
+      NW_I("ldr r5, %6")
+      NW_I("add r5, r5, r8")
+      NW_I("str r5, %6")
+      NW_I("str r5, %0")
+      NW_I("ldr r6, %16")
+      NW_I("str r6, %1")
+      NW_I("b 1b")
+      "5:\n\t"
+      NW_STRIP_OPERANDS(l, "+r"(r0))
+      : NW_STRIP_CLOBBERS);
 }
 
-NW_SHARED void nw_depthwise_7_2(const nw_line *given) { /* 6 or 7 columns, any rows, stride 2 */
-  nw_line l = *given;
-  register const nw_line *r0 __asm__("r0") = &l;
+NW_SHARED void nw_depthwise_7_2(const nw_strip *given) { /* up to 7 columns, any rows, stride 2 */
+  nw_strip l = *given;
+  register const nw_strip *r0 __asm__("r0") = &l;
   __asm__ volatile(
       "1:\n\t"
-      NW_I("ldr r0, %8")
-      NW_I("ldr r12, %9")
+      NW_I("ldr lr, %4")
+      NW_I("ldr r0, %12")
+      NW_I("ldr r12, %13")
+      NW_I("add r4, lr, #8")
+      NW_I("str r4, %4")
       NW_I("mov r1, r0")
       NW_I("mov r2, r0")
       NW_I("mov r3, r0")
       "2:\n\t"
-      NW_I("ldm r12!, {r4, r5, r6, r7, lr}")
-      NW_I("ldr r8, [lr], #8")
-      NW_I("ldr r10, [lr, #-4]")
+      NW_I("ldm r12!, {r4, r5, r6, r7, r8}")
+      NW_I("add lr, lr, r8")
+      NW_I("ldr r8, [lr]")
+      NW_I("ldr r10, [lr, #4]")
       NW_I("sxtb16 r9, r8, ror #8")
       NW_I("sxtb16 r8, r8")
       NW_I("sxtb16 r11, r10, ror #8")
@@ -634,7 +761,7 @@ NW_SHARED void nw_depthwise_7_2(const nw_line *given) { /* 6 or 7 columns, any r
       NW_I("smlatb r1, r11, r7, r1")
       NW_I("smlad r2, r10, r4, r2")
       NW_I("smlad r2, r11, r5, r2")
-      NW_I("ldr r8, [lr]")
+      NW_I("ldr r8, [lr, #8]")
       NW_I("sxtb16 r9, r8, ror #8")
       NW_I("sxtb16 r8, r8")
       NW_I("pkhbt r10, r8, r10")
@@ -644,14 +771,13 @@ NW_SHARED void nw_depthwise_7_2(const nw_line *given) { /* 6 or 7 columns, any r
       NW_I("smlabb r2, r9, r7, r2")
       NW_I("pkhbt r11, r9, r11")
       NW_I("smladx r3, r11, r5, r3")
-      NW_I("ldrsb r10, [lr, #4]")
+      NW_I("ldrsb r10, [lr, #12]")
       NW_I("pkhbt r10, r10, r8")
       NW_I("smladx r3, r10, r6, r3")
       NW_I("smlatb r3, r9, r7, r3")
-      NW_I("str lr, [r12, #-4]")
       NW_I("lsrs r7, r7, #16")
       NW_I("beq 2b")
-      NW_I("ldrd r4, r5, %3")
+      NW_I("ldrd r4, r5, %8")
       NW_I("smmlar r6, r0, r4, r5")
       NW_I("add r0, r6, r0, asr #31")
       NW_I("smmlar r6, r1, r4, r5")
@@ -660,7 +786,7 @@ NW_SHARED void nw_depthwise_7_2(const nw_line *given) { /* 6 or 7 columns, any r
       NW_I("add r2, r6, r2, asr #31")
       NW_I("smmlar r6, r3, r4, r5")
       NW_I("add r3, r6, r3, asr #31")
-      NW_I("ldrd r6, r7, %5")
+      NW_I("ldrd r6, r7, %10")
       NW_I("asr r0, r0, r6")
       NW_I("asr r1, r1, r6")
       NW_I("asr r2, r2, r6")
@@ -692,8 +818,25 @@ NW_SHARED void nw_depthwise_7_2(const nw_line *given) { /* 6 or 7 columns, any r
       NW_I("beq 4f")
       NW_I("strb r2, [r12, r7, lsl #1]")
       "4:\n\t"
-      NW_LINE_OPERANDS(l, "+r"(r0))
-      : NW_LINE_CLOBBERS);
+      NW_I("ldr r7, %3")
+      NW_I("subs r7, r7, #1")
+      NW_I("str r7, %3")
+      NW_I("beq 5f")
+      NW_I("ldrd r7, r8, %14")
+      NW_I("ldr r4, %5")
+      NW_I("add r4, r4, r7")
+      NW_I("str r4, %5")
+      NW_I("str r4, %4")
+      NW_I("ldr r5, %6")
+      NW_I("add r5, r5, r8")
+      NW_I("str r5, %6")
+      NW_I("str r5, %0")
+      NW_I("ldr r6, %16")
+      NW_I("str r6, %1")
+      NW_I("b 1b")
+      "5:\n\t"
+      NW_STRIP_OPERANDS(l, "+r"(r0))
+      : NW_STRIP_CLOBBERS);
 }
 #endif
 #endif
