@@ -40,7 +40,8 @@ class NetworkCost:
 
 @dataclass(frozen=True)
 class McuPrices:
-    """Prices of blocks for one processor; `sram_bytes` is the limit under which schedules are chosen.
+    """Prices of blocks for one processor; `sram_bytes` is the limit under which schedules are chosen, `stream` whether any
+    may run row by row.
 
     A block is planned alone: its input, what it needs while it runs, its output; layer by layer where that fits the limit,
     row by row where not. The plan of a whole network needs no more than its costliest block, and less where several blocks
@@ -52,6 +53,7 @@ class McuPrices:
     flash: InstructionModel
     clock_hz: float
     sram_bytes: float | None = None
+    stream: bool = True
     _ways: dict[tuple[Block, Shape], Way] = field(default_factory=dict, compare=False, repr=False)
     _flash: dict[tuple[Block, Shape], float] = field(default_factory=dict, compare=False, repr=False)
 
@@ -96,7 +98,7 @@ class McuPrices:
         if key not in self._ways:
             network = network_of_blocks([block], in_shape, seed=None)
             plan = schedule(network, mode="layers")
-            if self.sram_bytes is not None and plan.arena_bytes > self.sram_bytes:
+            if self.stream and self.sram_bytes is not None and plan.arena_bytes > self.sram_bytes:
                 plan = schedule(network, mode="stream")
             self._ways[key] = plan.arena_bytes, self._spent(network, plan)
         return self._ways[key]
@@ -105,7 +107,8 @@ class McuPrices:
         """Return the cost of a whole network, planned as `netwright compile` plans it under the limit on SRAM."""
         made = network_of_blocks(blocks, in_shape, seed=None)
         limit = None if self.sram_bytes is None else int(self.sram_bytes)
-        plan = schedule(made, sram_bytes=limit, scratch=layer_scratch)
+        mode = "auto" if self.stream else "layers"
+        plan = schedule(made, sram_bytes=limit, mode=mode, scratch=layer_scratch)
         flash = self.flash.network(flash_of(made.layers))
         spent = self._spent(made, plan) + self.offset_instructions
         return NetworkCost(plan.arena_bytes, round(flash), round(spent), plan.mode)
@@ -114,8 +117,8 @@ class McuPrices:
         return sum(map(self.instructions.of, works_of(network, plan)))
 
 
-def mcu_prices(device: str, *, sram_bytes: float | None = None) -> McuPrices:
-    """Return the prices of a microcontroller by name; `sram_bytes`: None for all that it has.
+def mcu_prices(device: str, *, sram_bytes: float | None = None, stream: bool = True) -> McuPrices:
+    """Return the prices of a microcontroller by name; `sram_bytes`: None for all that it has; `stream` as in `McuPrices`.
 
     Raises:
         NetwrightError: no such device, or it is no microcontroller.
@@ -123,9 +126,8 @@ def mcu_prices(device: str, *, sram_bytes: float | None = None) -> McuPrices:
     found = microcontroller(device)
     assert found.core is not None and found.clock_hz is not None and found.sram_bytes is not None
     limit = found.sram_bytes.value if sram_bytes is None else sram_bytes
-    return McuPrices(
-        found.core, instruction_model(found.core), flash_model(found.core), found.clock_hz.value, float(limit)
-    )
+    models = instruction_model(found.core), flash_model(found.core)
+    return McuPrices(found.core, *models, found.clock_hz.value, float(limit), stream)
 
 
 def microcontroller(device: str) -> Machine:
