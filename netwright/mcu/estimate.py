@@ -9,9 +9,10 @@ _OUTPUT = 14  # requantization of an accumulator
 
 
 def estimate(network: Network, layer: Layer, rows: int = 0) -> float:
-    """Return the instructions of a layer; `rows`: in how many row calls it runs, 0 for one call on whole tensors."""
+    """Return the instructions of a layer; `rows`: how many rows it makes one by one, 0 for one call on whole tensors."""
     made = network.values[layer.output]
-    outputs = made.bytes
+    share = rows / made.shape[0] if rows else 1.0
+    outputs = made.bytes * share
     calls = max(1, rows) * _CALL
     if isinstance(layer, Conv):
         taps = layer.window.kernel[0] * layer.window.kernel[1] * layer.weights.shape[3]
@@ -22,4 +23,4 @@ def estimate(network: Network, layer: Layer, rows: int = 0) -> float:
         return outputs * (1.4 * taps + _OUTPUT) + gathered + calls + 30 * max(1, rows) * made.shape[-1]
     if isinstance(layer, Dense):
         return outputs * (1.3 * layer.weights.shape[1] + _OUTPUT)
-    return 12 * sum(network.values[value].bytes for value in layer.inputs) + calls
+    return 12 * share * sum(network.values[value].bytes for value in layer.inputs) + calls

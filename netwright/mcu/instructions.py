@@ -69,12 +69,12 @@ def works_of(network: Network, plan: Schedule) -> list[Work]:
         if isinstance(step, Whole):
             works.append(work_of(network.layers[step.layer], network))
             continue
-        for stage in step.stages:
+        for place, stage in enumerate(step.stages):
             if stage.planar:  # laying rows into a ring belongs to the layer that reads them
                 continue
             layer = network.layers[stage.layer]
             height = network.values[layer.output].shape[0]
-            works.append(work_of(layer, network, by_rows=True, repeated=stage.height / height))
+            works.append(work_of(layer, network, by_rows=True, repeated=step.rows_made(network, place) / height))
     return works
 
 

@@ -1,4 +1,4 @@
-"""Which layers run alone, on whole tensors, and which together, row by row.
+"""Which layers run alone, on whole tensors, and which together, row by row, all columns at once or in patches.
 
 Every run of consecutive layers that can be streamed is one option, every layer alone another; what an option needs is known
 before the others are chosen, for the values alive around it depend on the order alone. So the cheapest chain of options
@@ -13,7 +13,8 @@ from dataclasses import dataclass
 from netwright.graph.flow import Flow
 from netwright.mcu.dataflow import dies_at
 from netwright.mcu.network import Layer, Network
-from netwright.mcu.stream import Segment, segment, streamable
+from netwright.mcu.patches import GRIDS, patched
+from netwright.mcu.stream import Segment, outline, segment, streamable
 
 LONGEST = 8  # layers in one segment: longer ones saved nothing in any network tried
 Cost = Callable[[Network, Layer, int], float]
@@ -34,7 +35,7 @@ class Option:
 
 
 def options(network: Network, flow: Flow, order: Sequence[int], cost: Cost, *, stream: bool = True) -> list[Option]:
-    """Return every option, by rising `last`."""
+    """Return every option but patches, by rising `last`."""
     alive = Alive(network, flow, order)
     result = []
     for first, step in enumerate(order):
@@ -43,7 +44,28 @@ def options(network: Network, flow: Flow, order: Sequence[int], cost: Cost, *, s
         found = segment(network, order[first:last])
         if found is not None:
             result.append(Option(first, last, found, alive.streamed(first, last, found), _rows(network, found, cost)))
-    return sorted(result, key=lambda option: (option.last, option.first, option.segment is not None))
+    return sorted(result, key=_by_last)
+
+
+def patches(network: Network, flow: Flow, order: Sequence[int], cost: Cost, enough: int) -> list[Option]:
+    """Return the options that run in patches, by rising `last`, but for those whose layers each need at most `enough` bytes."""
+    alive = Alive(network, flow, order)
+    needed = [alive.whole(place) for place in range(len(order))]
+    result = []
+    for first, last in ranges(network, order):
+        worth = last - first > 1 and max(needed[first:last]) > enough
+        plain = outline(network, order[first:last]) if worth else None
+        if plain is None:
+            continue
+        for found in (patched(network, plain, grid) for grid in GRIDS):
+            if found is not None:
+                bytes_ = alive.streamed(first, last, found)
+                result.append(Option(first, last, found, bytes_, _rows(network, found, cost)))
+    return sorted(result, key=_by_last)
+
+
+def _by_last(option: Option) -> tuple[int, int, bool]:
+    return option.last, option.first, option.segment is not None
 
 
 def ranges(network: Network, order: Sequence[int]) -> Iterator[tuple[int, int]]:
@@ -89,7 +111,11 @@ def cheapest(choices: Sequence[Option], steps: int, limit: int, *, by_bytes: boo
 
 
 def _rows(network: Network, found: Segment, cost: Cost) -> float:
-    return sum(cost(network, network.layers[stage.layer], stage.height) for stage in found.stages if not stage.planar)
+    return sum(
+        cost(network, network.layers[stage.layer], max(1, round(found.rows_made(network, place))))
+        for place, stage in enumerate(found.stages)
+        if not stage.planar
+    )
 
 
 class Alive:

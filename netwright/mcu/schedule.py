@@ -16,7 +16,7 @@ from netwright.graph.order import Order, best_order
 from netwright.mcu.dataflow import dies_at, network_flow
 from netwright.mcu.estimate import estimate
 from netwright.mcu.network import Layer, Network
-from netwright.mcu.partition import Cost, Option, cheapest, least_bytes, options
+from netwright.mcu.partition import Cost, Option, cheapest, least_bytes, options, patches
 from netwright.mcu.place import Block, Overlap, Placement, place
 from netwright.mcu.stream import Segment
 
@@ -91,8 +91,9 @@ def schedule(
 ) -> Schedule:
     """Return the plan of a network.
 
-    `mode`: "layers" runs every layer on whole tensors; "stream" takes the least arena that streaming reaches; "auto" the
-    fewest instructions within `sram_bytes`, or the least arena if nothing fits; without a limit, the least arena at no
+    `mode`: "layers" runs every layer on whole tensors; "stream" takes the least arena that streaming reaches, "patch" the
+    least that whole tensors and patches do; "auto" the fewest instructions within `sram_bytes`, or the least arena if
+    nothing fits (patches only where streaming does not); without a limit, the least arena that streaming reaches at no
     more than 5 % above the fewest instructions. `scratch`: bytes that a layer's kernel needs besides its tensors.
     `cost(network, layer, rows)`: instructions of a layer in so many row calls, or, if 0, on whole tensors.
     """
@@ -101,8 +102,12 @@ def schedule(
     flow = network_flow(network)
     found = best_order(flow)
     count = len(found.steps)
-    choices = options(network, flow, found.steps, cost, stream=mode != "layers")
+    choices = options(network, flow, found.steps, cost, stream=mode in ("auto", "stream"))
     least = least_bytes(choices, count)
+    if mode == "patch" or (mode == "auto" and sram_bytes is not None and least > sram_bytes):
+        enough = max(sram_bytes or 0, sum(network.values[network.root(value)].bytes for value in network.inputs))
+        choices = sorted([*choices, *patches(network, flow, found.steps, cost, enough)], key=lambda one: one.last)
+        least = least_bytes(choices, count)
     target = least
     if mode == "auto":
         target = _slightly_slower(choices, count) if sram_bytes is None else max(least, sram_bytes)

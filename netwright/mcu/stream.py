@@ -68,12 +68,37 @@ class Stage:
     height: int
 
 
+@dataclass(frozen=True, slots=True)
+class Crop:
+    """The columns of a value that a stage reads in one tile: `width` of them, `start` bytes into the row's slot.
+
+    `before`: columns of padding to the left of them, under the window of the first column that is made.
+    """
+
+    start: int
+    width: int
+    before: int
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """What a stage makes in one tile: rows `first` to `until` - 1, `width` columns, `to` bytes into the row's slot."""
+
+    first: int
+    until: int
+    width: int
+    to: int
+    crops: tuple[Crop, ...]
+
+
 @dataclass(frozen=True)
 class Segment:
     """Layers (indices in `Network.layers`) computed by pulling the rows of `output`, which the last stage makes.
 
     `inputs`, `output`: values (roots) that exist as a whole, the inputs before the segment. `offsets`: of each entry of
     `rows` in the arena. `overlaps`: by input, how the output may lie over it where nothing else needs that input.
+    `tiles`: one part a stage for each tile of the output, one tile after another; none where all columns are made at once.
+    `grid`: how many tiles the output has down and across.
     """
 
     layers: tuple[int, ...]
@@ -83,6 +108,8 @@ class Segment:
     rows: tuple[Rows, ...]
     overlaps: tuple[Overlap, ...]
     offsets: tuple[int, ...] = ()
+    tiles: tuple[tuple[Part, ...], ...] = ()
+    grid: tuple[int, int] = (1, 1)
 
     @property
     def rows_bytes(self) -> int:
@@ -92,7 +119,14 @@ class Segment:
     @property
     def how(self) -> str:
         """Return in words how the segment runs."""
-        return "row by row"
+        return "row by row" if not self.tiles else f"patches {self.grid[0]}x{self.grid[1]}, row by row"
+
+    def rows_made(self, network: Network, place: int) -> float:
+        """Return how many rows of its layer a stage makes, parts of rows counted as such: above its height in patches."""
+        stage = self.stages[place]
+        width = network.values[network.layers[stage.layer].output].shape[1]
+        parts = [tile[place] for tile in self.tiles]
+        return sum((part.until - part.first) * part.width for part in parts) / width if parts else float(stage.height)
 
 
 def streamable(network: Network, layer: Layer) -> bool:
@@ -224,11 +258,11 @@ def _window(layer: Layer) -> Window:
 
 def simulated(network: Network, found: Segment) -> Segment:
     """Return an outline with the heights of its rings and the overlaps of its output, after a run through all rows."""
-    run = _Run(found.stages, len(found.rows), found.inputs)
-    made = _row_bytes(network, found.output)
+    run = Run(found.stages, len(found.rows), found.inputs)
+    made = row_bytes(network, found.output)
     last = len(found.stages) - 1
     overlaps = [
-        _Nearest(_row_bytes(network, value), made, network.values[value].shape[0], run.readers[("whole", value)])
+        Nearest(row_bytes(network, value), made, network.values[value].shape[0], run.readers[("whole", value)])
         for value in found.inputs
     ]
     for y in range(found.stages[last].height):
@@ -247,7 +281,7 @@ def simulated(network: Network, found: Segment) -> Segment:
     return replace(found, rows=rows, overlaps=ends)
 
 
-class _Nearest:
+class Nearest:
     """How closely the rows of a result may follow those of an input, `given` and `made` bytes a row."""
 
     def __init__(self, given: int, made: int, height: int, readers: Sequence[tuple[int, Read]]) -> None:
@@ -269,7 +303,8 @@ class _Nearest:
         return Overlap(self.shift, self.same and in_step)
 
 
-def _row_bytes(network: Network, value: int) -> int:
+def row_bytes(network: Network, value: int) -> int:
+    """Return the bytes of a row of a value."""
     _, width, channels = network.values[value].shape
     return width * channels
 
@@ -283,12 +318,13 @@ def _in_step(network: Network, last: Layer, value: int, output: int) -> bool:
     )
 
 
-class _Run:
+class Run:
     """The state of all stages while rows are pulled: the row each makes next."""
 
     def __init__(self, stages: Sequence[Stage], rings: int, inputs: Sequence[int]) -> None:
         self.stages = stages
         self.next = [0] * len(stages)
+        self.ends = [stage.height for stage in stages]
         self.counts = [1] * rings
         self.readers: dict[tuple[str, int], list[tuple[int, Read]]] = {("whole", value): [] for value in inputs}
         self.maker = {stage.made: place for place, stage in enumerate(stages)}
@@ -302,7 +338,7 @@ class _Run:
         first = 1 << 30
         for place, reading in readers:
             y = self.next[place]
-            if y < self.stages[place].height:
+            if y < self.ends[place]:
                 first = min(first, max(0, y * reading.stride - reading.before))
         return first
 

@@ -88,7 +88,7 @@ def test_streaming_needs_least_and_a_limit_is_kept_where_it_can_be() -> None:
     assert streamed.arena_bytes < whole.arena_bytes * 0.75
     for limit in range(streamed.arena_bytes, whole.arena_bytes, 1000):
         assert schedule(network, sram_bytes=limit).arena_bytes <= limit
-    assert schedule(network, sram_bytes=1).arena_bytes == streamed.arena_bytes
+    assert schedule(network, sram_bytes=1).arena_bytes <= streamed.arena_bytes  # in patches, if nothing else fits
 
 
 def test_the_limit_buys_instructions() -> None:
