@@ -6,11 +6,12 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from netwright.compress.qat import quantize_aware
     from netwright.compress.quantize import quantize
 
-__all__ = ["quantize"]
+__all__ = ["quantize", "quantize_aware"]
 
-_WHERE = {"quantize": "quantize"}
+_WHERE = {"quantize": "quantize", "quantize_aware": "qat"}
 
 
 def __getattr__(name: str) -> Any:

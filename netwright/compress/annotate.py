@@ -13,7 +13,7 @@ import torch
 from torch.fx import GraphModule, Node
 
 from netwright.compress.exported import PRODUCTS, argument, constant, kind, where
-from netwright.compress.observers import ACTIVATIONS, WEIGHTS
+from netwright.compress.observers import ACTIVATIONS, WEIGHTS, PerChannelNow
 from netwright.compress.pt2e import (
     FakeQuantize,
     FixedQParamsQuantizationSpec,
@@ -47,7 +47,7 @@ class Int8Quantizer(Quantizer):
     def __init__(self, observer: str = "minmax", *, trained: bool = False):
         if observer not in ACTIVATIONS:
             raise unknown("Observer", observer, ACTIVATIONS)
-        activation, weight = ACTIVATIONS[observer], WEIGHTS[observer]
+        activation, weight = ACTIVATIONS[observer], PerChannelNow if trained else WEIGHTS[observer]
         if trained:
             activation = FakeQuantize.with_args(observer=activation)
             weight = FakeQuantize.with_args(observer=weight, ch_axis=0)

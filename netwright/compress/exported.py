@@ -109,6 +109,7 @@ def tidy(graph_module: GraphModule) -> None:
                 step(graph_module, node)
         graph_module.graph.eliminate_dead_code()
     graph_module.graph.lint()
+    graph_module.delete_all_unused_submodules()
     graph_module.recompile()
 
 

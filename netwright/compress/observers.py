@@ -124,6 +124,17 @@ class PerChannelMse(PerChannelMinMaxObserver):
         return x_orig
 
 
+class PerChannelNow(PerChannelMinMaxObserver):
+    """Symmetric ranges of weights as they are at this moment: what they were in earlier steps is forgotten."""
+
+    @torch.no_grad()
+    def forward(self, x_orig: Tensor) -> Tensor:
+        low, high = x_orig.detach().transpose(0, self.ch_axis).flatten(1).aminmax(dim=1)
+        self.min_val.resize_(low.shape).copy_(low)
+        self.max_val.resize_(high.shape).copy_(high)
+        return x_orig
+
+
 ACTIVATIONS: dict[str, Any] = {
     "minmax": MinMaxObserver,
     "percentile": HistogramRange.with_args(choose=percentile_range),
