@@ -220,3 +220,15 @@ def test_real_networks_need_no_copies(name: str, macs: int, layers: dict[type[La
     found = kinds(network)
     assert {kind: found.count(kind) for kind in layers} == layers
     assert Copy not in found
+
+
+@needs_gcc
+def test_padding_of_more_channels_than_a_tile_holds(tmp_path: Path) -> None:
+    build = GraphBuilder()
+    x = build.input("x", (1, 2, 2, 516), FOUND)
+    y = build.input("y", (1, 2, 2, 515), FOUND)
+    model = build.build([conv(build, x, 6, 3, (1, 2, 2, 6), "SAME"), conv(build, y, 6, 3, (1, 2, 2, 6), "SAME")])
+    network = cases.write_c(model, tmp_path)
+    inputs = cases.inputs_of(network, np.random.default_rng(0), 3)
+    found = build_host(tmp_path, sanitize=True).run(inputs)
+    np.testing.assert_array_equal(found, cases.wanted(model, network, inputs))
