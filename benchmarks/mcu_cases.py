@@ -5,13 +5,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from netwright.graph.graph import Graph, Op, Ref, Storage, Tensor
 from netwright.graph.integer_conv import window_padding
 from netwright.graph.quantized import Quantization, QuantizedGraph
 from netwright.graph.quantized_builder import GraphBuilder, quantization
@@ -39,6 +40,34 @@ def random_case(number: int) -> Case:
         _values(rng, model.graph.tensors[index].shape, model.graph.tensors[index].dtype) for index in builder.inputs
     ]
     return Case(operator, model, inputs)
+
+
+def bundle(models: Sequence[QuantizedGraph]) -> QuantizedGraph:
+    """Return several networks side by side as one, which is compiled once: inputs and outputs follow one another."""
+    tensors: list[Tensor] = []
+    storages: list[Storage] = []
+    ops: list[Op] = []
+    inputs: list[int] = []
+    outputs: list[int] = []
+    names: list[str] = []
+    quantized: list[Quantization | None] = []
+    values: dict[int, NDArray[Any]] = {}
+    for number, model in enumerate(models):
+        graph, start = model.graph, len(tensors)
+        tensors += [replace(tensor, storage=tensor.storage + len(storages)) for tensor in graph.tensors]
+        storages += graph.storages
+        for op in graph.ops:
+            operands = [None if ref is None else Ref(ref.tensor + start) for ref in op.arguments["inputs"]]
+            read, made = (tuple(index + start for index in ends) for ends in (op.inputs, op.outputs))
+            arguments = {**op.arguments, "inputs": operands}
+            ops.append(replace(op, inputs=read, outputs=made, arguments=arguments, path=f"{op.path}_{number}"))
+        inputs += [index + start for index in graph.inputs]
+        outputs += [index + start for index in graph.outputs]
+        names += [f"{name}_{number}" for name in model.names]
+        quantized += model.quantization
+        values |= {index + start: array for index, array in model.values.items()}
+    graph = Graph(tuple(tensors), tuple(storages), tuple(ops), tuple(inputs), tuple(outputs), "bundle")
+    return QuantizedGraph(graph, tuple(names), tuple(quantized), values)
 
 
 def _values(rng: Rng, shape: tuple[int, ...], dtype: str) -> NDArray[Any]:
