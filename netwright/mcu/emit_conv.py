@@ -149,10 +149,15 @@ def _conv_data(network: Network, layer: Conv, name: str) -> Data:
     window = layer.window
     runs_in_row = 1 if window.dilation[1] == 1 else kernel_w
     run = kernel_w * channels // runs_in_row
-    flat = channels % 4 != 0 and kernel_h * kernel_w * channels <= _FLAT
-    padded = run if flat else -(-run // 4) * 4
+    flat = channels % 4 != 0 and runs_in_row == 1 and kernel_h * run <= _FLAT
     runs = layer.weights.reshape(outputs, kernel_h * runs_in_row, run)
-    padded_runs = np.pad(runs, ((0, 0), (0, 0), (0, padded - run))).reshape(outputs, -1)
+    head = run // 4 * 4
+    padded = run if flat else -(-run // 4) * 4
+    if flat:
+        parts = runs[:, :, :head].reshape(outputs, -1), runs[:, :, head:].reshape(outputs, -1)
+        padded_runs = np.concatenate(parts, axis=1)
+    else:
+        padded_runs = np.pad(runs, ((0, 0), (0, 0), (0, padded - run))).reshape(outputs, -1)
     packed = pack_matrix(padded_runs, layer.requantize, pixels=out_width)
     fields = {
         **_window(layer, name),

@@ -33,7 +33,7 @@ NW_INLINE const int8_t *nw_conv_tap(const nw_conv *c, const nw_source *from, int
 NW_INLINE void nw_conv_gather(const nw_conv *c, const nw_source *from, int32_t x, int8_t *to) {
   for (int32_t row = 0; row < c->kernel_h; row++)
     for (int32_t tap = 0; tap < c->kernel_w; tap++) {
-      const int8_t *values = nw_conv_tap(c, from, x, row, tap);
+      const int8_t *values = nw_conv_tap(c, from, x, row, tap, 0);
       for (int32_t i = 0; i < c->channels; i++) *to++ = values[i];
     }
 }
@@ -75,7 +75,7 @@ NW_INLINE void nw_conv_border(const nw_conv *c, const nw_source *from, int16_t *
   }
   for (int32_t taken; count > 0; count -= taken, depth += taken, at = 0, tap++) {
     const int8_t *pointers[3] = {0, 0, 0};
-    for (int32_t p = 0; p < pixels; p++) pointers[p] = nw_conv_tap(c, from, x + p, row, tap) + at;
+    for (int32_t p = 0; p < pixels; p++) pointers[p] = nw_conv_tap(c, from, x + p, row, tap, at);
     taken = c->channels - at < count ? c->channels - at : count;
     nw_widen(tile, depth, pointers, pixels, taken);
   }
@@ -90,7 +90,7 @@ NW_SHARED void nw_conv_bytes(const nw_conv *c, const nw_source *from, int16_t *t
     if (c->runs_in_row == 1) tap = at / c->channels;
     for (int32_t p = 0; p < pixels; p++)
       tile[nw_tile_at(pixels, p, i)] =
-          (int16_t)(at < c->run && row < c->kernel_h ? nw_conv_tap(c, from, x + p, row, tap)[at % c->channels] : 0);
+          (int16_t)(at < c->run && row < c->kernel_h ? *nw_conv_tap(c, from, x + p, row, tap, at % c->channels) : 0);
   }
 }
 
