@@ -154,8 +154,8 @@ def limits(dtype: str) -> tuple[int, int]:
     Raises:
         NetwrightError: another type.
     """
-    if not dtype.startswith(("int", "uint")):
-        raise NetwrightError(f"Integer arithmetic makes integers, not {dtype}: quantize the model fully.")
+    if dtype.removeprefix("u") not in ("int8", "int16", "int32", "int64"):
+        raise NetwrightError(f"Integer arithmetic makes integers of 8 to 64 bits, not {dtype}: quantize the model fully.")
     info = np.iinfo(dtype)
     return int(info.min), int(info.max)
 
