@@ -190,25 +190,26 @@ def _transpose_conv(rng: Rng) -> Made:
 
 
 def _dense(rng: Rng) -> Made:
-    depth, outputs, rows = int(rng.integers(1, 200)), int(rng.integers(1, 40)), int(rng.integers(1, 4))
+    depth, outputs, rows = int(rng.integers(1, 200)), int(rng.integers(1, 40)), int(rng.integers(1, 5))
     builder, x = GraphBuilder(), _tensor(rng)
     filters, w = _filters(rng, (outputs, depth), 0)
     y = quantization(_out_scale(rng, x.scale * w.scale, depth), int(rng.integers(-128, 128)))
-    at, weights = builder.input("x", (rows, depth), x), builder.constant("weights", filters, w)
-    operands = [at, weights, *_bias(rng, builder, x, w, outputs)]
-    activation = _activation(rng)
-    out = builder.op("FULLY_CONNECTED", operands, (rows, outputs), y, fused_activation_function=activation)
-    return builder, [out]
+    kept = rows > 1
+    at = builder.input("x", (1, rows, depth) if kept else (1, depth), x)
+    operands = [at, builder.constant("weights", filters, w), *_bias(rng, builder, x, w, outputs)]
+    options: dict[str, Any] = {"keep_num_dims": kept, "fused_activation_function": _activation(rng)}
+    shape = (1, rows, outputs) if kept else (1, outputs)
+    return builder, [builder.op("FULLY_CONNECTED", operands, shape, y, **options)]
 
 
 def _batch_matmul(rng: Rng) -> Made:
     rows, depth, columns, batch = (int(side) for side in rng.integers(1, 12, 4))
     flip_a, flip_b = bool(rng.integers(2)), bool(rng.integers(2))
     builder, x, w = GraphBuilder(), _tensor(rng), _tensor(rng)
-    a = builder.input("a", (batch, depth, rows) if flip_a else (batch, rows, depth), x)
-    b = builder.input("b", (batch, columns, depth) if flip_b else (batch, depth, columns), w)
+    a = builder.input("a", (1, batch, depth, rows) if flip_a else (1, batch, rows, depth), x)
+    b = builder.input("b", (1, batch, columns, depth) if flip_b else (1, batch, depth, columns), w)
     y = quantization(_out_scale(rng, x.scale * w.scale, depth), int(rng.integers(-128, 128)))
-    return builder, [builder.op("BATCH_MATMUL", [a, b], (batch, rows, columns), y, adj_x=flip_a, adj_y=flip_b)]
+    return builder, [builder.op("BATCH_MATMUL", [a, b], (1, batch, rows, columns), y, adj_x=flip_a, adj_y=flip_b)]
 
 
 def _elementwise(rng: Rng, operator: str) -> Made:
@@ -226,9 +227,6 @@ def _elementwise(rng: Rng, operator: str) -> Made:
     if rng.random() < 0.1:
         y = quantization(y.scale * np.float32(10.0 ** rng.uniform(-3, 3)), y.zero_point)
     options: dict[str, Any] = {"fused_activation_function": _activation(rng)}
-    if operator in ("MAXIMUM", "MINIMUM"):
-        w = y = x
-        options = {}
     a = builder.input("a", shape, x)
     b = builder.input("b", second, w) if rng.random() < 0.6 else builder.constant("b", _values(rng, second, "int8"), w)
     return builder, [builder.op(operator, [a, b], shape, y, **options)]
@@ -407,7 +405,7 @@ MAKERS: dict[str, Callable[[Rng], Made]] = {
     "SLICE": _slice,
     "RESHAPE": _reshape,
     "QUANTIZE": _quantize,
-    **{name: _named(_elementwise, name) for name in ("ADD", "SUB", "MUL", "MAXIMUM", "MINIMUM")},
+    **{name: _named(_elementwise, name) for name in ("ADD", "SUB", "MUL")},
     **{name: _named(_pool, name) for name in ("AVERAGE_POOL_2D", "MAX_POOL_2D")},
     **{
         name: _named(_unary, name)

@@ -15,6 +15,8 @@ import argparse
 import datetime
 import importlib.util
 import io
+import itertools
+import re
 import sys
 import tempfile
 import time
@@ -63,6 +65,7 @@ MODELS = (
 )
 TOGETHER = 60  # cases that are compiled as one network
 INPUTS = 4  # of each case: its own and random ones
+CPUS = ("cortex-m7", "cortex-m4")  # on which cases are emulated, in turn
 AT_ONCE = 50  # images in one run of the emulator
 
 
@@ -177,16 +180,19 @@ class Tally:
     litert_refused: Counter[str] = field(default_factory=Counter)
     host: Counter[str] = field(default_factory=Counter)
     host_refused: Counter[str] = field(default_factory=Counter)
+    emulated: Counter[str] = field(default_factory=Counter)
     reasons: Counter[str] = field(default_factory=Counter)
     impossible: Counter[str] = field(default_factory=Counter)
     faults: list[str] = field(default_factory=list)
 
 
 def check_cases(count: int, skipped: dict[str, str]) -> Tally:
-    """Run cases until `count` have been compared with LiteRT or C."""
+    """Run cases until `count` of them have been compared with C."""
     tally = Tally()
     waiting: list[tuple[int, Case, Network]] = []
-    for number in range(count):
+    for number in itertools.count():
+        if sum(tally.made.values()) - sum(tally.impossible.values()) - sum(tally.host_refused.values()) >= count:
+            break
         case = random_case(number)
         tally.made[case.operator] += 1
         try:
@@ -200,13 +206,19 @@ def check_cases(count: int, skipped: dict[str, str]) -> Tally:
             waiting.append((number, case, lower(case.model)))
         except NetwrightError as error:
             tally.host_refused[case.operator] += 1
-            tally.reasons[f"{case.operator}: {str(error).split(': ', 1)[-1]}"] += 1
+            tally.reasons[f"{case.operator}, {_reason(error)}"] += 1
         if len(waiting) == TOGETHER:
-            _with_host(waiting, tally)
+            _with_c(waiting, tally, "emulation" not in skipped)
             waiting = []
     if waiting:
-        _with_host(waiting, tally)
+        _with_c(waiting, tally, "emulation" not in skipped)
     return tally
+
+
+def _reason(error: NetwrightError) -> str:
+    """Return why a case is not compiled, without its numbers."""
+    words = re.sub(r"-?[0-9][0-9.,e+]*", "N", str(error).rsplit(": ", 1)[-1])
+    return words.split(". ")[0]
 
 
 def _with_litert(number: int, case: Case, mine: list[NDArray[Any]], tally: Tally) -> None:
@@ -241,7 +253,7 @@ def side_by_side(network: Network) -> Schedule:
     return Schedule("layers", tuple(steps), offsets, end, end, end, "not searched", (end,) * len(steps))
 
 
-def _with_host(waiting: list[tuple[int, Case, Network]], tally: Tally) -> None:
+def _with_c(waiting: list[tuple[int, Case, Network]], tally: Tally, emulated: bool) -> None:
     """Compile many cases as one network, run it on the cases' inputs and random ones, and compare each."""
     rng = np.random.default_rng(waiting[0][0])
     blocks, expected = [], []
@@ -254,18 +266,22 @@ def _with_host(waiting: list[tuple[int, Case, Network]], tally: Tally) -> None:
         expected.append(as_bytes(case.model, network, _each(case, network, block)))
     model = bundle([case.model for _, case, _ in waiting])
     network = lower(model)
+    inputs = np.concatenate(blocks, axis=1)
     with tempfile.TemporaryDirectory() as folder:
         emit(network, side_by_side(network)).write(Path(folder))
-        found = build_host(Path(folder), optimize="-O1").run(np.concatenate(blocks, axis=1))
+        found = {"C": build_host(Path(folder), optimize="-O1").run(inputs)}
+        if emulated:
+            found["emulated C"] = emulate(Path(folder), inputs, cpu=CPUS[waiting[0][0] // TOGETHER % 2]).outputs
     start = 0
     for (number, case, _), wanted in zip(waiting, expected, strict=True):
-        part = found[:, start : start + wanted.shape[1]]
-        start += wanted.shape[1]
-        if np.array_equal(part, wanted):
-            tally.host[case.operator] += 1
-        else:
-            wrong = int(np.count_nonzero(part != wanted))
-            tally.faults.append(f"case {number}, {case.operator}: C in {wrong} of {wanted.size} values")
+        part = slice(start, start + wanted.shape[1])
+        start = part.stop
+        for kind, outputs in found.items():
+            wrong = int(np.count_nonzero(outputs[:, part] != wanted))
+            if wrong:
+                tally.faults.append(f"case {number}, {case.operator}: {kind} in {wrong} of {wanted.size} values")
+            else:
+                (tally.host if kind == "C" else tally.emulated)[case.operator] += 1
 
 
 def _each(case: Case, network: Network, block: NDArray[np.int8]) -> list[NDArray[Any]]:
@@ -293,16 +309,17 @@ def markdown(record: dict[str, Any]) -> str:
     cases = record["cases"]
     lines += ["", f"## {sum(cases['made'].values()):,} random operators", ""]
     lines += [
-        f"Each compared with LiteRT on one input and with the generated C on {INPUTS}; what LiteRT refuses is mostly a "
+        f"Each compared with LiteRT on one input and with the generated C on {INPUTS}, emulated on Cortex-M7 and M4 in turn; what LiteRT refuses is mostly a "
         "convolution without bias, what is not compiled says why below.",
         "",
-        "| operator | cases | no such arithmetic | equal to LiteRT | LiteRT refuses | C equal | not compiled |",
-        "|--|--|--|--|--|--|--|",
+        "| operator | cases | no such arithmetic | equal to LiteRT | LiteRT refuses | C equal | emulated C equal | not compiled |",
+        "|--|--|--|--|--|--|--|--|",
     ]
-    kinds = ("made", "impossible", "litert", "litert_refused", "host", "host_refused")
+    kinds = ("made", "impossible", "litert", "litert_refused", "host", "emulated", "host_refused")
     for operator in cases["made"]:
         lines.append(f"| {operator} | " + " | ".join(str(cases[kind].get(operator, 0)) for kind in kinds) + " |")
     lines.append("| all | " + " | ".join(f"{sum(cases[kind].values()):,}" for kind in kinds) + " |")
+    lines += ["", "Not compiled:", *(f"- {why}: {many}" for why, many in sorted(cases["reasons"].items()))]
     lines += ["", f"Cases that differ: {len(cases['faults'])}.", *(f"- {fault}" for fault in cases["faults"][:40])]
     if record["left_out"]:
         lines += ["", "Left out: " + "; ".join(f"{what} ({why})" for what, why in record["left_out"].items()) + "."]
@@ -320,7 +337,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("data", type=Path, help="folder with models/, cifar10-test.zip and imagenet-sample.zip")
     parser.add_argument("--quick", action="store_true", help="a tenth of the cases, few images")
-    parser.add_argument("--cases", type=int, default=10_000)
+    parser.add_argument("--cases", type=int, default=10_000, help="how many are compared with C")
+    parser.add_argument("--here", action="store_true", help="no emulation")
     parser.add_argument("--models", nargs="*", default=list(MODELS), help="files of DATA/models; none: only the cases")
     parser.add_argument("--out", type=Path, default=ROOT / "results")
     options = parser.parse_args()
@@ -329,6 +347,8 @@ def main() -> None:
         skipped["litert"] = "the package ai-edge-litert is not installed"
     if reason := missing(*TOOLS):
         skipped["emulation"] = reason
+    if options.here:
+        skipped["emulation"] = "not asked for"
     counts = {"cifar": 1000, "photographs": 100, "litert": 20, "emulated_cifar": 1000, "emulated": 10}
     if options.quick:
         counts = {"cifar": 100, "photographs": 10, "litert": 5, "emulated_cifar": 5, "emulated": 2}

@@ -174,7 +174,7 @@ def test_functions_are_within_a_step_of_the_real_ones(operator: str) -> None:
     scale, zero = {"LOGISTIC": (1 / 256, -128), "TANH": (1 / 128, 0), "SOFTMAX": (1 / 256, -128)}.get(
         operator, (0.07, -20)
     )
-    options = {"SOFTMAX": {"beta": 1.0}, "LEAKY_RELU": {"alpha": 0.3}}.get(operator, {})
+    options: dict[str, Any] = {"SOFTMAX": {"beta": 1.0}, "LEAKY_RELU": {"alpha": 0.3}}.get(operator, {})
     x = np.arange(-128, 128).reshape(8, 32).astype(np.int8)
     builder = GraphBuilder()
     at = builder.input("x", x.shape, quantization(0.06, 9))
@@ -215,7 +215,19 @@ def test_many_inputs_at_once_give_what_each_gives_alone(number: int) -> None:
 def test_every_operator_of_the_interpreter_has_random_cases_or_is_a_plain_move() -> None:
     moves = {"EXPAND_DIMS", "SQUEEZE", "GATHER", "PACK", "UNPACK", "MIRROR_PAD", "DEPTH_TO_SPACE", "SPACE_TO_DEPTH"}
     made = {random_case(number).model.graph.ops[0].kind.removeprefix("tflite.") for number in range(12 * len(MAKERS))}
-    assert made | moves == set(KERNELS)
+    assert made | moves | {"MAXIMUM", "MINIMUM"} == set(KERNELS)
+
+
+def test_the_larger_and_the_smaller_need_one_quantization() -> None:
+    a, b = np.array([[-5, 7, 9]], np.int8), np.array([[3, -2, 9]], np.int8)
+    builder = GraphBuilder()
+    ends = [builder.input(name, (1, 3), quantization(0.5, 1)) for name in "ab"]
+    made = [builder.op(name, ends, (1, 3), quantization(0.5, 1)) for name in ("MAXIMUM", "MINIMUM")]
+    larger, smaller = interpret(builder.build(made), [a, b])
+    assert (larger.tolist(), smaller.tolist()) == ([[3, 7, 9]], [[-5, -2, 9]])
+    wrong = builder.op("MAXIMUM", ends, (1, 3), quantization(0.6, 1))
+    with pytest.raises(NetwrightError, match="Requantize it first"):
+        interpret(builder.build([wrong]), [a, b])
 
 
 def test_blocks_of_pixels_and_channels_are_inverse() -> None:
