@@ -62,7 +62,10 @@ NW_SHARED void nw_conv_fill_flat(const nw_conv *c, const nw_source *from, int16_
       rest[to + 2 * NW_FLAT_REST] = d[i];
     }
   }
-  if (left) nw_widen(tile, runs * head, pointers, pixels, runs * left);
+  if (left == 0) return;
+  const int32_t groups = (runs * left + 3) >> 2;
+  for (int32_t to = runs * left; to < 4 * groups; to++) rest[to] = rest[to + NW_FLAT_REST] = rest[to + 2 * NW_FLAT_REST] = 0;
+  nw_widen(tile, runs * head, pointers, pixels, 4 * groups);
 }
 
 /* A piece of a run that reaches beyond the image: `count` depths from its value `at` on, to depth `depth` of the tile. */

@@ -173,13 +173,26 @@ typedef struct {
 NW_INLINE void nw_pass_3(nw_pass *s) {
   __asm__ volatile(
     NW_PASS_BEGIN
-    "10:\n\t"
+    "10:\n\t" /* the first four depths add to the start values where they are */
     NW_I("ldm lr!, {r0, r3}")
     NW_I("ldrd r12, r11, " NW_TILE_AT)
-    NW_I("mov r1, r0")
-    NW_I("mov r2, r0")
-    NW_I("mov r4, r3")
-    NW_I("mov r5, r3")
+    NW_I("ldm lr!, {r9, r10}")
+    NW_I("ldm r12!, {r6, r7, r8}")
+    NW_I("smlad r1, r7, r9, r0")
+    NW_I("smlad r2, r8, r9, r0")
+    NW_I("smlad r0, r6, r9, r0")
+    NW_I("sxtb16 r9, r9")
+    NW_I("smlad r4, r7, r9, r3")
+    NW_I("smlad r5, r8, r9, r3")
+    NW_I("smlad r3, r6, r9, r3")
+    NW_I("ldm r12!, {r6, r7, r8}")
+    NW_I("smlad r0, r6, r10, r0")
+    NW_I("smlad r1, r7, r10, r1")
+    NW_I("smlad r2, r8, r10, r2")
+    NW_I("sxtb16 r10, r10")
+    NW_I("smlad r3, r6, r10, r3")
+    NW_I("smlad r4, r7, r10, r4")
+    NW_I("smlad r5, r8, r10, r5")
     NW_I("ldr pc, " NW_ENTRY)
     "11:\n\t"
     NW_I("ldr r12, " NW_SUMS_IN)
@@ -459,6 +472,7 @@ NW_INLINE void nw_pass_1(nw_pass *s) {
     NW_I("str lr, " NW_STREAM)
     NW_PASS_OPERANDS(s));
 }
+
 /* As nw_chunk_plain; tile, sums and s lie in the caller's frame. */
 NW_INLINE const int32_t *nw_chunk_dsp(const nw_matrix *m, nw_pass *s, const int32_t *stream, int16_t *tile, int32_t depth,
                                       int32_t channel, int32_t channels, int32_t *sums, int32_t first, int32_t last,
@@ -481,7 +495,8 @@ NW_INLINE const int32_t *nw_chunk_dsp(const nw_matrix *m, nw_pass *s, const int3
   }
   uint32_t fours = (uint32_t)depth / 4u;
   if (pixels == 3) {
-    s->entry = (0u - fours) % 8u * 68u;
+    uint32_t looped = first ? fours - 1u : fours; /* the first four depths of a start from the stream stand before it */
+    s->entry = looped == 0u ? 544u : (0u - looped) % 8u * 68u;
     nw_pass_3(s);
   } else if (pixels == 2) {
     s->again = fours < 2u ? 368u : (0u - fours / 2u) % 4u * 92u;
