@@ -25,7 +25,6 @@ from netwright.mcu.network import Network
 from netwright.mcu.schedule import Schedule, schedule
 from netwright.mcu.sizes import Sizes, measured_sizes, predicted_sizes
 from netwright.mcu.steps import peak_words, step_table
-from netwright.mcu.steps import peak_words
 
 MANIFEST = "net.json"
 PROVEN_ON = 4  # random inputs on which the host's C is held against the interpreter
@@ -155,9 +154,9 @@ def prove(model: QuantizedGraph, network: Network, directory: Path) -> str:
     rng = np.random.default_rng(0)
     sizes = sum(network.values[value].bytes for value in network.inputs)
     inputs = rng.integers(-128, 128, (PROVEN_ON, sizes), dtype=np.int8)
-    host = build_host(directory)
     expected = as_bytes(model, network, interpret(model, as_tensors(model, network, inputs)))
-    wrong = int(np.count_nonzero(host.run(inputs) != expected))
+    with tempfile.TemporaryDirectory(prefix="netwright-") as folder:
+        wrong = int(np.count_nonzero(build_host(directory, folder=Path(folder)).run(inputs) != expected))
     if wrong:
         raise NetwrightError(
             f"The generated C differs from the interpreter in {wrong} of {expected.size} output values: this is a fault of "

@@ -171,7 +171,7 @@ def _body(network: Network, plan: Schedule, kernels: tuple[str, ...], functions:
     gives = _borders(network, plan, network.outputs, "(void)memcpy({border}, {at}, {bytes});", "output")
     first = plan.offsets[network.root(network.inputs[0])]
     together = len(network.inputs) == 1
-    steps = "\n".join(calls)
+    steps, made = "\n".join(calls), "\n".join(functions)
     return f"""#include "net.h"
 
 #include <string.h>
@@ -186,7 +186,7 @@ __attribute__((aligned(NET_ARENA_ALIGNMENT)))
 int8_t net_arena[NET_ARENA_BYTES];
 #endif
 
-{"".join(functions)}
+{made}
 int8_t *net_input(void) {{ return {f"net_arena + {first}" if together else "0"}; }}
 
 void net_invoke(const int8_t *input, int8_t *output) {{

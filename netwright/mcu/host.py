@@ -53,8 +53,9 @@ def build_host(
     compiler: str = "gcc",
     optimize: str = "-O2",
     flags: tuple[str, ...] = (),
+    folder: Path | None = None,
 ) -> HostNet:
-    """Build the program of a generated directory into its folder host/.
+    """Build the program of a generated directory in `folder`, directory/host if None.
 
     Warnings are errors. With `sanitize`, AddressSanitizer and UndefinedBehaviorSanitizer watch every run.
 
@@ -63,7 +64,7 @@ def build_host(
     """
     stated = sizes(directory)
     kind = "-".join((Path(compiler).name, "sanitized") if sanitize else (Path(compiler).name,))
-    program = (directory / "host" / f"net-{kind}").resolve()
+    program = ((folder or directory / "host") / f"net-{kind}").resolve()
     program.parent.mkdir(exist_ok=True)
     options = [*WARNINGS, optimize, *(SANITIZERS if sanitize else ()), *flags]
     call([compiler, *options, f"-I{directory}", directory / "net.c", harness("host.c"), "-o", program])
