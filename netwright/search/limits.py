@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from netwright.core.errors import NetwrightError
 from netwright.nn.block import Block, Shape
+from netwright.search.arena import ArenaTable
 from netwright.search.layout import Layout
 from netwright.search.mcu_prices import McuPrices
 from netwright.search.minimum import Factor, minimize_sum
@@ -126,7 +127,8 @@ class Budget:
             table = AdditiveTable(family, prices.flash_bytes, prices.offset_flash, layout=layout)
             limits.append(Limit("flash", table, self.flash_bytes))
         if self.sram_bytes is not None:
-            limits.append(Limit("sram", MaxTable(family, prices.memory_bytes, layout=layout), self.sram_bytes))
+            table = ArenaTable(family, prices, self.sram_bytes, layout=layout)
+            limits.append(Limit("sram", table, self.sram_bytes))
         return limits
 
 

@@ -45,7 +45,7 @@ class McuPrices:
 
     A block is planned alone: its input, what it needs while it runs, its output; layer by layer where that fits the limit,
     row by row where not. The plan of a whole network needs no more than its costliest block, and less where several blocks
-    stream together, so what fits here fits.
+    stream together (`ArenaTable` asks for that), so what fits here fits.
     """
 
     cpu: str
