@@ -10,7 +10,7 @@
  * times its factor; their sum times the output's. b advances by `step` (0: one value for all). */
 #ifndef NW_ADD_H
 #define NW_ADD_H
-#include "nw_requant.h"
+#include "nw_scale.h"
 
 typedef struct {
   int16_t a_high, b_high, a_low, b_low;
@@ -50,9 +50,7 @@ NW_SHARED void nw_add_linear(const int8_t *a, const int8_t *b, int8_t *out, int3
     __asm__("pkhbt %0, %0, %1, lsl #16" : "+r"(r0) : "r"(r2));
     __builtin_memcpy(out + i, &r0, 4);
   }
-  if (c->least > -128 || c->most < 127) {
-    for (int32_t k = 0; k < i; k++) out[k] = nw_clamp(out[k], c->least, c->most);
-  }
+  if (c->least > -128 || c->most < 127) nw_clamp_all(out, i, c->least, c->most);
 #endif
   for (; i < count; i++) {
     const int32_t less = (a[i] * c->a_low + b[i] * c->b_low + c->low) >> 15;

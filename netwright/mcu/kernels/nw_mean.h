@@ -1,10 +1,11 @@
 /* Mean over some dimensions of an int8 tensor (reference_ops::QuantizedMeanOrSum).
  *
  * The tensor is (outer, across, middle, down, inner); the means are taken over `across` and `down`, either of which may be 1:
- * out is (outer, middle, inner). The factor holds the division by across x down; |sum - zero x count| stays below 2^31.
+ * out is (outer, middle, inner). The factor holds the division by across x down; |sum - zero x count| stays below 2^30.
  * out may be the input where outer and middle are 1: columns are read before they are written. */
 #ifndef NW_MEAN_H
 #define NW_MEAN_H
+#include "nw_scale.h"
 #include "nw_sum.h"
 
 typedef struct {
@@ -28,7 +29,7 @@ NW_SHARED void nw_mean(const int8_t *in, int8_t *out, const nw_mean_constants *c
             for (int32_t d = 0; d < c->down; d++) sums[0] += from[a * step + d * c->inner + i];
         }
         for (int32_t k = 0; k < some; k++)
-          *out++ = nw_requantize(sums[k] - c->offset, c->factor, c->shift, c->zero_out, -128, 127);
+          *out++ = nw_clamp(nw_scale(sums[k] - c->offset, c->factor, c->shift, c->zero_out), -128, 127);
         i += some;
       }
     }

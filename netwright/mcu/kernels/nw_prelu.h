@@ -3,7 +3,7 @@
  * in, slope, out: `count` values each; slope advances by `step` (0: one for all). out may be in. */
 #ifndef NW_PRELU_H
 #define NW_PRELU_H
-#include "nw_requant.h"
+#include "nw_scale.h"
 
 typedef struct {
   int32_t zero_in, zero_slope, zero_out, factor_above, factor_below;
@@ -14,10 +14,9 @@ NW_SHARED void nw_prelu(const int8_t *in, const int8_t *slope, int32_t step, int
                         const nw_prelu_constants *c) {
   for (int32_t i = 0; i < count; i++) {
     const int32_t x = in[i] - c->zero_in;
-    if (x >= 0)
-      out[i] = nw_requantize(x, c->factor_above, c->shift_above, c->zero_out, -128, 127);
-    else
-      out[i] = nw_requantize(x * (*slope - c->zero_slope), c->factor_below, c->shift_below, c->zero_out, -128, 127);
+    const int32_t scaled = x >= 0 ? nw_scale(x, c->factor_above, c->shift_above, c->zero_out)
+                                  : nw_scale(x * (*slope - c->zero_slope), c->factor_below, c->shift_below, c->zero_out);
+    out[i] = nw_clamp(scaled, -128, 127);
     slope += step;
   }
 }
