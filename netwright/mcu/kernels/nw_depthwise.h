@@ -170,97 +170,146 @@ NW_INLINE void nw_filter_run(const nw_depthwise *d, nw_filter *f, int32_t offset
 }
 #endif
 
-NW_INLINE int32_t nw_depthwise_any(const nw_depthwise *d, const int8_t *const *lines) {
-  int32_t any = 0;
-  for (int32_t i = 0; i < d->kernel_h; i++) any |= lines[i] != (const int8_t *)0;
-  return any;
-}
-
-/* One NHWC output row. lines[i]: the padded line of channel 0 of kernel row i, channel c's channel_stride x c further. */
-NW_SHARED void nw_depthwise_row(const nw_depthwise *d, const int8_t *const *lines, int32_t channel_stride, int8_t *out) {
-  int32_t outputs = d->inputs * d->multiplier;
+/* `rows` rows of one channel, every `step`-th of row_bytes bytes, to lines without their padding. */
+NW_SHARED void nw_depthwise_gather(int8_t *line, const int8_t *from, int32_t width, int32_t step, int32_t rows,
+                                   int32_t line_bytes, int32_t row_bytes) {
 #if NW_DSP
-  if (d->kernel && nw_depthwise_any(d, lines)) {
-    nw_filter filter;
-    nw_filter_begin(d, &filter, lines, 0, 0);
-    for (int32_t c = 0, o = 0; c < d->inputs; c++)
-      for (int32_t m = 0; m < d->multiplier; m++, o++) {
-        nw_filter_set(d, o, lines, &filter);
-        nw_filter_run(d, &filter, c * channel_stride, out + o, 1);
-      }
-    return;
-  }
+  int32_t first, value, left;
+  __asm__ volatile(
+      "1:\n\t"
+      NW_I("movs %[left], %[whole]")
+      NW_I("beq 3f")
+      "2:\n\t"
+      NW_I("ldrb %[first], [%[from]]")
+      NW_I("ldrb %[value], [%[from], %[step]]")
+      NW_I("strb %[value], [%[line], #1]")
+      NW_I("ldrb %[value], [%[from], %[step], lsl #1]")
+      NW_I("strb %[value], [%[line], #2]")
+      NW_I("ldrb %[value], [%[from], %[thrice]]")
+      NW_I("strb %[value], [%[line], #3]")
+      NW_I("strb %[first], [%[line]], #4")
+      NW_I("add %[from], %[from], %[step], lsl #2")
+      NW_I("subs %[left], %[left], #4")
+      NW_I("bne 2b")
+      "3:\n\t"
+      NW_I("movs %[left], %[rest]")
+      NW_I("beq 5f")
+      "4:\n\t"
+      NW_I("ldrb %[first], [%[from]]")
+      NW_I("add %[from], %[from], %[step]")
+      NW_I("strb %[first], [%[line]], #1")
+      NW_I("subs %[left], %[left], #1")
+      NW_I("bne 4b")
+      "5:\n\t"
+      NW_I("add %[from], %[from], %[row]")
+      NW_I("add %[line], %[line], %[gap]")
+      NW_I("subs %[rows], %[rows], #1")
+      NW_I("bne 1b")
+      : [line] "+r"(line), [from] "+r"(from), [rows] "+r"(rows), [first] "=&r"(first), [value] "=&r"(value), [left] "=&r"(left)
+      : [whole] "r"(width & ~3), [rest] "r"(width & 3), [step] "r"(step), [thrice] "r"(3 * step),
+        [row] "r"(row_bytes - width * step), [gap] "r"(line_bytes - width)
+      : "cc", "memory");
+#else
+  for (; rows > 0; rows--, line += line_bytes, from += row_bytes)
+    for (int32_t x = 0; x < width; x++) line[x] = from[x * step];
 #endif
-  const int8_t *at[NW_DEPTHWISE_ROWS];
-  for (int32_t c = 0, o = 0; c < d->inputs; c++) {
-    for (int32_t i = 0; i < d->kernel_h; i++) at[i] = lines[i] ? lines[i] + c * channel_stride : (const int8_t *)0;
-    for (int32_t m = 0; m < d->multiplier; m++, o++) nw_depthwise_plain(d, o, at, out + o, outputs);
-  }
 }
 
-/* A row of one channel, every `step`-th byte, to a line without its padding. */
-NW_INLINE void nw_depthwise_gather(int8_t *line, const int8_t *from, int32_t width, int32_t step) {
-  for (; width >= 4; width -= 4, line += 4, from += 4 * step) {
-    int8_t a = from[0], b = from[step], c = from[2 * step], e = from[3 * step];
-    line[0] = a;
-    line[1] = b;
-    line[2] = c;
-    line[3] = e;
-  }
-  for (; width > 0; width--, from += step) *line++ = *from;
+NW_INLINE void nw_depthwise_zero(const nw_depthwise *d, int8_t *line, int32_t lines) {
+  for (; lines > 0; lines--, line += d->line)
+    for (int32_t x = 0; x < d->width; x++) line[x] = (int8_t)d->input_zero_point;
 }
 
-/* Output rows of channel c from the lines in the scratch, the first of which lies under the kernel's first row. */
+/* Lines `next` and on of channel c's padded image: returns how many, of the `room` there is. keeps: lines of padding still
+ * hold zero points. */
+NW_INLINE int32_t nw_depthwise_fill(const nw_depthwise *d, int32_t c, const int8_t *in, int8_t *line, int32_t next,
+                                    int32_t room, int32_t keeps) {
+  int32_t above = d->pad_top - next, inside = d->height, below;
+  line += d->pad_left;
+  if (above < 0) {
+    inside += above;
+    above = 0;
+  }
+  if (above > room) above = room;
+  if (inside < 0) inside = 0;
+  if (inside > room - above) inside = room - above;
+  below = room - above - inside;
+  if (!keeps) {
+    nw_depthwise_zero(d, line, above);
+    nw_depthwise_zero(d, line + (above + inside) * d->line, below);
+  }
+  if (inside > 0) {
+    int32_t bytes = d->width * d->inputs;
+    nw_depthwise_gather(line + above * d->line, in + (next + above - d->pad_top) * bytes + c, d->width, d->inputs, inside,
+                        d->line, bytes);
+  }
+  return room;
+}
+
+/* What output rows are computed from. */
+typedef struct {
+  const int8_t *in;     /* the NHWC tensor, and */
+  int8_t *scratch;      /* room for `lines` lines; or both NULL, and */
+  const int8_t *const *lines; /* padded lines of channel 0 for one output row, some may be NULL, */
+  int32_t channel_stride;     /* from one channel's line to the next's */
+  int32_t out_row_stride;
+} nw_depthwise_job;
+
 NW_INLINE void nw_depthwise_rows(const nw_depthwise *d, int32_t c, const int8_t *scratch, int8_t *out, int32_t rows,
                                  int32_t out_row_stride) {
-  int32_t outputs = d->inputs * d->multiplier;
   for (int32_t y = 0; y < rows; y++) {
     const int8_t *lines[NW_DEPTHWISE_ROWS];
     for (int32_t i = 0; i < d->kernel_h; i++) lines[i] = scratch + (y * d->stride_h + i * d->dilation_h) * d->line;
     for (int32_t m = 0; m < d->multiplier; m++)
-      nw_depthwise_plain(d, c * d->multiplier + m, lines, out + y * out_row_stride + m, outputs);
+      nw_depthwise_plain(d, c * d->multiplier + m, lines, out + y * out_row_stride + m, d->inputs * d->multiplier);
   }
 }
 
-/* The whole tensor, NHWC; output row y begins at y x out_row_stride. scratch: `lines` lines, at least those under the
- * kernel. With a channel multiplier of 1, out may be in, for every stride and every out_row_stride <= the input's row
- * bytes, as long as kernel_h > pad_top: row y of a channel is written after rows up to y at least were read. */
-NW_SHARED void nw_depthwise_all(const nw_depthwise *d, const int8_t *in, int8_t *out, int8_t *scratch,
-                                int32_t out_row_stride) {
-  const int32_t span = (d->kernel_h - 1) * d->dilation_h + 1;
+NW_SHARED void nw_depthwise_run(const nw_depthwise *d, const nw_depthwise_job *job, int8_t *out) {
+  const int32_t span = (d->kernel_h - 1) * d->dilation_h + 1, height = job->in ? d->out_height : 1;
   const int32_t total = (d->out_height - 1) * d->stride_h + span; /* lines that the output needs, with those of padding */
-  for (int32_t i = 0; i < d->lines * d->line; i++) scratch[i] = (int8_t)d->input_zero_point;
+  int8_t *const scratch = job->scratch;
 #if NW_DSP
   nw_filter filter;
+  int32_t fast = 0; /* not where all lines are padding */
   if (d->kernel) {
     const int8_t *lines[NW_DEPTHWISE_ROWS];
-    for (int32_t i = 0; i < d->kernel_h; i++) lines[i] = scratch + i * d->dilation_h * d->line;
-    nw_filter_begin(d, &filter, lines, d->stride_h * d->line, out_row_stride);
+    for (int32_t i = 0; i < d->kernel_h; i++) {
+      lines[i] = job->in ? scratch + i * d->dilation_h * d->line : job->lines[i];
+      fast |= lines[i] != (const int8_t *)0;
+    }
+    nw_filter_begin(d, &filter, lines, d->stride_h * d->line, job->out_row_stride);
   }
 #endif
   for (int32_t c = 0; c < d->inputs; c++) {
     int32_t next = 0, kept = 0; /* line of the padded image that is read next; lines in the scratch */
-    for (int32_t y = 0, rows; y < d->out_height; y += rows) {
-      int8_t *line = scratch + kept * d->line + d->pad_left;
-      for (; kept < d->lines && next < total; kept++, next++, line += d->line) {
-        int32_t row = next - d->pad_top;
-        if (row >= 0 && row < d->height) nw_depthwise_gather(line, in + row * d->width * d->inputs + c, d->width, d->inputs);
-        else if (d->lines < total) /* else it still holds zero points */
-          for (int32_t x = 0; x < d->width; x++) line[x] = (int8_t)d->input_zero_point;
+    for (int32_t y = 0, rows = 1; y < height; y += rows) {
+      if (job->in) {
+        int32_t room = d->lines - kept < total - next ? d->lines - kept : total - next;
+        next += nw_depthwise_fill(d, c, job->in, scratch + kept * d->line, next, room, d->lines == total);
+        kept += room;
+        rows = (kept - span) / d->stride_h + 1;
+        if (rows > height - y) rows = height - y;
       }
-      rows = (kept - span) / d->stride_h + 1;
-      if (rows > d->out_height - y) rows = d->out_height - y;
-      int8_t *to = out + y * out_row_stride + c * d->multiplier;
+      int8_t *to = out + y * job->out_row_stride + c * d->multiplier;
 #if NW_DSP
-      if (d->kernel) {
+      if (fast) {
         for (int32_t m = 0; m < d->multiplier; m++) {
-          if (y == 0 || d->multiplier > 1) nw_filter_set(d, c * d->multiplier + m, 0, &filter);
-          nw_filter_run(d, &filter, 0, to + m, rows);
+          if (y == 0 || d->multiplier > 1) nw_filter_set(d, c * d->multiplier + m, job->lines, &filter);
+          nw_filter_run(d, &filter, c * job->channel_stride, to + m, rows);
         }
       } else
 #endif
-        nw_depthwise_rows(d, c, scratch, to, rows, out_row_stride);
-      if (y + rows < d->out_height) { /* the lines that the next rows need too move to the front */
+      if (job->in) {
+        nw_depthwise_rows(d, c, scratch, to, rows, job->out_row_stride);
+      } else {
+        const int8_t *lines[NW_DEPTHWISE_ROWS];
+        for (int32_t i = 0; i < d->kernel_h; i++)
+          lines[i] = job->lines[i] ? job->lines[i] + c * job->channel_stride : (const int8_t *)0;
+        for (int32_t m = 0; m < d->multiplier; m++)
+          nw_depthwise_plain(d, c * d->multiplier + m, lines, to + m, d->inputs * d->multiplier);
+      }
+      if (y + rows < height) { /* the lines that the next rows need too move to the front */
         int32_t used = rows * d->stride_h;
         if (used > kept) {
           next += used - kept;
@@ -277,5 +326,22 @@ NW_SHARED void nw_depthwise_all(const nw_depthwise *d, const int8_t *in, int8_t 
       }
     }
   }
+}
+
+/* One NHWC output row. lines[i]: the padded line of channel 0 of kernel row i, channel c's channel_stride x c further;
+ * NULL for a row of padding. */
+NW_SHARED void nw_depthwise_row(const nw_depthwise *d, const int8_t *const *lines, int32_t channel_stride, int8_t *out) {
+  nw_depthwise_job job = {0, 0, lines, channel_stride, 0};
+  nw_depthwise_run(d, &job, out);
+}
+
+/* The whole tensor, NHWC; output row y begins at y x out_row_stride. scratch: `lines` lines, at least those under the
+ * kernel. With a channel multiplier of 1, out may be in, for every stride and every out_row_stride <= the input's row
+ * bytes, as long as kernel_h > pad_top: row y of a channel is written after rows up to y at least were read. */
+NW_SHARED void nw_depthwise_all(const nw_depthwise *d, const int8_t *in, int8_t *out, int8_t *scratch,
+                                int32_t out_row_stride) {
+  nw_depthwise_job job = {in, scratch, 0, 0, out_row_stride};
+  for (int32_t i = 0; i < d->lines * d->line; i++) scratch[i] = (int8_t)d->input_zero_point;
+  nw_depthwise_run(d, &job, out);
 }
 #endif

@@ -3,7 +3,8 @@
  * A word of a line, four values, is unpacked once into pairs of 16 bits, (x0, x2) and (x1, x3), which SMLAD multiplies with
  * pairs of weights, (k0, k2) and (k1, k3), for two (3x3) or four outputs beside each other; pairs between two words are
  * put together with PKHBT, in exchanged order, which SMLADX takes. Weights and bias are doubled, so that sums are what
- * nw_high wants. Outputs come in groups: `line` bytes of a line may be read, whatever lies behind the row. */
+ * nw_high wants. Outputs come in groups: `line` bytes of a line may be read, whatever lies behind the row.
+ * A strip lies in the frame of the function that these are inlined in: the code reads it by the stack pointer. */
 #ifndef NW_DEPTHWISE_DSP_H
 #define NW_DEPTHWISE_DSP_H
 #include "nw_requant.h"
@@ -29,16 +30,15 @@ typedef struct {
   int8_t *row_out;             /* others: where the row begins in out */
 } nw_strip;
 #define NW_STRIP_OPERANDS(l, r0) \
-  : "+m"((l).out), "+m"((l).left), "+m"((l).end), "+m"((l).rows), "+m"((l).line), "+m"((l).lines[0]), \
-    "+m"((l).row_out), r0 \
-  : "m"((l).multiplier), "m"((l).constant), "m"((l).shift), "m"((l).step), "m"((l).bias), "m"((l).table), \
-    "m"((l).next_line), "m"((l).next_out), "m"((l).taken)
+  : "+m"((l)->out), "+m"((l)->left), "+m"((l)->end), "+m"((l)->rows), "+m"((l)->line), "+m"((l)->lines[0]), \
+    "+m"((l)->row_out), r0 \
+  : "m"((l)->multiplier), "m"((l)->constant), "m"((l)->shift), "m"((l)->step), "m"((l)->bias), "m"((l)->table), \
+    "m"((l)->next_line), "m"((l)->next_out), "m"((l)->taken)
 #define NW_STRIP_CLOBBERS \
   "r1", "r2", "r3", "r4", "r5", "r6", "r7", "r8", "r9", "r10", "r11", "r12", "lr", "cc", "memory"
 
-NW_SHARED void nw_depthwise_3x3_1(const nw_strip *given) { /* stride 1 */
-  nw_strip l = *given;
-  register const nw_strip *r0 __asm__("r0") = &l;
+NW_INLINE void nw_depthwise_3x3_1(nw_strip *l) { /* stride 1 */
+  register const nw_strip *r0 __asm__("r0") = l;
   __asm__ volatile(
       NW_I("ldm r0, {r2, r3, r4, r5, r6, r9, r10, r11, r12, lr}")
       "4:\n\t"
@@ -124,9 +124,8 @@ NW_SHARED void nw_depthwise_3x3_1(const nw_strip *given) { /* stride 1 */
       : NW_STRIP_CLOBBERS);
 }
 
-NW_SHARED void nw_depthwise_3x3_1_signed(const nw_strip *given) { /* stride 1 */
-  nw_strip l = *given;
-  register const nw_strip *r0 __asm__("r0") = &l;
+NW_INLINE void nw_depthwise_3x3_1_signed(nw_strip *l) { /* stride 1 */
+  register const nw_strip *r0 __asm__("r0") = l;
   __asm__ volatile(
       NW_I("ldm r0, {r2, r3, r4, r5, r6, r9, r10, r11, r12, lr}")
       "4:\n\t"
@@ -216,9 +215,8 @@ NW_SHARED void nw_depthwise_3x3_1_signed(const nw_strip *given) { /* stride 1 */
       : NW_STRIP_CLOBBERS);
 }
 
-NW_SHARED void nw_depthwise_3x3_2(const nw_strip *given) { /* stride 2 */
-  nw_strip l = *given;
-  register const nw_strip *r0 __asm__("r0") = &l;
+NW_INLINE void nw_depthwise_3x3_2(nw_strip *l) { /* stride 2 */
+  register const nw_strip *r0 __asm__("r0") = l;
   __asm__ volatile(
       NW_I("ldm r0, {r2, r3, r4, r5, r6, r9, r10, r11, r12, lr}")
       "4:\n\t"
@@ -313,9 +311,8 @@ NW_SHARED void nw_depthwise_3x3_2(const nw_strip *given) { /* stride 2 */
       : NW_STRIP_CLOBBERS);
 }
 
-NW_SHARED void nw_depthwise_3x3_2_signed(const nw_strip *given) { /* stride 2 */
-  nw_strip l = *given;
-  register const nw_strip *r0 __asm__("r0") = &l;
+NW_INLINE void nw_depthwise_3x3_2_signed(nw_strip *l) { /* stride 2 */
+  register const nw_strip *r0 __asm__("r0") = l;
   __asm__ volatile(
       NW_I("ldm r0, {r2, r3, r4, r5, r6, r9, r10, r11, r12, lr}")
       "4:\n\t"
@@ -414,9 +411,8 @@ NW_SHARED void nw_depthwise_3x3_2_signed(const nw_strip *given) { /* stride 2 */
       : NW_STRIP_CLOBBERS);
 }
 
-NW_SHARED void nw_depthwise_5_1(const nw_strip *given) { /* up to 5 columns, any rows, stride 1 */
-  nw_strip l = *given;
-  register const nw_strip *r0 __asm__("r0") = &l;
+NW_INLINE void nw_depthwise_5_1(nw_strip *l) { /* up to 5 columns, any rows, stride 1 */
+  register const nw_strip *r0 __asm__("r0") = l;
   __asm__ volatile(
       "1:\n\t"
       NW_I("ldr lr, %4")
@@ -514,9 +510,8 @@ NW_SHARED void nw_depthwise_5_1(const nw_strip *given) { /* up to 5 columns, any
       : NW_STRIP_CLOBBERS);
 }
 
-NW_SHARED void nw_depthwise_5_2(const nw_strip *given) { /* up to 5 columns, any rows, stride 2 */
-  nw_strip l = *given;
-  register const nw_strip *r0 __asm__("r0") = &l;
+NW_INLINE void nw_depthwise_5_2(nw_strip *l) { /* up to 5 columns, any rows, stride 2 */
+  register const nw_strip *r0 __asm__("r0") = l;
   __asm__ volatile(
       "1:\n\t"
       NW_I("ldr lr, %4")
@@ -619,9 +614,8 @@ NW_SHARED void nw_depthwise_5_2(const nw_strip *given) { /* up to 5 columns, any
       : NW_STRIP_CLOBBERS);
 }
 
-NW_SHARED void nw_depthwise_7_1(const nw_strip *given) { /* up to 7 columns, any rows, stride 1 */
-  nw_strip l = *given;
-  register const nw_strip *r0 __asm__("r0") = &l;
+NW_INLINE void nw_depthwise_7_1(nw_strip *l) { /* up to 7 columns, any rows, stride 1 */
+  register const nw_strip *r0 __asm__("r0") = l;
   __asm__ volatile(
       "1:\n\t"
       NW_I("ldr lr, %4")
@@ -728,9 +722,8 @@ NW_SHARED void nw_depthwise_7_1(const nw_strip *given) { /* up to 7 columns, any
       : NW_STRIP_CLOBBERS);
 }
 
-NW_SHARED void nw_depthwise_7_2(const nw_strip *given) { /* up to 7 columns, any rows, stride 2 */
-  nw_strip l = *given;
-  register const nw_strip *r0 __asm__("r0") = &l;
+NW_INLINE void nw_depthwise_7_2(nw_strip *l) { /* up to 7 columns, any rows, stride 2 */
+  register const nw_strip *r0 __asm__("r0") = l;
   __asm__ volatile(
       "1:\n\t"
       NW_I("ldr lr, %4")
