@@ -136,7 +136,8 @@ def _conv(rng: Rng, *, depthwise: bool) -> Made:
     )
     dilation = (1, 1) if rng.random() < 0.8 or stride != (1, 1) else (int(rng.integers(1, 4)), int(rng.integers(1, 4)))
     reach = [(k - 1) * d + 1 for k, d in zip(kernel, dilation, strict=True)]
-    _, height, width, channels = _shape(rng)
+    wide = rng.random() < 0.12  # more channels than kernels hold at a time
+    _, height, width, channels = _shape(rng, 5, 200) if wide else _shape(rng)
     if padding == "VALID":
         height, width = height + reach[0] - 1, width + reach[1] - 1
     sides = [
@@ -146,7 +147,7 @@ def _conv(rng: Rng, *, depthwise: bool) -> Made:
     builder, x = GraphBuilder(), _tensor(rng)
     at = builder.input("x", (1, height, width, channels), x)
     multiplier = int(rng.choice([1, 1, 1, 2, 3, 8])) if depthwise else 1
-    outputs = channels * multiplier if depthwise else int(rng.integers(1, 24))
+    outputs = channels * multiplier if depthwise else int(rng.integers(1, 150 if wide else 24))
     terms = kernel[0] * kernel[1] * (1 if depthwise else channels)
     shape = (1, *kernel, outputs) if depthwise else (outputs, *kernel, channels)
     filters, w = _filters(rng, shape, 3 if depthwise else 0)
@@ -190,7 +191,8 @@ def _transpose_conv(rng: Rng) -> Made:
 
 
 def _dense(rng: Rng) -> Made:
-    depth, outputs, rows = int(rng.integers(1, 200)), int(rng.integers(1, 40)), int(rng.integers(1, 5))
+    depth, outputs = (int(side) for side in rng.integers(1, (200, 40) if rng.random() < 0.9 else (1500, 200)))
+    rows = int(rng.integers(1, 5))
     builder, x = GraphBuilder(), _tensor(rng)
     filters, w = _filters(rng, (outputs, depth), 0)
     y = quantization(_out_scale(rng, x.scale * w.scale, depth), int(rng.integers(-128, 128)))
