@@ -16,7 +16,7 @@ from netwright.mcu.dataflow import network_flow
 from netwright.mcu.from_blocks import network_of_blocks
 from netwright.mcu.network import Layer, Network
 from netwright.mcu.partition import LONGEST, Alive, least_bytes, options, ranges
-from netwright.mcu.stream import outline, segment
+from netwright.mcu.stream import outline, segment, users_of
 from netwright.nn.block import Block, Shape
 
 _Unit = tuple[Block, Shape]
@@ -77,6 +77,7 @@ class _Span:
         self.flow = network_flow(self.network)
         self.order = best_order(self.flow).steps
         self.alive = Alive(self.network, self.flow, self.order)
+        self.users = users_of(self.network)
         self.count = len(self.order)
         single = len(units) == 1
         self.first = self.count if single else _span(units[:1]).count
@@ -89,7 +90,7 @@ class _Span:
         for (first, last), least in list(self.outlined.items()):
             if least <= ceiling:
                 del self.outlined[first, last]
-                found = segment(self.network, self.order[first:last])
+                found = segment(self.network, self.order[first:last], self.users)
                 assert found is not None  # there is an outline
                 needed = self.alive.streamed(first, last, found)
                 self.known[first, last] = min(needed, self.known.get((first, last), needed))
@@ -100,7 +101,7 @@ class _Span:
         result = {}
         for first, last in ranges(self.network, self.order):
             if first < self.first and last > self.before:
-                found = outline(self.network, self.order[first:last])
+                found = outline(self.network, self.order[first:last], self.users)
                 if found is not None:
                     result[first, last] = self.alive.streamed(first, last, found)
         return result

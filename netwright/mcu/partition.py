@@ -9,12 +9,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 
 from netwright.graph.flow import Flow
 from netwright.mcu.dataflow import dies_at
 from netwright.mcu.network import Layer, Network
 from netwright.mcu.patches import GRIDS, patched
-from netwright.mcu.stream import Segment, outline, segment, streamable
+from netwright.mcu.stream import Segment, outline, segment, streamable, users_of
 
 LONGEST = 8  # layers in one segment: longer ones saved nothing in any network tried
 Cost = Callable[[Network, Layer, int], float]
@@ -36,12 +37,12 @@ class Option:
 
 def options(network: Network, flow: Flow, order: Sequence[int], cost: Cost, *, stream: bool = True) -> list[Option]:
     """Return every option but patches, by rising `last`."""
-    alive = Alive(network, flow, order)
+    alive, users = Alive(network, flow, order), users_of(network)
     result = []
     for first, step in enumerate(order):
         result.append(Option(first, first + 1, None, alive.whole(first), cost(network, network.layers[step], 0)))
     for first, last in ranges(network, order) if stream else ():
-        found = segment(network, order[first:last])
+        found = segment(network, order[first:last], users)
         if found is not None:
             result.append(Option(first, last, found, alive.streamed(first, last, found), _rows(network, found, cost)))
     return sorted(result, key=_by_last)
@@ -49,12 +50,12 @@ def options(network: Network, flow: Flow, order: Sequence[int], cost: Cost, *, s
 
 def patches(network: Network, flow: Flow, order: Sequence[int], cost: Cost, enough: int) -> list[Option]:
     """Return the options that run in patches, by rising `last`, but for those whose layers each need at most `enough` bytes."""
-    alive = Alive(network, flow, order)
+    alive, users = Alive(network, flow, order), users_of(network)
     needed = [alive.whole(place) for place in range(len(order))]
     result = []
     for first, last in ranges(network, order):
         worth = last - first > 1 and max(needed[first:last]) > enough
-        plain = outline(network, order[first:last]) if worth else None
+        plain = outline(network, order[first:last], users) if worth else None
         if plain is None:
             continue
         for found in (patched(network, plain, grid) for grid in GRIDS):
@@ -127,14 +128,12 @@ class Alive:
         self.last = dies_at(flow, order)
         position = {step: place for place, step in enumerate(order)}
         self.born = [position[value.maker] if value.maker >= 0 else 0 for value in flow.values]
-        self.crossing = [
-            sum(
-                value.bytes
-                for index, value in enumerate(flow.values)
-                if (value.maker < 0 or self.born[index] < place) and self.last[index] >= place
-            )
-            for place in range(len(order))
-        ]
+        change = [0] * (len(order) + 1)
+        for index, value in enumerate(flow.values):  # alive from the place after its maker's to the last that needs it
+            start = self.born[index] + 1 if value.maker >= 0 else 0
+            change[start] += value.bytes
+            change[max(start, self.last[index] + 1)] -= value.bytes
+        self.crossing = list(accumulate(change[:-1]))
 
     def whole(self, place: int) -> int:
         """Return the bytes alive while the layer at a place runs on whole tensors."""

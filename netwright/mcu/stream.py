@@ -7,7 +7,7 @@ rows of an input that are used up, is found by running through all rows.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from netwright.mcu.dataflow import read
@@ -133,7 +133,7 @@ def streamable(network: Network, layer: Layer) -> bool:
     """Say whether rows of a layer's result can be made from rows of its inputs."""
     made = network.values[layer.output]
     values = [network.values[index] for index in layer.inputs]
-    if any(len(v.shape) != 3 or v.dtype != "int8" for v in (made, *values)):
+    if any(len(v.shape) != 3 or v.dtype != "int8" or v.shape[0] > TALLEST for v in (made, *values)):
         return False
     if any(network.values[network.root(index)].shape != network.values[index].shape for index in layer.inputs):
         return False
@@ -144,24 +144,38 @@ def streamable(network: Network, layer: Layer) -> bool:
     return isinstance(layer, Conv | Lookup)
 
 
-def segment(network: Network, layers: Sequence[int]) -> Segment | None:
+TALLEST = 2048  # rows of values that are streamed: running through more takes too long
+Users = Mapping[int, frozenset[int]]
+
+
+def users_of(network: Network) -> Users:
+    """Return by value (root) the layers that read it, and -1 where it is an output of the network."""
+    users: dict[int, set[int]] = {network.root(index): {-1} for index in network.outputs}
+    for place, layer in enumerate(network.layers):
+        for value in read(network, layer):
+            users.setdefault(value, set()).add(place)
+    return {value: frozenset(places) for value, places in users.items()}
+
+
+def segment(network: Network, layers: Sequence[int], users: Users | None = None) -> Segment | None:
     """Return how to stream these layers, in an order in which they may run; None where they make several values for others.
 
-    Offsets are still to be set. Every layer must be `streamable`.
+    Offsets are still to be set. Every layer must be `streamable`. `users`: `users_of(network)`, where it is known already.
     """
-    found = outline(network, layers)
+    found = outline(network, layers, users)
     return None if found is None else simulated(network, found)
 
 
-def outline(network: Network, layers: Sequence[int]) -> Segment | None:
+def outline(network: Network, layers: Sequence[int], users: Users | None = None) -> Segment | None:
     """Return what `segment` does before rows are run through: with the least that rings and overlaps could come to."""
+    users = users or users_of(network)
     made = {network.root(network.layers[index].output): index for index in layers}
     inputs: list[int] = []
     inside: dict[int, list[int]] = {value: [] for value in made}
     for index in layers:
         for value in read(network, network.layers[index]):
             (inside[value].append(index) if value in made else inputs.append(value))
-    outer = [value for value in made if _needed_outside(network, value, set(layers))]
+    outer = [value for value in made if not users.get(value, frozenset()) <= set(layers)]
     if len(outer) != 1 or outer[0] != network.root(network.layers[layers[-1]].output) or inside[outer[0]]:
         return None
     plan = _Builder(network, made, inside, outer[0])
@@ -177,12 +191,6 @@ def outline(network: Network, layers: Sequence[int]) -> Segment | None:
     given = tuple(dict.fromkeys(inputs))
     most = tuple(Overlap(network.values[value].bytes, same=True) for value in given)
     return Segment(tuple(layers), given, outer[0], tuple(plan.stages), rows, most)
-
-
-def _needed_outside(network: Network, value: int, layers: set[int]) -> bool:
-    if value in {network.root(index) for index in network.outputs}:
-        return True
-    return any(value in read(network, layer) for place, layer in enumerate(network.layers) if place not in layers)
 
 
 class _Builder:
