@@ -1,7 +1,7 @@
 """The bytes that a compiled network takes and gives, and the tensors that its graph takes and gives.
 
 In C both ends are int8. A graph that begins by quantizing a float32 image, or ends by dequantizing, is fed with the values
-that these bytes stand for, and its result is brought back to bytes: both ways without loss.
+that these bytes stand for, and its result is brought back to bytes: both ways without loss. A uint8 end is 128 higher.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ def as_tensors(model: QuantizedGraph, network: Network, bytes_NB: NDArray[np.int
         part = np.ascontiguousarray(bytes_NB[:, start : start + value.bytes]).view(value.dtype)
         start += value.bytes
         stored = part.reshape(len(bytes_NB), *wanted.shape[1:])
-        tensors.append(stored if wanted.dtype == value.dtype else _real(value, stored))
+        tensors.append(stored if wanted.dtype == value.dtype else _real(value, stored, wanted.dtype))
     return tensors
 
 
@@ -39,11 +39,15 @@ def as_bytes(model: QuantizedGraph, network: Network, tensors: Sequence[NDArray[
     return np.concatenate(rows, axis=1)
 
 
-def _real(value: Value, stored: NDArray[Any]) -> NDArray[np.float32]:
+def _real(value: Value, stored: NDArray[Any], wanted: str) -> NDArray[Any]:
+    if wanted == "uint8":
+        return (stored.astype(np.int16) + 128).astype(np.uint8)
     return ((stored.astype(np.int32) - value.zero_point) * np.float32(value.scale)).astype(np.float32)
 
 
 def _stored(value: Value, real: NDArray[Any]) -> NDArray[Any]:
+    if real.dtype == np.uint8:
+        return (real.astype(np.int16) - 128).astype(np.int8)
     limits = np.iinfo(value.dtype)
     return np.clip(np.rint(real / np.float64(value.scale)) + value.zero_point, limits.min, limits.max).astype(
         value.dtype

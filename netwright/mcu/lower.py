@@ -110,7 +110,7 @@ def _lower_op(work: Lowering, op: Op) -> None:
 
 
 def _input(work: Lowering, tensor: int) -> int:
-    """Return the value of a network's input; a float32 input is the int8 value that its QUANTIZE makes."""
+    """Return the value of a network's input; a float32 or uint8 one is the int8 value that its QUANTIZE makes."""
     graph = work.model.graph
     given = graph.tensors[tensor]
     name = work.model.names[tensor]
@@ -123,13 +123,20 @@ def _input(work: Lowering, tensor: int) -> int:
         return elementwise.border(work, tensor, tensor)
     readers = [op for op in graph.ops if tensor in op.inputs]
     made = {op.outputs[0] for op in readers if op.kind == "tflite.QUANTIZE" and len(op.outputs) == 1}
-    if given.dtype != "float32" or len(made) != 1 or len(readers) != 1 or tensor in graph.outputs:
+    if given.dtype not in ("float32", "uint8") or len(made) != 1 or len(readers) != 1 or tensor in graph.outputs:
         raise NetwrightError(
-            f"The input {name!r} is of type {given.dtype}: int8 is compiled, or float32 that one QUANTIZE reads. "
+            f"The input {name!r} is of type {given.dtype}: int8 is compiled, or float32 or uint8 that one QUANTIZE reads. "
             "Convert the model with int8 inputs (inference_input_type)."
         )
-    work.notes.append(f"the input {name!r} is float32 in the model: give its int8 values, as the header says")
-    return elementwise.border(work, made.pop(), tensor)
+    stored = made.pop()
+    if given.dtype == "uint8" and not elementwise.shifted_by_128(work, tensor, stored):
+        raise NetwrightError(
+            f"The input {name!r} is of type uint8 and its QUANTIZE rescales it: int8 is compiled, or uint8 with the same scale "
+            "and a zero point 128 higher. Convert the model with int8 inputs (inference_input_type)."
+        )
+    how = "its values less 128" if given.dtype == "uint8" else "its int8 values, as the header says"
+    work.notes.append(f"the input {name!r} is {given.dtype} in the model: give {how}")
+    return elementwise.border(work, stored, tensor)
 
 
 def _outputs(work: Lowering, tensors: Sequence[int]) -> list[int]:

@@ -156,6 +156,19 @@ def test_float_borders_are_left_to_the_caller() -> None:
     assert len(network.notes) == 2
 
 
+@needs_gcc
+def test_bytes_without_a_sign_at_both_ends_are_shifted_only(tmp_path: Path) -> None:
+    build = GraphBuilder()
+    x = build.input("image", (1, 2, 3, 2), quantization(0.05, 121), "uint8")
+    stored = build.op("QUANTIZE", [x], (1, 2, 3, 2), FOUND)
+    made = build.op("LOGISTIC", [stored], (1, 2, 3, 2), quantization(1 / 256, -128))
+    model = build.build([build.op("QUANTIZE", [made], (1, 2, 3, 2), quantization(1 / 256, 0), dtype="uint8")])
+    assert kinds(equal_in_c(model, tmp_path)) == [Lookup]
+    build = GraphBuilder()
+    x = build.input("image", (1, 2, 3, 2), quantization(0.06, 121), "uint8")
+    assert "rescales" in refused(build, build.op("QUANTIZE", [x], (1, 2, 3, 2), FOUND))
+
+
 def test_layers_that_nothing_reads_are_left_out() -> None:
     build = GraphBuilder()
     x = build.input("x", (1, 4, 4, 2), FOUND)
