@@ -6,12 +6,12 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from netwright.compress.post_training import quantize, to_integers
     from netwright.compress.qat import quantize_aware
-    from netwright.compress.quantize import quantize
 
-__all__ = ["quantize", "quantize_aware"]
+__all__ = ["quantize", "quantize_aware", "to_integers"]
 
-_WHERE = {"quantize": "quantize", "quantize_aware": "qat"}
+_WHERE = {"quantize": "post_training", "quantize_aware": "qat", "to_integers": "post_training"}
 
 
 def __getattr__(name: str) -> Any:

@@ -289,12 +289,15 @@ def scale_layer(graph_module: GraphModule, product: Node, scale: Any, shift: Any
     replace_weights(graph_module, product, new_weight, new_bias)
 
 
-def replace_weights(graph_module: GraphModule, product: Node, weight: Tensor, bias: Tensor | None) -> None:
-    """Give a layer tensors of its own: others may read the ones it had."""
+def replace_weights(graph_module: GraphModule, product: Node, weight: Tensor | None, bias: Tensor | None) -> None:
+    """Give a layer tensors of its own, as others may read the ones it had; without `weight`, only a bias."""
+    nodes: list[Any] = [product.args[1], None]
     with graph_module.graph.inserting_before(product):
-        nodes = [attribute(graph_module, f"{product.name}_weight", weight)]
-        nodes += [attribute(graph_module, f"{product.name}_bias", bias)] if bias is not None else []
+        if weight is not None:
+            nodes[0] = attribute(graph_module, f"{product.name}_weight", weight)
+        if bias is not None:
+            nodes[1] = attribute(graph_module, f"{product.name}_bias", bias)
     rest = list(product.args[3:]) if len(product.args) > 2 else []
     keywords = {name: value for name, value in product.kwargs.items() if name not in ("weight", "bias")}
-    product.args = (product.all_input_nodes[0], nodes[0], nodes[1] if bias is not None else None, *rest)
+    product.args = (product.all_input_nodes[0], *nodes, *rest)
     product.kwargs = keywords

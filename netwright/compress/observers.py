@@ -30,12 +30,11 @@ class HistogramRange(UniformQuantizationObserverBase):
     bound: Tensor
     low: Tensor
     high: Tensor
-    zeros: Tensor
 
     def __init__(self, choose: Callable[[HistogramRange], tuple[float, float]], **settings: Any):
         super().__init__(**settings)
         self._choose = choose
-        for name in ("counts", "bound", "low", "high", "zeros"):
+        for name in ("counts", "bound", "low", "high"):
             self.register_buffer(name, torch.zeros(BINS if name == "counts" else (), dtype=torch.float64))
 
     @torch.no_grad()
@@ -53,7 +52,6 @@ class HistogramRange(UniformQuantizationObserverBase):
         bound = float(self.bound)
         found = torch.histc(values.float(), BINS, -bound, bound)
         self.counts += found.to(self.counts)
-        self.zeros += values.numel() - values.count_nonzero()
         return x
 
     def _double(self) -> None:
@@ -91,8 +89,8 @@ def percentile_range(seen: HistogramRange) -> tuple[float, float]:
 def mse_range(seen: HistogramRange) -> tuple[float, float]:
     """Return the range with the least squared error among fractions of what was seen.
 
-    What lies inside is taken to err by a twelfth of the squared step (exact zeros do not err), what lies outside by its
-    distance from the end.
+    What lies outside errs by its distance from the end; what lies inside by a twelfth of the squared step, but values below
+    half a step, which become zero, by themselves.
     """
     x, counts = seen.centres, seen.counts
     share = torch.linspace(1, 1 / _SHRINK, _SHRINK, dtype=torch.float64, device=x.device)
@@ -100,7 +98,11 @@ def mse_range(seen: HistogramRange) -> tuple[float, float]:
     below = (counts * (lows[:, None] - x).clamp(min=0) ** 2).sum(1)
     above = (counts * (x - highs[:, None]).clamp(min=0) ** 2).sum(1)
     step = (highs[None] - lows[:, None]) / (seen.quant_max - seen.quant_min)
-    error = below[:, None] + above[None] + step**2 / 12 * (counts.sum() - seen.zeros)
+    sizes = counts[BINS // 2 :] + counts[: BINS // 2].flip(0)  # by distance from zero
+    squares = (sizes * x[BINS // 2 :] ** 2).cumsum(0)
+    half = (step / 2 / (2 * float(seen.bound) / BINS)).long().clamp(max=BINS // 2 - 1)
+    coarse = (counts.sum() - sizes.cumsum(0)[half]) * step**2 / 12
+    error = below[:, None] + above[None] + coarse + squares[half]
     place = int(error.argmin())
     return float(lows[place // _SHRINK]), float(highs[place % _SHRINK])
 

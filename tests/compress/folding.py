@@ -11,8 +11,8 @@ from torch import Tensor, nn
 
 from netwright.compress.exported import export
 from netwright.compress.fold import fold
+from netwright.compress.post_training import prepare, to_integers
 from netwright.compress.pt2e import convert_pt2e
-from netwright.compress.quantize import prepare, to_integers
 from netwright.graph.interpret import interpret
 from netwright.graph.quantized import QuantizedGraph
 

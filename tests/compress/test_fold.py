@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from netwright.compress.quantize import quantize
+from netwright.compress.post_training import quantize
 from netwright.core.errors import NetwrightError
 from tests.compress.folding import both, kinds, settled
 

@@ -7,8 +7,8 @@ import pytest
 import torch
 from torch import nn
 
+from netwright.compress.post_training import quantize, to_integers
 from netwright.compress.qat import FakeQuantized, quantization_aware, quantize_aware
-from netwright.compress.quantize import quantize, to_integers
 from netwright.core.errors import NetwrightError
 from netwright.data import Dataset, calibration_batches, eval_batches, load_dataset
 from netwright.graph.interpret import interpret

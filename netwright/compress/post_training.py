@@ -12,6 +12,8 @@ from torch import Tensor, nn
 from torch.fx import GraphModule
 
 from netwright.compress.annotate import Int8Quantizer
+from netwright.compress.bias_correction import correct_biases, means_of_layers
+from netwright.compress.equalize import equalize as even_out
 from netwright.compress.exported import export, takes_any_batch
 from netwright.compress.fold import fold
 from netwright.compress.observers import ObserverName
@@ -25,6 +27,8 @@ def quantize(
     batches: Iterable[Any],
     *,
     observer: ObserverName = "minmax",
+    bias_correction: bool = False,
+    equalize: bool = False,
 ) -> QuantizedGraph:
     """Return a module in integers: int8 weights, symmetric, a scale a channel; int8 activations, a scale a tensor.
 
@@ -35,6 +39,8 @@ def quantize(
         module: anything that torch.export takes and whose operations are known (`annotate`).
         batches: of images as the module sees them, a few hundred in all; tensors, or tuples of the inputs.
         observer: how the ranges of activations are chosen (`observers`).
+        bias_correction: let each layer's outputs have the mean they had in float (`bias_correction`).
+        equalize: first even out the ranges of the weights across channels (`equalize`).
 
     Raises:
         NetwrightError: no images, or a module that cannot be exported or has no integer form.
@@ -43,8 +49,12 @@ def quantize(
     if not data:
         raise NetwrightError("Quantizing got no images: pass batches of a few hundred images as the module sees them.")
     graph_module = export(module, data[0])
-    observed = prepare(graph_module, data, observer)
-    converted = convert_pt2e(observed)
+    if equalize:
+        even_out(graph_module, data)
+    means = means_of_layers(graph_module, data) if bias_correction else {}
+    converted = convert_pt2e(prepare(graph_module, data, observer))
+    if bias_correction:
+        correct_biases(converted, means, data)
     return fold(converted, data[0], type(module).__name__)
 
 
