@@ -147,7 +147,7 @@ def build_elf(
     loaded = sum(size for name, (_, size) in sections(objects[0]).items() if name.startswith((".text", ".rodata")))
     constants = "CODE" if loaded < 0.9 * board.code[1] else "CONSTANTS"
     script.write_text(_linker_script(board, constants, stated["arena"]))
-    link = ["-nostartfiles", "-specs=nano.specs", "-Wl,--gc-sections", f"-Wl,-T,{script}"]
+    link = ["-nostartfiles", "-specs=nano.specs", "-Wl,--gc-sections", "-T", script]
     call(["arm-none-eabi-gcc", *board.flags, "-mthumb", *link, *objects, "-o", elf])
     return elf
 

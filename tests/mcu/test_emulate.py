@@ -1,3 +1,5 @@
+from pathlib import Path
+
 import numpy as np
 import pytest
 
@@ -24,6 +26,14 @@ def test_outputs_and_exact_instructions(tmp_path, cpu):
     assert (done.instructions - done.instructions[0] == 2 * np.array(counts)).all()
     assert 20 < done.instructions[0] < 100
     assert done.arena_bytes == done.ram_bytes == 16
+
+
+@emulated
+def test_folders_of_any_name(tmp_path, monkeypatch):
+    (tmp_path / "a b,c=d$e").mkdir()
+    write_toy(tmp_path / "a b,c=d$e")
+    monkeypatch.chdir(tmp_path)
+    assert (emulate(Path("a b,c=d$e"), INPUTS).outputs == ~INPUTS).all()
 
 
 @emulated
