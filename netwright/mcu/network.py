@@ -6,6 +6,7 @@ on: what is left of it are zero points, 32-bit multipliers with shifts, and clam
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -29,7 +30,7 @@ class Value:
     @property
     def bytes(self) -> int:
         """Bytes of the values, densely packed."""
-        return int(np.prod(self.shape, dtype=np.int64)) * np.dtype(self.dtype).itemsize
+        return math.prod(self.shape) * np.dtype(self.dtype).itemsize
 
 
 @dataclass(frozen=True, eq=False)
