@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from netwright.compress.post_training import quantize, to_integers
     from netwright.compress.qat import quantize_aware
+    from netwright.compress.qdq import write_qdq
 
-__all__ = ["quantize", "quantize_aware", "to_integers"]
+__all__ = ["quantize", "quantize_aware", "to_integers", "write_qdq"]
 
-_WHERE = {"quantize": "post_training", "quantize_aware": "qat", "to_integers": "post_training"}
+_WHERE = {"quantize": "post_training", "quantize_aware": "qat", "to_integers": "post_training", "write_qdq": "qdq"}
 
 
 def __getattr__(name: str) -> Any:
