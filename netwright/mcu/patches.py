@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
+from netwright.mcu.emit_conv import line_bytes
 from netwright.mcu.network import Conv, Depthwise, Network
 from netwright.mcu.place import Overlap
 from netwright.mcu.stream import Crop, Nearest, Part, Read, Rows, Run, Segment, Stage, row_bytes
@@ -104,14 +105,24 @@ def _narrowed(network: Network, found: Segment, number: int, areas: Sequence[Seq
         widest = max(area[maker].right - area[maker].left for area in areas)
         return replace(ring, slot_bytes=-(-widest * channels // 4) * 4)
     reader = next(place for place, s in enumerate(found.stages) if any(r.rows == number for r in s.reads))
-    stride, before, reach = _across(network, found.stages[reader])
-    line = 0
-    for area in areas:
-        start = area[reader].left * stride - before
-        seen = (area[reader].right - area[reader].left - 1) * stride + reach + 1
-        line = max(line, seen, area[maker].right - start)
-    line = -(-(line + 3) // 4) * 4  # kernels may read up to three bytes more, as on whole rows
+    layer = network.layers[found.stages[reader].layer]
+    assert isinstance(layer, Depthwise)  # what alone reads planar rings
+    line = max(_line(network, layer, area[maker], area[reader]) for area in areas)
     return replace(ring, slot_bytes=line * channels, stride=line, left=0)
+
+
+def _line(network: Network, layer: Depthwise, given: _Area, made: _Area) -> int:
+    """Return the bytes of a padded line of one channel of which some columns are given and some results made."""
+    window = layer.window
+    start = made.left * window.stride[1] - window.padding[2]
+    values = list(network.values)
+    for value, width in (
+        (layer.inputs[0], given.right - start - window.padding[2]),
+        (layer.output, made.right - made.left),
+    ):
+        height, _, channels = values[value].shape
+        values[value] = replace(values[value], shape=(height, width, channels))
+    return line_bytes(layer, replace(network, values=tuple(values)))
 
 
 def _part(network: Network, found: Segment, rows: Sequence[Rows], areas: Sequence[_Area], place: int) -> Part:
