@@ -86,6 +86,7 @@ def softmax(call: Call) -> NDArray[Any]:
         raise NetwrightError(
             f"{call.where} from {x.dtype} to {call.out_dtype()} is not known; int8 to int8 or int16 is."
         )
+    _demand(call, *((1 / 65536, -32768) if call.out_dtype() == "int16" else (1 / 256, limits(call.out_dtype())[0])))
     mantissa, shift, least = softmax_constants(float(np.float32(call.option("beta"))), float(call.of(0)[0]))
     if shift < 0:
         raise NetwrightError(f"{call.where}: the scale {call.of(0)[0]:g} times beta is too small for its arithmetic.")
@@ -101,19 +102,39 @@ def softmax(call: Call) -> NDArray[Any]:
     return np.where(counts, np.clip(result, low, high), low).astype(call.out_dtype())
 
 
-def _rescaled(call: Call) -> tuple[NDArray[np.int64], NDArray[np.int64], int]:
-    """Return the input without its zero point, the same in Q4, and from which input on the function is saturated."""
-    scale, zero_point = call.of(0)
-    mantissa, shift = quantize_multiplier(float(scale) * (1 << (31 - _INPUT_BITS)))
+def _demand(call: Call, scale: float, zero_point: int) -> None:
+    """Refuse an output that is not quantized as these kernels have it built in."""
+    found, point = call.out()
+    if abs(float(found) / scale - 1) > 0.001 or point != zero_point:
+        raise NetwrightError(
+            f"{call.where} has scale {found:g} and zero point {point} behind it; its arithmetic gives {scale:g} and {zero_point}."
+        )
+
+
+def _rescaled(call: Call, scale: float, zero_point: int) -> tuple[NDArray[np.int64], NDArray[np.int64], int]:
+    """Return the input without its zero point, the same in Q4, and from which input on the function is saturated.
+
+    `scale`, `zero_point`: what the output must have.
+
+    Raises:
+        NetwrightError: it has others, or the tensors are not int8.
+    """
+    if call.array(0).dtype != np.int8 or call.out_dtype() != "int8":
+        raise NetwrightError(
+            f"{call.where} from {call.array(0).dtype} to {call.out_dtype()} is not known; int8 to int8 is."
+        )
+    _demand(call, scale, zero_point)
+    given, point = call.of(0)
+    mantissa, shift = quantize_multiplier(float(given) * (1 << (31 - _INPUT_BITS)))
     radius = int(np.floor(((1 << _INPUT_BITS) - 1) * (1 << (31 - _INPUT_BITS)) / 2.0**shift))
-    x = call.array(0).astype(np.int64) - zero_point
+    x = call.array(0).astype(np.int64) - point
     inside = np.clip(x, -radius, radius)
     return x, rescale(inside, mantissa, shift), radius
 
 
 def logistic(call: Call) -> NDArray[Any]:
     """LOGISTIC (reference_integer_ops::Logistic); its output has scale 1/256 and zero point -128."""
-    x, q4, radius = _rescaled(call)
+    x, q4, radius = _rescaled(call, 1 / 256, -128)
     positive = reciprocal(exp_of_negative(-np.abs(q4), _INPUT_BITS))
     q0 = np.where(q4 > 0, positive, np.where(q4 < 0, HIGHEST - positive, 1 << 30))
     result = np.clip(divide_by_power(q0, 23) - 128, -128, 127)
@@ -123,7 +144,7 @@ def logistic(call: Call) -> NDArray[Any]:
 
 def tanh(call: Call) -> NDArray[Any]:
     """TANH (reference_integer_ops::Tanh); its output has scale 1/128 and zero point 0."""
-    x, q4, radius = _rescaled(call)
+    x, q4, radius = _rescaled(call, 1 / 128, 0)
     positive = _saturate((_newton(exp_of_negative(-np.abs(q4), _INPUT_BITS + 1)) - (1 << 29)) << 2)
     q0 = np.where(q4 == 0, 0, np.sign(q4) * positive)
     result = np.clip(divide_by_power(q0, 24), -128, 127)

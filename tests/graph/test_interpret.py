@@ -267,3 +267,5 @@ def test_what_cannot_be_run_is_refused_by_name() -> None:
         interpret(simple("RELU"), [x.astype(np.float32)])
     with pytest.raises(NetwrightError, match="has no operand 1"):
         interpret(simple("ADD"), [x])
+    with pytest.raises(NetwrightError, match="scale 1 and zero point 0 behind it"):
+        interpret(simple("LOGISTIC"), [x])
