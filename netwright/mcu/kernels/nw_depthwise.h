@@ -45,6 +45,7 @@ NW_SHARED void nw_depthwise_plain(const nw_depthwise *d, int32_t channel, const 
 #if NW_DSP
 typedef struct {
   nw_strip strip;
+  const int8_t *lines[3];
   int32_t table[5 * NW_DEPTHWISE_ROWS];
 } nw_filter;
 
@@ -120,10 +121,10 @@ NW_SHARED void nw_filter_begin(const nw_depthwise *d, nw_filter *f, const int8_t
   l->next_out = next_out;
   l->taken = d->out_width;
   l->table = f->table;
-  l->lines[0] = at[0];
+  f->lines[0] = at[0];
   if (d->kernel == 3) {
-    l->lines[1] = at[1];
-    l->lines[2] = at[2];
+    f->lines[1] = at[1];
+    f->lines[2] = at[2];
     l->taken = pairs * d->stride_w;
     l->next_line -= l->taken;
     l->next_out -= pairs * l->step;
@@ -136,13 +137,11 @@ NW_SHARED void nw_filter_begin(const nw_depthwise *d, nw_filter *f, const int8_t
 /* Some output rows of the channel that `f` was set for, from `offset` bytes behind the lines that it began with. */
 NW_INLINE void nw_filter_run(const nw_depthwise *d, nw_filter *f, int32_t offset, int8_t *out, int32_t rows) {
   nw_strip *l = &f->strip;
-  const int8_t *lines[3] = {l->lines[0], l->lines[1], l->lines[2]};
-  l->out = out;
   l->rows = rows;
   if (d->kernel == 3) {
-    l->lines[0] += offset;
-    l->lines[1] += offset;
-    l->lines[2] += offset;
+    for (int32_t i = 0; i < 3; i++) l->lines[i] = f->lines[i] + offset;
+    l->out = out;
+    l->start = l->bias;
     l->left = d->out_width & 1;
     if (d->stride_w == 1) {
       if (d->relu) nw_depthwise_3x3_1(l);
@@ -151,22 +150,18 @@ NW_INLINE void nw_filter_run(const nw_depthwise *d, nw_filter *f, int32_t offset
       if (d->relu) nw_depthwise_3x3_2(l);
       else nw_depthwise_3x3_2_signed(l);
     }
-    l->lines[1] = lines[1];
-    l->lines[2] = lines[2];
-  } else {
-    l->lines[0] += offset;
-    l->line = l->lines[0];
-    l->row_out = out;
-    l->left = d->out_width;
-    if (d->kernel == 7) {
-      if (d->stride_w == 1) nw_depthwise_7_1(l);
-      else nw_depthwise_7_2(l);
-    } else {
-      if (d->stride_w == 1) nw_depthwise_5_1(l);
-      else nw_depthwise_5_2(l);
-    }
+    return;
   }
-  l->lines[0] = lines[0];
+  l->row = l->line = f->lines[0] + offset;
+  l->row_out = l->row_at = out;
+  l->left = d->out_width;
+  if (d->kernel == 7) {
+    if (d->stride_w == 1) nw_depthwise_7_1(l);
+    else nw_depthwise_7_2(l);
+  } else {
+    if (d->stride_w == 1) nw_depthwise_5_1(l);
+    else nw_depthwise_5_2(l);
+  }
 }
 #endif
 

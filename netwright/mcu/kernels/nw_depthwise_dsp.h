@@ -3,48 +3,51 @@
  * A word of a line, four values, is unpacked once into pairs of 16 bits, (x0, x2) and (x1, x3), which SMLAD multiplies with
  * pairs of weights, (k0, k2) and (k1, k3), for two (3x3) or four outputs beside each other; pairs between two words are
  * put together with PKHBT, in exchanged order, which SMLADX takes. Weights and bias are doubled, so that sums are what
- * nw_high wants. Outputs come in groups: `line` bytes of a line may be read, whatever lies behind the row.
- * A strip lies in the frame of the function that these are inlined in: the code reads it by the stack pointer. */
+ * nw_high wants. Outputs come in groups: `line` bytes of a line may be read, whatever lies behind the row. */
 #ifndef NW_DEPTHWISE_DSP_H
 #define NW_DEPTHWISE_DSP_H
 #include "nw_requant.h"
 #if NW_DSP
 
-/* Some rows of one channel, and what they are computed from; the order is that of the code's multiple loads. */
+/* Some rows of one channel, and what they are computed from. The code copies the first sixteen words to its stack. */
 typedef struct {
-  int32_t weights[3];          /* 3x3: (k0, k2) of each row, */
-  int32_t middle[2];           /* k1 of the first and second row, of the third */
-  const int8_t *lines[3];      /* under the kernel, for the first output row */
-  int8_t *out;
-  int32_t bias;
-  int32_t multiplier, constant;
+  int32_t bias, multiplier, constant;
   int32_t shift, step;         /* step: bytes from one output to the next */
-  const int8_t *end;           /* 3x3: lines[0] after the last whole pair of outputs */
+  const int8_t *end;           /* made there: 3x3: lines[0] after the last whole pair of outputs */
   int32_t left;                /* 3x3: outputs after that, 0 or 1; else those of the row that are still to come */
   int32_t rows;                /* output rows */
   int32_t next_line, next_out; /* from the end of a row to the next (3x3), from row to row (others) */
   int32_t taken;               /* 3x3: bytes of lines[0] that whole pairs take; else outputs of a row */
   const int32_t *table;        /* others: for each kernel row, pairs of weights (the last one's upper half 1 in the last
-                                * row, else 0) and the distance from the line before; the first line is lines[0] */
-  const int8_t *line;          /* others: where lines[0] has got to */
-  int8_t *row_out;             /* others: where the row begins in out */
+                                * row, else 0) and the distance from the line before */
+  const int8_t *row;           /* others: where the row begins in the first line */
+  int8_t *row_out;             /* others: where it begins in out */
+  const int8_t *line;          /* others: where the row has got to */
+  int8_t *row_at;              /* others: where out has got to */
+  int32_t weights[3];          /* 3x3: (k0, k2) of each row, */
+  int32_t middle[2];           /* k1 of the first and second row, of the third */
+  const int8_t *lines[3];      /* 3x3: under the kernel, for the first output row */
+  int8_t *out;
+  int32_t start;               /* bias */
 } nw_strip;
-#define NW_STRIP_OPERANDS(l, r0) \
-  : "+m"((l)->out), "+m"((l)->left), "+m"((l)->end), "+m"((l)->rows), "+m"((l)->line), "+m"((l)->lines[0]), \
-    "+m"((l)->row_out), r0 \
-  : "m"((l)->multiplier), "m"((l)->constant), "m"((l)->shift), "m"((l)->step), "m"((l)->bias), "m"((l)->table), \
-    "m"((l)->next_line), "m"((l)->next_out), "m"((l)->taken)
+#define NW_STRIP_BEGIN \
+  NW_I("add r12, r0, #32") NW_I("ldm r12, {r1, r2, r3, r4, r5, r6, r7, r8}") \
+  NW_I("push {r1, r2, r3, r4, r5, r6, r7, r8}") NW_I("ldm r0, {r1, r2, r3, r4, r5, r6, r7, r8}") \
+  NW_I("push {r1, r2, r3, r4, r5, r6, r7, r8}")
+#define NW_STRIP_END NW_I("add sp, sp, #64") : "+r"(r0) : : NW_STRIP_CLOBBERS
 #define NW_STRIP_CLOBBERS \
   "r1", "r2", "r3", "r4", "r5", "r6", "r7", "r8", "r9", "r10", "r11", "r12", "lr", "cc", "memory"
 
-NW_INLINE void nw_depthwise_3x3_1(nw_strip *l) { /* stride 1 */
+NW_SHARED void nw_depthwise_3x3_1(const nw_strip *l) { /* stride 1 */
   register const nw_strip *r0 __asm__("r0") = l;
   __asm__ volatile(
+      NW_STRIP_BEGIN
+      NW_I("add r0, r0, #64")
       NW_I("ldm r0, {r2, r3, r4, r5, r6, r9, r10, r11, r12, lr}")
       "4:\n\t"
-      NW_I("ldr r7, %16")
+      NW_I("ldr r7, [sp, #40]")
       NW_I("add r7, r7, r9")
-      NW_I("str r7, %2")
+      NW_I("str r7, [sp, #20]")
       NW_I("cmp r9, r7")
       NW_I("beq 2f")
       "1:\n\t"
@@ -69,10 +72,10 @@ NW_INLINE void nw_depthwise_3x3_1(nw_strip *l) { /* stride 1 */
       NW_I("smlad r1, r8, r4, r1")
       NW_I("smlabb r0, r8, r6, r0")
       NW_I("smlatb r1, r7, r6, r1")
-      NW_I("ldrd r7, r8, %8")
+      NW_I("ldrd r7, r8, [sp, #4]")
       NW_I("smmlar r0, r0, r7, r8")
       NW_I("smmlar r1, r1, r7, r8")
-      NW_I("ldrd r7, r8, %10")
+      NW_I("ldrd r7, r8, [sp, #12]")
       NW_I("asr r0, r0, r7")
       NW_I("asr r1, r1, r7")
       NW_I("ssat r0, #8, r0, asr #1")
@@ -80,11 +83,11 @@ NW_INLINE void nw_depthwise_3x3_1(nw_strip *l) { /* stride 1 */
       NW_I("strb r0, [r12]")
       NW_I("strb r1, [r12, r8]")
       NW_I("add r12, r12, r8, lsl #1")
-      NW_I("ldr r7, %2")
+      NW_I("ldr r7, [sp, #20]")
       NW_I("cmp r9, r7")
       NW_I("bne 1b")
       "2:\n\t"
-      NW_I("ldr r7, %1")
+      NW_I("ldr r7, [sp, #24]")
       NW_I("cmp r7, #0")
       NW_I("beq 3f")
       NW_I("ldr r7, [r9]")
@@ -102,36 +105,37 @@ NW_INLINE void nw_depthwise_3x3_1(nw_strip *l) { /* stride 1 */
       NW_I("sxtb16 r7, r7")
       NW_I("smlad r0, r7, r4, r0")
       NW_I("smlabb r0, r8, r6, r0")
-      NW_I("ldrd r7, r8, %8")
+      NW_I("ldrd r7, r8, [sp, #4]")
       NW_I("smmlar r0, r0, r7, r8")
-      NW_I("ldrd r7, r8, %10")
+      NW_I("ldrd r7, r8, [sp, #12]")
       NW_I("asr r0, r0, r7")
       NW_I("ssat r0, #8, r0, asr #1")
       NW_I("strb r0, [r12]")
       "3:\n\t"
-      NW_I("ldr r7, %3")
+      NW_I("ldr r7, [sp, #28]")
       NW_I("subs r7, r7, #1")
-      NW_I("str r7, %3")
+      NW_I("str r7, [sp, #28]")
       NW_I("beq 5f")
-      NW_I("ldrd r7, r8, %14")
+      NW_I("ldrd r7, r8, [sp, #32]")
       NW_I("add r9, r9, r7")
       NW_I("add r10, r10, r7")
       NW_I("add r11, r11, r7")
       NW_I("add r12, r12, r8")
       NW_I("b 4b")
       "5:\n\t"
-      NW_STRIP_OPERANDS(l, "+r"(r0))
-      : NW_STRIP_CLOBBERS);
+      NW_STRIP_END);
 }
 
-NW_INLINE void nw_depthwise_3x3_1_signed(nw_strip *l) { /* stride 1 */
+NW_SHARED void nw_depthwise_3x3_1_signed(const nw_strip *l) { /* stride 1 */
   register const nw_strip *r0 __asm__("r0") = l;
   __asm__ volatile(
+      NW_STRIP_BEGIN
+      NW_I("add r0, r0, #64")
       NW_I("ldm r0, {r2, r3, r4, r5, r6, r9, r10, r11, r12, lr}")
       "4:\n\t"
-      NW_I("ldr r7, %16")
+      NW_I("ldr r7, [sp, #40]")
       NW_I("add r7, r7, r9")
-      NW_I("str r7, %2")
+      NW_I("str r7, [sp, #20]")
       NW_I("cmp r9, r7")
       NW_I("beq 2f")
       "1:\n\t"
@@ -156,13 +160,13 @@ NW_INLINE void nw_depthwise_3x3_1_signed(nw_strip *l) { /* stride 1 */
       NW_I("smlad r1, r8, r4, r1")
       NW_I("smlabb r0, r8, r6, r0")
       NW_I("smlatb r1, r7, r6, r1")
-      NW_I("ldrd r7, r8, %8")
+      NW_I("ldrd r7, r8, [sp, #4]")
       NW_I("add r8, r8, r0, asr #31")
       NW_I("smmlar r0, r0, r7, r8")
-      NW_I("ldr r8, %9")
+      NW_I("ldr r8, [sp, #8]")
       NW_I("add r8, r8, r1, asr #31")
       NW_I("smmlar r1, r1, r7, r8")
-      NW_I("ldrd r7, r8, %10")
+      NW_I("ldrd r7, r8, [sp, #12]")
       NW_I("asr r0, r0, r7")
       NW_I("asr r1, r1, r7")
       NW_I("ssat r0, #8, r0, asr #1")
@@ -170,11 +174,11 @@ NW_INLINE void nw_depthwise_3x3_1_signed(nw_strip *l) { /* stride 1 */
       NW_I("strb r0, [r12]")
       NW_I("strb r1, [r12, r8]")
       NW_I("add r12, r12, r8, lsl #1")
-      NW_I("ldr r7, %2")
+      NW_I("ldr r7, [sp, #20]")
       NW_I("cmp r9, r7")
       NW_I("bne 1b")
       "2:\n\t"
-      NW_I("ldr r7, %1")
+      NW_I("ldr r7, [sp, #24]")
       NW_I("cmp r7, #0")
       NW_I("beq 3f")
       NW_I("ldr r7, [r9]")
@@ -192,41 +196,42 @@ NW_INLINE void nw_depthwise_3x3_1_signed(nw_strip *l) { /* stride 1 */
       NW_I("sxtb16 r7, r7")
       NW_I("smlad r0, r7, r4, r0")
       NW_I("smlabb r0, r8, r6, r0")
-      NW_I("ldrd r7, r8, %8")
+      NW_I("ldrd r7, r8, [sp, #4]")
       NW_I("add r8, r8, r0, asr #31")
       NW_I("smmlar r0, r0, r7, r8")
-      NW_I("ldrd r7, r8, %10")
+      NW_I("ldrd r7, r8, [sp, #12]")
       NW_I("asr r0, r0, r7")
       NW_I("ssat r0, #8, r0, asr #1")
       NW_I("strb r0, [r12]")
       "3:\n\t"
-      NW_I("ldr r7, %3")
+      NW_I("ldr r7, [sp, #28]")
       NW_I("subs r7, r7, #1")
-      NW_I("str r7, %3")
+      NW_I("str r7, [sp, #28]")
       NW_I("beq 5f")
-      NW_I("ldrd r7, r8, %14")
+      NW_I("ldrd r7, r8, [sp, #32]")
       NW_I("add r9, r9, r7")
       NW_I("add r10, r10, r7")
       NW_I("add r11, r11, r7")
       NW_I("add r12, r12, r8")
       NW_I("b 4b")
       "5:\n\t"
-      NW_STRIP_OPERANDS(l, "+r"(r0))
-      : NW_STRIP_CLOBBERS);
+      NW_STRIP_END);
 }
 
-NW_INLINE void nw_depthwise_3x3_2(nw_strip *l) { /* stride 2 */
+NW_SHARED void nw_depthwise_3x3_2(const nw_strip *l) { /* stride 2 */
   register const nw_strip *r0 __asm__("r0") = l;
   __asm__ volatile(
+      NW_STRIP_BEGIN
+      NW_I("add r0, r0, #64")
       NW_I("ldm r0, {r2, r3, r4, r5, r6, r9, r10, r11, r12, lr}")
       "4:\n\t"
-      NW_I("ldr r7, %16")
+      NW_I("ldr r7, [sp, #40]")
       NW_I("add r7, r7, r9")
-      NW_I("str r7, %2")
+      NW_I("str r7, [sp, #20]")
       NW_I("cmp r9, r7")
       NW_I("beq 2f")
       "1:\n\t"
-      NW_I("ldr r0, %12")
+      NW_I("ldr r0, [sp]")
       NW_I("mov r1, r0")
       NW_I("ldr r7, [r9], #4")
       NW_I("ldrsb lr, [r9]")
@@ -255,10 +260,10 @@ NW_INLINE void nw_depthwise_3x3_2(nw_strip *l) { /* stride 2 */
       NW_I("pkhbt r7, lr, r7")
       NW_I("smladx r1, r7, r4, r1")
       NW_I("smlatb r1, r8, r6, r1")
-      NW_I("ldrd r7, r8, %8")
+      NW_I("ldrd r7, r8, [sp, #4]")
       NW_I("smmlar r0, r0, r7, r8")
       NW_I("smmlar r1, r1, r7, r8")
-      NW_I("ldrd r7, r8, %10")
+      NW_I("ldrd r7, r8, [sp, #12]")
       NW_I("asr r0, r0, r7")
       NW_I("asr r1, r1, r7")
       NW_I("ssat r0, #8, r0, asr #1")
@@ -266,14 +271,14 @@ NW_INLINE void nw_depthwise_3x3_2(nw_strip *l) { /* stride 2 */
       NW_I("strb r0, [r12]")
       NW_I("strb r1, [r12, r8]")
       NW_I("add r12, r12, r8, lsl #1")
-      NW_I("ldr r7, %2")
+      NW_I("ldr r7, [sp, #20]")
       NW_I("cmp r9, r7")
       NW_I("bne 1b")
       "2:\n\t"
-      NW_I("ldr r7, %1")
+      NW_I("ldr r7, [sp, #24]")
       NW_I("cmp r7, #0")
       NW_I("beq 3f")
-      NW_I("ldr r0, %12")
+      NW_I("ldr r0, [sp]")
       NW_I("ldr r7, [r9]")
       NW_I("sxtb16 r8, r7, ror #8")
       NW_I("sxtb16 r7, r7")
@@ -289,40 +294,41 @@ NW_INLINE void nw_depthwise_3x3_2(nw_strip *l) { /* stride 2 */
       NW_I("sxtb16 r7, r7")
       NW_I("smlad r0, r7, r4, r0")
       NW_I("smlabb r0, r8, r6, r0")
-      NW_I("ldrd r7, r8, %8")
+      NW_I("ldrd r7, r8, [sp, #4]")
       NW_I("smmlar r0, r0, r7, r8")
-      NW_I("ldrd r7, r8, %10")
+      NW_I("ldrd r7, r8, [sp, #12]")
       NW_I("asr r0, r0, r7")
       NW_I("ssat r0, #8, r0, asr #1")
       NW_I("strb r0, [r12]")
       "3:\n\t"
-      NW_I("ldr r7, %3")
+      NW_I("ldr r7, [sp, #28]")
       NW_I("subs r7, r7, #1")
-      NW_I("str r7, %3")
+      NW_I("str r7, [sp, #28]")
       NW_I("beq 5f")
-      NW_I("ldrd r7, r8, %14")
+      NW_I("ldrd r7, r8, [sp, #32]")
       NW_I("add r9, r9, r7")
       NW_I("add r10, r10, r7")
       NW_I("add r11, r11, r7")
       NW_I("add r12, r12, r8")
       NW_I("b 4b")
       "5:\n\t"
-      NW_STRIP_OPERANDS(l, "+r"(r0))
-      : NW_STRIP_CLOBBERS);
+      NW_STRIP_END);
 }
 
-NW_INLINE void nw_depthwise_3x3_2_signed(nw_strip *l) { /* stride 2 */
+NW_SHARED void nw_depthwise_3x3_2_signed(const nw_strip *l) { /* stride 2 */
   register const nw_strip *r0 __asm__("r0") = l;
   __asm__ volatile(
+      NW_STRIP_BEGIN
+      NW_I("add r0, r0, #64")
       NW_I("ldm r0, {r2, r3, r4, r5, r6, r9, r10, r11, r12, lr}")
       "4:\n\t"
-      NW_I("ldr r7, %16")
+      NW_I("ldr r7, [sp, #40]")
       NW_I("add r7, r7, r9")
-      NW_I("str r7, %2")
+      NW_I("str r7, [sp, #20]")
       NW_I("cmp r9, r7")
       NW_I("beq 2f")
       "1:\n\t"
-      NW_I("ldr r0, %12")
+      NW_I("ldr r0, [sp]")
       NW_I("mov r1, r0")
       NW_I("ldr r7, [r9], #4")
       NW_I("ldrsb lr, [r9]")
@@ -351,13 +357,13 @@ NW_INLINE void nw_depthwise_3x3_2_signed(nw_strip *l) { /* stride 2 */
       NW_I("pkhbt r7, lr, r7")
       NW_I("smladx r1, r7, r4, r1")
       NW_I("smlatb r1, r8, r6, r1")
-      NW_I("ldrd r7, r8, %8")
+      NW_I("ldrd r7, r8, [sp, #4]")
       NW_I("add r8, r8, r0, asr #31")
       NW_I("smmlar r0, r0, r7, r8")
-      NW_I("ldr r8, %9")
+      NW_I("ldr r8, [sp, #8]")
       NW_I("add r8, r8, r1, asr #31")
       NW_I("smmlar r1, r1, r7, r8")
-      NW_I("ldrd r7, r8, %10")
+      NW_I("ldrd r7, r8, [sp, #12]")
       NW_I("asr r0, r0, r7")
       NW_I("asr r1, r1, r7")
       NW_I("ssat r0, #8, r0, asr #1")
@@ -365,14 +371,14 @@ NW_INLINE void nw_depthwise_3x3_2_signed(nw_strip *l) { /* stride 2 */
       NW_I("strb r0, [r12]")
       NW_I("strb r1, [r12, r8]")
       NW_I("add r12, r12, r8, lsl #1")
-      NW_I("ldr r7, %2")
+      NW_I("ldr r7, [sp, #20]")
       NW_I("cmp r9, r7")
       NW_I("bne 1b")
       "2:\n\t"
-      NW_I("ldr r7, %1")
+      NW_I("ldr r7, [sp, #24]")
       NW_I("cmp r7, #0")
       NW_I("beq 3f")
-      NW_I("ldr r0, %12")
+      NW_I("ldr r0, [sp]")
       NW_I("ldr r7, [r9]")
       NW_I("sxtb16 r8, r7, ror #8")
       NW_I("sxtb16 r7, r7")
@@ -388,38 +394,38 @@ NW_INLINE void nw_depthwise_3x3_2_signed(nw_strip *l) { /* stride 2 */
       NW_I("sxtb16 r7, r7")
       NW_I("smlad r0, r7, r4, r0")
       NW_I("smlabb r0, r8, r6, r0")
-      NW_I("ldrd r7, r8, %8")
+      NW_I("ldrd r7, r8, [sp, #4]")
       NW_I("add r8, r8, r0, asr #31")
       NW_I("smmlar r0, r0, r7, r8")
-      NW_I("ldrd r7, r8, %10")
+      NW_I("ldrd r7, r8, [sp, #12]")
       NW_I("asr r0, r0, r7")
       NW_I("ssat r0, #8, r0, asr #1")
       NW_I("strb r0, [r12]")
       "3:\n\t"
-      NW_I("ldr r7, %3")
+      NW_I("ldr r7, [sp, #28]")
       NW_I("subs r7, r7, #1")
-      NW_I("str r7, %3")
+      NW_I("str r7, [sp, #28]")
       NW_I("beq 5f")
-      NW_I("ldrd r7, r8, %14")
+      NW_I("ldrd r7, r8, [sp, #32]")
       NW_I("add r9, r9, r7")
       NW_I("add r10, r10, r7")
       NW_I("add r11, r11, r7")
       NW_I("add r12, r12, r8")
       NW_I("b 4b")
       "5:\n\t"
-      NW_STRIP_OPERANDS(l, "+r"(r0))
-      : NW_STRIP_CLOBBERS);
+      NW_STRIP_END);
 }
 
-NW_INLINE void nw_depthwise_5_1(nw_strip *l) { /* up to 5 columns, any rows, stride 1 */
+NW_SHARED void nw_depthwise_5_1(const nw_strip *l) { /* up to 5 columns, any rows, stride 1 */
   register const nw_strip *r0 __asm__("r0") = l;
   __asm__ volatile(
+      NW_STRIP_BEGIN
       "1:\n\t"
-      NW_I("ldr lr, %4")
-      NW_I("ldr r0, %12")
-      NW_I("ldr r12, %13")
+      NW_I("ldr lr, [sp, #56]")
+      NW_I("ldr r0, [sp]")
+      NW_I("ldr r12, [sp, #44]")
       NW_I("add r4, lr, #4")
-      NW_I("str r4, %4")
+      NW_I("str r4, [sp, #56]")
       NW_I("mov r1, r0")
       NW_I("mov r2, r0")
       NW_I("mov r3, r0")
@@ -448,7 +454,7 @@ NW_INLINE void nw_depthwise_5_1(nw_strip *l) { /* up to 5 columns, any rows, str
       NW_I("smlatb r3, r10, r6, r3")
       NW_I("lsrs r6, r6, #16")
       NW_I("beq 2b")
-      NW_I("ldrd r4, r5, %8")
+      NW_I("ldrd r4, r5, [sp, #4]")
       NW_I("smmlar r6, r0, r4, r5")
       NW_I("add r0, r6, r0, asr #31")
       NW_I("smmlar r6, r1, r4, r5")
@@ -457,7 +463,7 @@ NW_INLINE void nw_depthwise_5_1(nw_strip *l) { /* up to 5 columns, any rows, str
       NW_I("add r2, r6, r2, asr #31")
       NW_I("smmlar r6, r3, r4, r5")
       NW_I("add r3, r6, r3, asr #31")
-      NW_I("ldrd r6, r7, %10")
+      NW_I("ldrd r6, r7, [sp, #12]")
       NW_I("asr r0, r0, r6")
       NW_I("asr r1, r1, r6")
       NW_I("asr r2, r2, r6")
@@ -466,8 +472,8 @@ NW_INLINE void nw_depthwise_5_1(nw_strip *l) { /* up to 5 columns, any rows, str
       NW_I("ssat r1, #8, r1, asr #1")
       NW_I("ssat r2, #8, r2, asr #1")
       NW_I("ssat r3, #8, r3, asr #1")
-      NW_I("ldr r12, %0")
-      NW_I("ldr r8, %1")
+      NW_I("ldr r12, [sp, #60]")
+      NW_I("ldr r8, [sp, #24]")
       NW_I("subs r8, r8, #4")
       NW_I("blt 3f")
       NW_I("strb r0, [r12]")
@@ -476,8 +482,8 @@ NW_INLINE void nw_depthwise_5_1(nw_strip *l) { /* up to 5 columns, any rows, str
       NW_I("strb r2, [r12]")
       NW_I("strb r3, [r12, r7]")
       NW_I("add r12, r12, r7, lsl #1")
-      NW_I("str r12, %0")
-      NW_I("str r8, %1")
+      NW_I("str r12, [sp, #60]")
+      NW_I("str r8, [sp, #24]")
       NW_I("bgt 1b")
       NW_I("b 4f")
       "3:\n\t"
@@ -489,36 +495,36 @@ NW_INLINE void nw_depthwise_5_1(nw_strip *l) { /* up to 5 columns, any rows, str
       NW_I("beq 4f")
       NW_I("strb r2, [r12, r7, lsl #1]")
       "4:\n\t"
-      NW_I("ldr r7, %3")
+      NW_I("ldr r7, [sp, #28]")
       NW_I("subs r7, r7, #1")
-      NW_I("str r7, %3")
+      NW_I("str r7, [sp, #28]")
       NW_I("beq 5f")
-      NW_I("ldrd r7, r8, %14")
-      NW_I("ldr r4, %5")
+      NW_I("ldrd r7, r8, [sp, #32]")
+      NW_I("ldr r4, [sp, #48]")
       NW_I("add r4, r4, r7")
-      NW_I("str r4, %5")
-      NW_I("str r4, %4")
-      NW_I("ldr r5, %6")
+      NW_I("str r4, [sp, #48]")
+      NW_I("str r4, [sp, #56]")
+      NW_I("ldr r5, [sp, #52]")
       NW_I("add r5, r5, r8")
-      NW_I("str r5, %6")
-      NW_I("str r5, %0")
-      NW_I("ldr r6, %16")
-      NW_I("str r6, %1")
+      NW_I("str r5, [sp, #52]")
+      NW_I("str r5, [sp, #60]")
+      NW_I("ldr r6, [sp, #40]")
+      NW_I("str r6, [sp, #24]")
       NW_I("b 1b")
       "5:\n\t"
-      NW_STRIP_OPERANDS(l, "+r"(r0))
-      : NW_STRIP_CLOBBERS);
+      NW_STRIP_END);
 }
 
-NW_INLINE void nw_depthwise_5_2(nw_strip *l) { /* up to 5 columns, any rows, stride 2 */
+NW_SHARED void nw_depthwise_5_2(const nw_strip *l) { /* up to 5 columns, any rows, stride 2 */
   register const nw_strip *r0 __asm__("r0") = l;
   __asm__ volatile(
+      NW_STRIP_BEGIN
       "1:\n\t"
-      NW_I("ldr lr, %4")
-      NW_I("ldr r0, %12")
-      NW_I("ldr r12, %13")
+      NW_I("ldr lr, [sp, #56]")
+      NW_I("ldr r0, [sp]")
+      NW_I("ldr r12, [sp, #44]")
       NW_I("add r4, lr, #8")
-      NW_I("str r4, %4")
+      NW_I("str r4, [sp, #56]")
       NW_I("mov r1, r0")
       NW_I("mov r2, r0")
       NW_I("mov r3, r0")
@@ -552,7 +558,7 @@ NW_INLINE void nw_depthwise_5_2(nw_strip *l) { /* up to 5 columns, any rows, str
       NW_I("smlatb r3, r7, r6, r3")
       NW_I("lsrs r6, r6, #16")
       NW_I("beq 2b")
-      NW_I("ldrd r4, r5, %8")
+      NW_I("ldrd r4, r5, [sp, #4]")
       NW_I("smmlar r6, r0, r4, r5")
       NW_I("add r0, r6, r0, asr #31")
       NW_I("smmlar r6, r1, r4, r5")
@@ -561,7 +567,7 @@ NW_INLINE void nw_depthwise_5_2(nw_strip *l) { /* up to 5 columns, any rows, str
       NW_I("add r2, r6, r2, asr #31")
       NW_I("smmlar r6, r3, r4, r5")
       NW_I("add r3, r6, r3, asr #31")
-      NW_I("ldrd r6, r7, %10")
+      NW_I("ldrd r6, r7, [sp, #12]")
       NW_I("asr r0, r0, r6")
       NW_I("asr r1, r1, r6")
       NW_I("asr r2, r2, r6")
@@ -570,8 +576,8 @@ NW_INLINE void nw_depthwise_5_2(nw_strip *l) { /* up to 5 columns, any rows, str
       NW_I("ssat r1, #8, r1, asr #1")
       NW_I("ssat r2, #8, r2, asr #1")
       NW_I("ssat r3, #8, r3, asr #1")
-      NW_I("ldr r12, %0")
-      NW_I("ldr r8, %1")
+      NW_I("ldr r12, [sp, #60]")
+      NW_I("ldr r8, [sp, #24]")
       NW_I("subs r8, r8, #4")
       NW_I("blt 3f")
       NW_I("strb r0, [r12]")
@@ -580,8 +586,8 @@ NW_INLINE void nw_depthwise_5_2(nw_strip *l) { /* up to 5 columns, any rows, str
       NW_I("strb r2, [r12]")
       NW_I("strb r3, [r12, r7]")
       NW_I("add r12, r12, r7, lsl #1")
-      NW_I("str r12, %0")
-      NW_I("str r8, %1")
+      NW_I("str r12, [sp, #60]")
+      NW_I("str r8, [sp, #24]")
       NW_I("bgt 1b")
       NW_I("b 4f")
       "3:\n\t"
@@ -593,36 +599,36 @@ NW_INLINE void nw_depthwise_5_2(nw_strip *l) { /* up to 5 columns, any rows, str
       NW_I("beq 4f")
       NW_I("strb r2, [r12, r7, lsl #1]")
       "4:\n\t"
-      NW_I("ldr r7, %3")
+      NW_I("ldr r7, [sp, #28]")
       NW_I("subs r7, r7, #1")
-      NW_I("str r7, %3")
+      NW_I("str r7, [sp, #28]")
       NW_I("beq 5f")
-      NW_I("ldrd r7, r8, %14")
-      NW_I("ldr r4, %5")
+      NW_I("ldrd r7, r8, [sp, #32]")
+      NW_I("ldr r4, [sp, #48]")
       NW_I("add r4, r4, r7")
-      NW_I("str r4, %5")
-      NW_I("str r4, %4")
-      NW_I("ldr r5, %6")
+      NW_I("str r4, [sp, #48]")
+      NW_I("str r4, [sp, #56]")
+      NW_I("ldr r5, [sp, #52]")
       NW_I("add r5, r5, r8")
-      NW_I("str r5, %6")
-      NW_I("str r5, %0")
-      NW_I("ldr r6, %16")
-      NW_I("str r6, %1")
+      NW_I("str r5, [sp, #52]")
+      NW_I("str r5, [sp, #60]")
+      NW_I("ldr r6, [sp, #40]")
+      NW_I("str r6, [sp, #24]")
       NW_I("b 1b")
       "5:\n\t"
-      NW_STRIP_OPERANDS(l, "+r"(r0))
-      : NW_STRIP_CLOBBERS);
+      NW_STRIP_END);
 }
 
-NW_INLINE void nw_depthwise_7_1(nw_strip *l) { /* up to 7 columns, any rows, stride 1 */
+NW_SHARED void nw_depthwise_7_1(const nw_strip *l) { /* up to 7 columns, any rows, stride 1 */
   register const nw_strip *r0 __asm__("r0") = l;
   __asm__ volatile(
+      NW_STRIP_BEGIN
       "1:\n\t"
-      NW_I("ldr lr, %4")
-      NW_I("ldr r0, %12")
-      NW_I("ldr r12, %13")
+      NW_I("ldr lr, [sp, #56]")
+      NW_I("ldr r0, [sp]")
+      NW_I("ldr r12, [sp, #44]")
       NW_I("add r4, lr, #4")
-      NW_I("str r4, %4")
+      NW_I("str r4, [sp, #56]")
       NW_I("mov r1, r0")
       NW_I("mov r2, r0")
       NW_I("mov r3, r0")
@@ -660,7 +666,7 @@ NW_INLINE void nw_depthwise_7_1(nw_strip *l) { /* up to 7 columns, any rows, str
       NW_I("smlabb r3, r9, r7, r3")
       NW_I("lsrs r7, r7, #16")
       NW_I("beq 2b")
-      NW_I("ldrd r4, r5, %8")
+      NW_I("ldrd r4, r5, [sp, #4]")
       NW_I("smmlar r6, r0, r4, r5")
       NW_I("add r0, r6, r0, asr #31")
       NW_I("smmlar r6, r1, r4, r5")
@@ -669,7 +675,7 @@ NW_INLINE void nw_depthwise_7_1(nw_strip *l) { /* up to 7 columns, any rows, str
       NW_I("add r2, r6, r2, asr #31")
       NW_I("smmlar r6, r3, r4, r5")
       NW_I("add r3, r6, r3, asr #31")
-      NW_I("ldrd r6, r7, %10")
+      NW_I("ldrd r6, r7, [sp, #12]")
       NW_I("asr r0, r0, r6")
       NW_I("asr r1, r1, r6")
       NW_I("asr r2, r2, r6")
@@ -678,8 +684,8 @@ NW_INLINE void nw_depthwise_7_1(nw_strip *l) { /* up to 7 columns, any rows, str
       NW_I("ssat r1, #8, r1, asr #1")
       NW_I("ssat r2, #8, r2, asr #1")
       NW_I("ssat r3, #8, r3, asr #1")
-      NW_I("ldr r12, %0")
-      NW_I("ldr r8, %1")
+      NW_I("ldr r12, [sp, #60]")
+      NW_I("ldr r8, [sp, #24]")
       NW_I("subs r8, r8, #4")
       NW_I("blt 3f")
       NW_I("strb r0, [r12]")
@@ -688,8 +694,8 @@ NW_INLINE void nw_depthwise_7_1(nw_strip *l) { /* up to 7 columns, any rows, str
       NW_I("strb r2, [r12]")
       NW_I("strb r3, [r12, r7]")
       NW_I("add r12, r12, r7, lsl #1")
-      NW_I("str r12, %0")
-      NW_I("str r8, %1")
+      NW_I("str r12, [sp, #60]")
+      NW_I("str r8, [sp, #24]")
       NW_I("bgt 1b")
       NW_I("b 4f")
       "3:\n\t"
@@ -701,36 +707,36 @@ NW_INLINE void nw_depthwise_7_1(nw_strip *l) { /* up to 7 columns, any rows, str
       NW_I("beq 4f")
       NW_I("strb r2, [r12, r7, lsl #1]")
       "4:\n\t"
-      NW_I("ldr r7, %3")
+      NW_I("ldr r7, [sp, #28]")
       NW_I("subs r7, r7, #1")
-      NW_I("str r7, %3")
+      NW_I("str r7, [sp, #28]")
       NW_I("beq 5f")
-      NW_I("ldrd r7, r8, %14")
-      NW_I("ldr r4, %5")
+      NW_I("ldrd r7, r8, [sp, #32]")
+      NW_I("ldr r4, [sp, #48]")
       NW_I("add r4, r4, r7")
-      NW_I("str r4, %5")
-      NW_I("str r4, %4")
-      NW_I("ldr r5, %6")
+      NW_I("str r4, [sp, #48]")
+      NW_I("str r4, [sp, #56]")
+      NW_I("ldr r5, [sp, #52]")
       NW_I("add r5, r5, r8")
-      NW_I("str r5, %6")
-      NW_I("str r5, %0")
-      NW_I("ldr r6, %16")
-      NW_I("str r6, %1")
+      NW_I("str r5, [sp, #52]")
+      NW_I("str r5, [sp, #60]")
+      NW_I("ldr r6, [sp, #40]")
+      NW_I("str r6, [sp, #24]")
       NW_I("b 1b")
       "5:\n\t"
-      NW_STRIP_OPERANDS(l, "+r"(r0))
-      : NW_STRIP_CLOBBERS);
+      NW_STRIP_END);
 }
 
-NW_INLINE void nw_depthwise_7_2(nw_strip *l) { /* up to 7 columns, any rows, stride 2 */
+NW_SHARED void nw_depthwise_7_2(const nw_strip *l) { /* up to 7 columns, any rows, stride 2 */
   register const nw_strip *r0 __asm__("r0") = l;
   __asm__ volatile(
+      NW_STRIP_BEGIN
       "1:\n\t"
-      NW_I("ldr lr, %4")
-      NW_I("ldr r0, %12")
-      NW_I("ldr r12, %13")
+      NW_I("ldr lr, [sp, #56]")
+      NW_I("ldr r0, [sp]")
+      NW_I("ldr r12, [sp, #44]")
       NW_I("add r4, lr, #8")
-      NW_I("str r4, %4")
+      NW_I("str r4, [sp, #56]")
       NW_I("mov r1, r0")
       NW_I("mov r2, r0")
       NW_I("mov r3, r0")
@@ -770,7 +776,7 @@ NW_INLINE void nw_depthwise_7_2(nw_strip *l) { /* up to 7 columns, any rows, str
       NW_I("smlatb r3, r9, r7, r3")
       NW_I("lsrs r7, r7, #16")
       NW_I("beq 2b")
-      NW_I("ldrd r4, r5, %8")
+      NW_I("ldrd r4, r5, [sp, #4]")
       NW_I("smmlar r6, r0, r4, r5")
       NW_I("add r0, r6, r0, asr #31")
       NW_I("smmlar r6, r1, r4, r5")
@@ -779,7 +785,7 @@ NW_INLINE void nw_depthwise_7_2(nw_strip *l) { /* up to 7 columns, any rows, str
       NW_I("add r2, r6, r2, asr #31")
       NW_I("smmlar r6, r3, r4, r5")
       NW_I("add r3, r6, r3, asr #31")
-      NW_I("ldrd r6, r7, %10")
+      NW_I("ldrd r6, r7, [sp, #12]")
       NW_I("asr r0, r0, r6")
       NW_I("asr r1, r1, r6")
       NW_I("asr r2, r2, r6")
@@ -788,8 +794,8 @@ NW_INLINE void nw_depthwise_7_2(nw_strip *l) { /* up to 7 columns, any rows, str
       NW_I("ssat r1, #8, r1, asr #1")
       NW_I("ssat r2, #8, r2, asr #1")
       NW_I("ssat r3, #8, r3, asr #1")
-      NW_I("ldr r12, %0")
-      NW_I("ldr r8, %1")
+      NW_I("ldr r12, [sp, #60]")
+      NW_I("ldr r8, [sp, #24]")
       NW_I("subs r8, r8, #4")
       NW_I("blt 3f")
       NW_I("strb r0, [r12]")
@@ -798,8 +804,8 @@ NW_INLINE void nw_depthwise_7_2(nw_strip *l) { /* up to 7 columns, any rows, str
       NW_I("strb r2, [r12]")
       NW_I("strb r3, [r12, r7]")
       NW_I("add r12, r12, r7, lsl #1")
-      NW_I("str r12, %0")
-      NW_I("str r8, %1")
+      NW_I("str r12, [sp, #60]")
+      NW_I("str r8, [sp, #24]")
       NW_I("bgt 1b")
       NW_I("b 4f")
       "3:\n\t"
@@ -811,25 +817,24 @@ NW_INLINE void nw_depthwise_7_2(nw_strip *l) { /* up to 7 columns, any rows, str
       NW_I("beq 4f")
       NW_I("strb r2, [r12, r7, lsl #1]")
       "4:\n\t"
-      NW_I("ldr r7, %3")
+      NW_I("ldr r7, [sp, #28]")
       NW_I("subs r7, r7, #1")
-      NW_I("str r7, %3")
+      NW_I("str r7, [sp, #28]")
       NW_I("beq 5f")
-      NW_I("ldrd r7, r8, %14")
-      NW_I("ldr r4, %5")
+      NW_I("ldrd r7, r8, [sp, #32]")
+      NW_I("ldr r4, [sp, #48]")
       NW_I("add r4, r4, r7")
-      NW_I("str r4, %5")
-      NW_I("str r4, %4")
-      NW_I("ldr r5, %6")
+      NW_I("str r4, [sp, #48]")
+      NW_I("str r4, [sp, #56]")
+      NW_I("ldr r5, [sp, #52]")
       NW_I("add r5, r5, r8")
-      NW_I("str r5, %6")
-      NW_I("str r5, %0")
-      NW_I("ldr r6, %16")
-      NW_I("str r6, %1")
+      NW_I("str r5, [sp, #52]")
+      NW_I("str r5, [sp, #60]")
+      NW_I("ldr r6, [sp, #40]")
+      NW_I("str r6, [sp, #24]")
       NW_I("b 1b")
       "5:\n\t"
-      NW_STRIP_OPERANDS(l, "+r"(r0))
-      : NW_STRIP_CLOBBERS);
+      NW_STRIP_END);
 }
 #endif
 #endif

@@ -18,43 +18,40 @@
 #define NW_FROM_STREAM 5
 #define NW_FROM_SUMS 6
 
-typedef struct {
-  const int32_t *stream;
-  uint32_t stream_end, start; /* read together */
-  int16_t *tile, *tile_end;   /* read together */
+typedef struct { /* words at the offsets that follow; a pass copies them to its stack */
+  int16_t *tile, *tile_end;
   int8_t *out;
-  int32_t step;               /* read with out */
+  int32_t step;
+  uint32_t stream_end, start;
   const int32_t *sums_in;
   int32_t *sums_out;
   uint32_t entry, again, finish;
+  const int32_t *stream;
 } nw_pass;
-
-#define NW_PASS_OPERANDS(s) \
-  : "+m"((s)->stream), "+m"((s)->out), "+m"((s)->sums_in), "+m"((s)->sums_out), "+m"((s)->entry), "+m"((s)->again), \
-    "+m"((s)->finish), "+m"((s)->start) \
-  : "m"((s)->stream_end), "m"((s)->tile), "m"((s)->tile_end), "m"((s)->step) \
-  : "r0", "r1", "r2", "r3", "r4", "r5", "r6", "r7", "r8", "r9", "r10", "r11", "r12", "lr", "cc", "memory"
-#define NW_STREAM "%0"
-#define NW_OUT "%1"
-#define NW_SUMS_IN "%2"
-#define NW_SUMS_OUT "%3"
-#define NW_ENTRY "%4"
-#define NW_AGAIN "%5"
-#define NW_FINISH "%6"
-#define NW_START "%7"
-#define NW_STREAM_END "%8"
-#define NW_TILE_AT "%9"
-#define NW_TILE_END "%10"
-#define NW_STEP "%11"
+#define NW_TILE_AT "[sp]"
+#define NW_TILE_END "[sp, #4]"
+#define NW_OUT "[sp, #8]"
+#define NW_STREAM_END "[sp, #16]"
+#define NW_START "[sp, #20]"
+#define NW_SUMS_IN "[sp, #24]"
+#define NW_SUMS_OUT "[sp, #28]"
+#define NW_ENTRY "[sp, #32]"
+#define NW_AGAIN "[sp, #36]"
+#define NW_FINISH "[sp, #40]"
+#define NW_STREAM "[sp, #44]"
 
 /* entry, again: offsets from label 20 become addresses; start, finish: indices into the table at label 50 do. */
 #define NW_PASS_BEGIN \
+  NW_I("add r12, r0, #24") NW_I("ldm r12, {r1, r2, r3, r4, r5, r6}") NW_I("push {r1, r2, r3, r4, r5, r6}") \
+  NW_I("ldm r0, {r1, r2, r3, r4, r5, r6}") NW_I("push {r1, r2, r3, r4, r5, r6}") \
   NW_I("adr r5, 50f") NW_I("adr r6, 20f") NW_I("adds r6, r6, #1") \
   NW_I("ldr r4, " NW_ENTRY) NW_I("add r4, r4, r6") NW_I("str r4, " NW_ENTRY) \
   NW_I("ldr r4, " NW_AGAIN) NW_I("add r4, r4, r6") NW_I("str r4, " NW_AGAIN) \
   NW_I("ldr r4, " NW_FINISH) NW_I("ldr r4, [r5, r4, lsl #2]") NW_I("add r4, r4, r5") NW_I("str r4, " NW_FINISH) \
   NW_I("ldr r4, " NW_START) NW_I("ldr r4, [r5, r4, lsl #2]") NW_I("add r4, r4, r5") NW_I("str r4, " NW_START) \
   NW_I("ldr lr, " NW_STREAM) NW_I("bx r4")
+#define NW_PASS_CLOBBERS \
+  "r1", "r2", "r3", "r4", "r5", "r6", "r7", "r8", "r9", "r10", "r11", "r12", "lr", "cc", "memory"
 #define NW_PASS_END /* one pair of channels is done */ \
   NW_I("ldrd r4, r5, " NW_STREAM_END) NW_I("cmp lr, r4") NW_I("beq 60f") NW_I("bx r5")
 #define NW_PASS_TABLE \
@@ -170,7 +167,9 @@ typedef struct {
   NW_I("smlad r3, r6, r10, r3") \
   NW_I("smlad r4, r7, r10, r4") \
   NW_I("smlad r5, r8, r10, r5")
-NW_INLINE void nw_pass_3(nw_pass *s) {
+/* Returns where the stream goes on. */
+NW_SHARED const int32_t *nw_pass_3(const nw_pass *s) {
+  register const void *r0 __asm__("r0") = s;
   __asm__ volatile(
     NW_PASS_BEGIN
     "10:\n\t" /* the first four depths add to the start values where they are */
@@ -217,8 +216,12 @@ NW_INLINE void nw_pass_3(nw_pass *s) {
     "35:\n\t" NW_SIGNED_3 NW_STORE_PLANAR_3 NW_PASS_END
     NW_PASS_TABLE
     "60:\n\t"
-    NW_I("str lr, " NW_STREAM)
-    NW_PASS_OPERANDS(s));
+    NW_I("mov r0, lr")
+    NW_I("add sp, sp, #48")
+    : "+r"(r0)
+    :
+    : NW_PASS_CLOBBERS);
+  return (const int32_t *)r0;
 }
 
 /* ---- two pixels: a r0 r1, b r2 r3; stream lr, tile r12 ---- */
@@ -326,7 +329,9 @@ NW_INLINE void nw_pass_3(nw_pass *s) {
   NW_I("sxtb16 r9, r9") \
   NW_I("smlad r2, r6, r9, r2") \
   NW_I("smlad r3, r7, r9, r3")
-NW_INLINE void nw_pass_2(nw_pass *s) {
+/* Returns where the stream goes on. */
+NW_SHARED const int32_t *nw_pass_2(const nw_pass *s) {
+  register const void *r0 __asm__("r0") = s;
   __asm__ volatile(
     NW_PASS_BEGIN
     "10:\n\t"
@@ -362,8 +367,12 @@ NW_INLINE void nw_pass_2(nw_pass *s) {
     "35:\n\t" NW_SIGNED_2 NW_STORE_PLANAR_2 NW_PASS_END
     NW_PASS_TABLE
     "60:\n\t"
-    NW_I("str lr, " NW_STREAM)
-    NW_PASS_OPERANDS(s));
+    NW_I("mov r0, lr")
+    NW_I("add sp, sp, #48")
+    : "+r"(r0)
+    :
+    : NW_PASS_CLOBBERS);
+  return (const int32_t *)r0;
 }
 
 /* ---- one pixel: a r0, b r1; stream lr, tile r12 ---- */
@@ -435,7 +444,9 @@ NW_INLINE void nw_pass_2(nw_pass *s) {
   NW_I("smlad r0, r9, r5, r0") \
   NW_I("sxtb16 r5, r5") \
   NW_I("smlad r1, r9, r5, r1")
-NW_INLINE void nw_pass_1(nw_pass *s) {
+/* Returns where the stream goes on. */
+NW_SHARED const int32_t *nw_pass_1(const nw_pass *s) {
+  register const void *r0 __asm__("r0") = s;
   __asm__ volatile(
     NW_PASS_BEGIN
     "10:\n\t"
@@ -469,11 +480,15 @@ NW_INLINE void nw_pass_1(nw_pass *s) {
     "35:\n\t" NW_SIGNED_1 NW_STORE_PLANAR_1 NW_PASS_END
     NW_PASS_TABLE
     "60:\n\t"
-    NW_I("str lr, " NW_STREAM)
-    NW_PASS_OPERANDS(s));
+    NW_I("mov r0, lr")
+    NW_I("add sp, sp, #48")
+    : "+r"(r0)
+    :
+    : NW_PASS_CLOBBERS);
+  return (const int32_t *)r0;
 }
 
-/* As nw_chunk_plain; tile, sums and s lie in the caller's frame. */
+/* As nw_chunk_plain. */
 NW_INLINE const int32_t *nw_chunk_dsp(const nw_matrix *m, nw_pass *s, const int32_t *stream, int16_t *tile, int32_t depth,
                                       int32_t channel, int32_t channels, int32_t *sums, int32_t first, int32_t last,
                                       int32_t pixels, nw_target to) {
@@ -497,17 +512,17 @@ NW_INLINE const int32_t *nw_chunk_dsp(const nw_matrix *m, nw_pass *s, const int3
   if (pixels == 3) {
     uint32_t looped = first ? fours - 1u : fours; /* the first four depths of a start from the stream stand before it */
     s->entry = looped == 0u ? 544u : (0u - looped) % 8u * 68u;
-    nw_pass_3(s);
+    stream = nw_pass_3(s);
   } else if (pixels == 2) {
     s->again = fours < 2u ? 368u : (0u - fours / 2u) % 4u * 92u;
     s->entry = fours % 2u ? 0u - 52u : s->again;
-    nw_pass_2(s);
+    stream = nw_pass_2(s);
   } else {
     s->again = fours < 2u ? 224u : (0u - fours / 2u) % 4u * 56u;
     s->entry = fours % 2u ? 0u - 36u : s->again;
-    nw_pass_1(s);
+    stream = nw_pass_1(s);
   }
-  return behind ? nw_put_sums(m, s->stream, sums, channel, channels, pixels, 1, to) : s->stream;
+  return behind ? nw_put_sums(m, stream, sums, channel, channels, pixels, 1, to) : stream;
 }
 #endif
 #endif
