@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import zipfile
+import zlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,19 @@ from netwright.graph.quantized import Quantization, QuantizedGraph
 from netwright.graph.quantized_builder import GraphBuilder, quantization
 
 FORMAT = "q8net/1"
+# What a damaged archive raises in zipfile and NumPy; MemoryError: an array that says it is larger than anything.
+_UNREADABLE = (
+    LookupError,
+    TypeError,
+    ValueError,
+    EOFError,
+    AttributeError,
+    NotImplementedError,
+    RuntimeError,
+    MemoryError,
+    zipfile.BadZipFile,
+    zlib.error,
+)
 
 
 def read_layer_list(path: str | Path) -> QuantizedGraph:
@@ -37,17 +51,18 @@ def read_layer_list(path: str | Path) -> QuantizedGraph:
             described = json.load(file)
         if not isinstance(described, dict) or described.get("format") != FORMAT:
             raise NetwrightError(f"{path} is no layer list of the format {FORMAT!r}.")
-        with np.load(arrays_path, allow_pickle=False) as file:
+        with arrays_path.open("rb") as raw, np.load(raw, allow_pickle=False) as file:
             arrays = {name: file[name] for name in file.files}
     except OSError as error:
         raise NetwrightError(f"Cannot read {error.filename or path}: {error.strerror or error}.") from error
-    except (ValueError, zipfile.BadZipFile) as error:
+    except _UNREADABLE as error:
         raise NetwrightError(
             f"{path} or {arrays_path.name} beside it is damaged: {error}. Fetch them again."
         ) from error
     try:
-        return _Reading(described, arrays).model()
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        with np.errstate(over="ignore"):  # a scale beyond float32 is refused where it is used
+            return _Reading(described, arrays).model()
+    except (LookupError, TypeError, ValueError, ArithmeticError, AttributeError) as error:
         raise NetwrightError(f"{path} is damaged: {type(error).__name__} {error}. Fetch it again.") from error
 
 
