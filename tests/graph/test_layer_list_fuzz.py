@@ -67,7 +67,7 @@ def damaged(described, arrays, number):
 
 def test_only_errors_that_explain_escape(good, tmp_path):
     outcomes = {"read": 0, "refused": 0}
-    for number in range(800):
+    for number in range(300):
         text, arrays = damaged(*good, number)
         (tmp_path / "net.json").write_text(text)
         (tmp_path / "net.npz").write_bytes(arrays)
@@ -77,7 +77,7 @@ def test_only_errors_that_explain_escape(good, tmp_path):
             outcomes["refused"] += 1
         else:
             outcomes["read"] += 1
-    assert outcomes["refused"] > 300 and outcomes["read"] > 30, outcomes
+    assert outcomes["refused"] > 100 and outcomes["read"] > 10, outcomes
 
 
 def test_an_archive_that_is_one_array_is_refused(good, tmp_path):
