@@ -21,6 +21,7 @@ from netwright.mcu import lower_elementwise as elementwise
 from netwright.mcu import lower_matrix as matrix
 from netwright.mcu import lower_moves as moves
 from netwright.mcu import lower_reduce as reduce
+from netwright.mcu.lower_clamps import merge_clamps
 from netwright.mcu.lowering import Lowering
 from netwright.mcu.network import Layer, Network
 
@@ -89,9 +90,8 @@ def lower(model: QuantizedGraph) -> Network:
     for op in graph.ops:
         _lower_op(work, op)
     outputs = _outputs(work, graph.outputs)
-    return _without_the_unread(
-        Network(tuple(work.values), tuple(work.layers), tuple(inputs), tuple(outputs), 0, tuple(work.notes))
-    )
+    made = Network(tuple(work.values), tuple(work.layers), tuple(inputs), tuple(outputs), 0, tuple(work.notes))
+    return merge_clamps(_without_the_unread(made))
 
 
 def _lower_op(work: Lowering, op: Op) -> None:

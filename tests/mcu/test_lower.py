@@ -124,6 +124,23 @@ def test_functions_of_one_value_become_one_table(tmp_path: Path) -> None:
 
 
 @needs_gcc
+def test_activations_that_clamp_join_what_makes_their_value_for_them_alone(tmp_path: Path) -> None:
+    build = GraphBuilder()
+    x = build.input("x", (1, 4, 4, 3), FOUND)
+    first = conv(build, x, 6, 3, (1, 2, 2, 6))
+    flat = build.op("RESHAPE", [first, ints(build, 1, 24)], (1, 24), FOUND)
+    rectified = build.op("RELU", [flat], (1, 24), FOUND)
+    clamped = build.op("MINIMUM", [rectified, build.constant("top", np.array(50, np.int8), FOUND)], (1, 24), FOUND)
+    second = conv(build, x, 5, 3, (1, 2, 2, 5))
+    both = build.op("RELU", [second], (1, 2, 2, 5), FOUND)
+    again = build.op("LOGISTIC", [second], (1, 2, 2, 5), quantization(1 / 256, -128))
+    network = equal_in_c(build.build([clamped, both, again]), tmp_path)
+    assert sorted(kind.__name__ for kind in kinds(network)) == ["Conv", "Conv", "Lookup", "Lookup"]
+    joined = next(layer for layer in network.layers if isinstance(layer, Conv))
+    assert (joined.requantize.low, joined.requantize.high) == (-7, 50)
+
+
+@needs_gcc
 @pytest.mark.parametrize(("per_filter", "wanted"), [(2, [Copy, Conv, Copy, Conv, Copy]), (1, [Depthwise]), (4, [Conv])])
 def test_grouped_convolutions(per_filter: int, wanted: list[type[Layer]], tmp_path: Path) -> None:
     build = GraphBuilder()

@@ -43,7 +43,7 @@ def test_portable_c_equals_the_interpreter_under_sanitizers(kind: str, tmp_path:
 @pytest.mark.parametrize("kind", MAKERS)
 def test_c_with_the_dsp_extension_equals_the_interpreter(kind: str, tmp_path: Path) -> None:
     rng = np.random.default_rng(100 + sorted(MAKERS).index(kind))
-    model = MAKERS[kind](rng, 40)
+    model = MAKERS[kind](rng, 24)
     network = cases.write_c(model, tmp_path)
     inputs = cases.inputs_of(network, rng)
     found = emulate(tmp_path, inputs, cpu="cortex-m4").outputs

@@ -61,10 +61,10 @@ NW_SHARED void nw_add_linear(const int8_t *a, const int8_t *b, int8_t *out, int3
 NW_SHARED void nw_add(const int8_t *a, const int8_t *b, int32_t step, int8_t *out, int32_t count,
                       const nw_add_constants *c) {
   for (int32_t i = 0; i < count; i++, b += step) {
-    int32_t first = nw_multiply((int32_t)((uint32_t)(a[i] - c->zero_a) << c->left), c->factor_a, c->shift_a);
-    int32_t second = nw_multiply((int32_t)((uint32_t)(*b - c->zero_b) << c->left), c->factor_b, c->shift_b);
+    int32_t first = nw_scale((int32_t)((uint32_t)(a[i] - c->zero_a) << c->left), c->factor_a, c->shift_a, 0);
+    int32_t second = nw_scale((int32_t)((uint32_t)(*b - c->zero_b) << c->left), c->factor_b, c->shift_b, 0);
     int32_t sum = c->sign < 0 ? first - second : first + second;
-    out[i] = nw_requantize(sum, c->factor_out, c->shift_out, c->zero_out, c->low, c->high);
+    out[i] = nw_clamp(nw_scale(sum, c->factor_out, c->shift_out, c->zero_out), c->low, c->high);
   }
 }
 #endif
