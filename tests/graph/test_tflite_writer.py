@@ -74,6 +74,21 @@ def test_narrow_types_are_packed(dtype: str, low: int, high: int, count: int) ->
     np.testing.assert_array_equal(again.values[1], values)
 
 
+def test_an_invalid_quantized_dimension_is_written_right_once_read() -> None:
+    """As of tflm-person-detect: 8 scales of depthwise weights (1, 3, 3, 8) said to lie along axis 0, which LiteRT refuses."""
+    builder = GraphBuilder()
+    at = builder.input("x", (1, 4, 4, 8), quantization(0.5, 3))
+    weights = builder.constant("w", np.ones((1, 3, 3, 8), np.int8), quantization(np.full(8, 0.1), 0, axis=0))
+    options: dict[str, Any] = {"padding": "VALID", "stride_h": 1, "stride_w": 1, "depth_multiplier": 1}
+    out = builder.op("DEPTHWISE_CONV_2D", [at, weights], (1, 2, 2, 8), quantization(0.5, 3), **options)
+    read = parse_tflite(tflite_bytes(builder.build([out])))
+    assert "invalid quantized_dimension" in read.graph.notes[0]
+    again = parse_tflite(tflite_bytes(read))
+    assert again.graph.notes == ()
+    assert again.quantization[1] is not None
+    assert again.quantization[1].axis == 3
+
+
 def test_every_operator_keeps_its_options() -> None:
     rng = np.random.default_rng(0)
     for operator in OPERATORS:
