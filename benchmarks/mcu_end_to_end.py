@@ -2,7 +2,8 @@
 
     python benchmarks/mcu_end_to_end.py supernet TRAIN.zip,TEST.zip --work runs/mcu   # half an hour of one core
     python benchmarks/mcu_end_to_end.py search   --work runs/mcu                      # a network for each device
-    python benchmarks/mcu_end_to_end.py train    --work runs/mcu                      # each alone, then as integers
+    python benchmarks/mcu_end_to_end.py train    --work runs/mcu                      # each one trained on, alone
+    python benchmarks/mcu_end_to_end.py quantize --work runs/mcu                      # after training, and with training
     python benchmarks/mcu_end_to_end.py emulate  --work runs/mcu                      # C, 1,000 test images
     python benchmarks/mcu_end_to_end.py table    --work runs/mcu --out results
 
@@ -30,11 +31,12 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
 from benchmarks.results import save  # noqa: E402 - the checkout first
-from netwright.cli.search import Plan, search_run  # noqa: E402
+from netwright.cli.microcontroller import with_memories  # noqa: E402 - the checkout first
 from netwright.cli.train import prepare, train_run  # noqa: E402
-from netwright.cli.workspace import dataset_of, family_of, open_run, training_part  # noqa: E402
+from netwright.cli.workspace import dataset_of, family_of, open_run, parts_of, training_part  # noqa: E402
 from netwright.compress import quantize  # noqa: E402
-from netwright.compress.quantize import to_integers  # noqa: E402
+from netwright.compress.post_training import to_integers  # noqa: E402
+from netwright.compress.qat import quantization_aware, quantize_aware  # noqa: E402
 from netwright.core.arch import Arch  # noqa: E402
 from netwright.core.files import read_json, write_json  # noqa: E402
 from netwright.core.run import Run, environment  # noqa: E402
@@ -44,10 +46,14 @@ from netwright.data.loader import normalized  # noqa: E402
 from netwright.device.machines import machine  # noqa: E402
 from netwright.graph.interpret import interpret  # noqa: E402
 from netwright.graph.quantized import QuantizedGraph  # noqa: E402
+from netwright.graph.tflite import load_tflite  # noqa: E402
+from netwright.graph.tflite_writer import write_tflite  # noqa: E402
 from netwright.mcu.compile import compile_network  # noqa: E402
 from netwright.mcu.emulate import emulate  # noqa: E402
 from netwright.mcu.host import build_host  # noqa: E402
-from netwright.search.mcu_prices import mcu_prices  # noqa: E402
+from netwright.search.limits import Budget  # noqa: E402
+from netwright.search.mcu_prices import McuPrices, mcu_prices  # noqa: E402
+from netwright.search.specialize import specialize  # noqa: E402
 from netwright.search.tinynas import choose_space  # noqa: E402
 from netwright.supernet.family import Family  # noqa: E402
 from netwright.train.evaluate import accuracy  # noqa: E402
@@ -59,6 +65,7 @@ DEVICES = ("stm32f746", "stm32f412")
 SETTINGS = ["space.depth=2", "stages=0.35,0.15,0.2,0.3", "subnets_per_step=3", "evaluate_every=1"]
 EMULATED = 1000
 CALIBRATION = 512
+TOP = 4  # networks that a search evaluates after the first sample, and along the front
 
 
 def supernet(args: argparse.Namespace) -> None:
@@ -78,28 +85,41 @@ def limits_of(device: str, frames: float) -> dict[str, float]:
 def search(args: argparse.Namespace) -> None:
     """Search a network for each device; note what TinyNAS says of the space's resolutions and widths."""
     run = open_run(args.work / "run")
+    data = dataset_of(run)
+    learn, (_, held_out) = training_part(run, data), parts_of(run, data)
+    net = load_supernet(run)
     for device in DEVICES:
         record = args.work / f"{device}.search.json"
         if record.exists():
             continue
-        started = time.monotonic()
-        found = search_run(
-            run,
-            limits_of(device, args.frames),
-            Plan(device, evaluations=args.evaluations, calibration_images=CALIBRATION, workers=1),
+        budget = Budget(**with_memories(device, limits_of(device, args.frames)))
+        prices = mcu_prices(device, sram_bytes=budget.sram_bytes)
+        found = specialize(
+            net,
+            learn,
+            budget,
+            run.path,
+            latency=prices,
+            images=held_out,
+            calibration_images=CALIBRATION,
+            samples=args.evaluations,
+            top=TOP,
+            rounds=1,
+            workers=1,
         )
-        spaces = tinynas(family_of(run), device, found["budget"])
-        best = found["candidates"][0]
-        write_json(record, {"seconds": round(time.monotonic() - started), **found, "tinynas": spaces})
-        print(device, json.dumps(best), flush=True)
+        result = found.to_json() | {"tinynas": tinynas(net.family, budget, prices)}
+        for one in result["candidates"]:
+            arch = Arch.from_json(one["arch"])
+            one["microcontroller"] = prices.network(
+                net.family.blocks(arch), (3, arch.resolution, arch.resolution)
+            ).to_json()
+        write_json(record, result)
+        print(device, json.dumps(result["candidates"][0]), flush=True)
 
 
-def tinynas(made: Family, device: str, budget: dict[str, float]) -> list[dict[str, Any]]:
+def tinynas(made: Family, budget: Budget, prices: McuPrices) -> list[dict[str, Any]]:
     """Return the resolutions and widths of the space by the mean MACs of the networks within a budget."""
-    from netwright.search.limits import Budget
-
-    limits = Budget(**budget).limits(made, mcu_prices(device, sram_bytes=budget["sram_bytes"]))
-    return [space.to_json() for space in choose_space(made, limits)]
+    return [space.to_json() for space in choose_space(made, budget.limits(made, prices))]
 
 
 def chosen(args: argparse.Namespace, device: str) -> Arch:
@@ -108,7 +128,7 @@ def chosen(args: argparse.Namespace, device: str) -> Arch:
 
 
 def train(args: argparse.Namespace) -> None:
-    """Train each network on from the weights it inherits, quantize it, and keep what it answers."""
+    """Train each network on from the weights it inherits, on all training images."""
     run = open_run(args.work / "run")
     full = dataset_of(run)
     learn = training_part(run, full)
@@ -132,7 +152,7 @@ def train(args: argparse.Namespace) -> None:
 
 
 def tuned(net: nn.Module, arch: Arch, data: Dataset, args: argparse.Namespace, device: str) -> None:
-    """Train one network in place on all training images."""
+    """Train one network in place; its run can be resumed."""
     epochs = args.epochs if args.epochs is not None else 3.0
     plan = fine_tuning(epochs=epochs, learning_rate=0.1, warmup_epochs=0.2, evaluate_every=0.0, distillation_weight=0.0)
     kept = Run.create(
@@ -166,13 +186,41 @@ def top1(logits_NK: np.ndarray, labels_N: Tensor) -> float:
     return 100 * float((logits_NK.reshape(len(labels_N), -1).argmax(1) == labels_N.numpy()).mean())
 
 
-def emulated(args: argparse.Namespace) -> None:
-    """Quantize, write C, and run it emulated on 1,000 test images: it must answer as the interpreter does."""
+def quantized(args: argparse.Namespace) -> None:
+    """Bring each network to integers, without training and with some, and keep the latter as a .tflite file."""
     for device in DEVICES:
-        core = machine(device).core
-        assert core is not None
+        record, file = args.work / f"{device}.quantized.json", args.work / f"{device}.tflite"
+        if record.exists():
+            continue
         net, arch, data = restored(args, device)
-        model = quantize(net, calibration_batches(data, resolution=arch.resolution, images=CALIBRATION))
+        calibration = calibration_batches(data, resolution=arch.resolution, images=CALIBRATION)
+        plain = quantize(net, calibration)
+        result: dict[str, Any] = {"post_training": top1(answers(plain, data, arch.resolution), data.val.labels_N)}
+        print(device, json.dumps(result), flush=True)
+        started = time.process_time()
+        plan = quantization_aware(
+            epochs=args.epochs if args.epochs is not None else 0.5, calibration_images=CALIBRATION
+        )
+        kept = {"kind": "network", "arch": arch.to_json(), "recipe": plan.to_json()}
+        few = dataclasses.replace(data, val=data.val.take(EMULATED))
+        model = quantize_aware(
+            net, few, plan, resolution=arch.resolution, run=Run.create(args.work / f"{device}.qat", kept)
+        )
+        write_tflite(model, file)
+        result |= {"cpu_s": round(time.process_time() - started)}
+        result |= {"aware": top1(answers(model, data, arch.resolution), data.val.labels_N)}
+        print(device, json.dumps(result), flush=True)
+        write_json(record, result)
+
+
+def emulated(args: argparse.Namespace) -> None:
+    """Write C and run it emulated on 1,000 test images: it must answer as the interpreter does."""
+    run = open_run(args.work / "run")
+    data = dataset_of(run)
+    for device in DEVICES:
+        core, arch = machine(device).core, chosen(args, device)
+        assert core is not None
+        model = load_tflite(args.work / f"{device}.tflite")
         sample = data.val.take(EMULATED)
         stored = integers(model, sample, data, arch.resolution)
         expected = interpret(model, [stored])[0].reshape(len(sample), -1)
@@ -201,7 +249,6 @@ def emulated(args: argparse.Namespace) -> None:
             "stack_bytes": found.stack_bytes,
             "flash_bytes": found.flash_bytes,
             "code_bytes": found.code_bytes,
-            "int8_test": top1(answers(model, data, arch.resolution), data.val.labels_N),
         }
         write_json(args.work / f"{device}.emulated.json", result)
         print(device, json.dumps(result), flush=True)
@@ -217,7 +264,10 @@ def table(args: argparse.Namespace) -> None:
     """Write results/mcu_end_to_end.json and .md."""
     rows = {}
     for device in DEVICES:
-        parts = {name: read_json(args.work / f"{device}.{name}.json") for name in ("search", "trained", "emulated")}
+        parts = {
+            name: read_json(args.work / f"{device}.{name}.json")
+            for name in ("search", "trained", "quantized", "emulated")
+        }
         rows[device] = parts
     trained = [record for record in Run.open(args.work / "run").metrics() if record.get("kind") == "eval"][-3:]
     result = {
@@ -235,12 +285,12 @@ def page(result: dict[str, Any]) -> str:
         f"# CIFAR-10 to two microcontrollers ({result['date']})",
         "",
         "`benchmarks/mcu_end_to_end.py`: one supernet of space `mcunet` (32 pixels, 4 epochs, progressive), searched for each device",
-        "within its SRAM, its flash and a limit on instructions; each network found is then trained on, quantized, written as C and",
-        f"emulated. {result['environment']['processor']}, one core. Top-1 in percent on the 10,000 test images; emulated on 1,000.",
+        "within its SRAM, its flash and a limit on instructions; each network found is then trained on, quantized (with training), written as C,",
+        f"and emulated. {result['environment']['processor']}, one core. Top-1 in percent on the 10,000 test images; emulated on 1,000.",
         "",
         "| device | limit (M instructions) | found: MACs | predicted / emulated (M instructions) | arena predicted / real | "
-        "flash predicted / real | inherited | trained | int8 | int8, 1,000 | emulated, 1,000 | outputs that differ |",
-        "|---|---|---|---|---|---|---|---|---|---|---|---|",
+        "flash predicted / real | inherited | trained | int8, post-training | int8, trained | the same on 1,000 | emulated, 1,000 | outputs that differ |",
+        "|---|---|---|---|---|---|---|---|---|---|---|---|---|",
     ]
     for device, parts in result["devices"].items():
         said, got = parts["search"]["candidates"][0]["microcontroller"], parts["emulated"]
@@ -248,13 +298,21 @@ def page(result: dict[str, Any]) -> str:
             f"| {device} | {parts['search']['budget']['instructions'] / 1e6:.2f} | {got['macs'] / 1e6:.2f} M | "
             f"{said['instructions'] / 1e6:.2f} / {got['instructions'] / 1e6:.2f} | {said['arena_bytes']:,} / {got['arena_bytes']:,} | "
             f"{said['flash_bytes']:,} / {got['flash_bytes']:,} | {parts['trained']['inherited']:.2f} | "
-            f"{parts['trained']['float']:.2f} | {got['int8_test']:.2f} | {got['int8_1000']:.1f} | {got['emulated_1000']:.1f} | "
+            f"{parts['trained']['float']:.2f} | {parts['quantized']['post_training']:.2f} | "
+            f"{parts['quantized']['aware']:.2f} | {got['int8_1000']:.1f} | {got['emulated_1000']:.1f} | "
             f"{got['different_outputs']} of {got['outputs']:,} |"
         )
     return "\n".join(lines) + "\n"
 
 
-PARTS = {"supernet": supernet, "search": search, "train": train, "emulate": emulated, "table": table}
+PARTS = {
+    "supernet": supernet,
+    "search": search,
+    "train": train,
+    "quantize": quantized,
+    "emulate": emulated,
+    "table": table,
+}
 
 
 def main() -> None:
