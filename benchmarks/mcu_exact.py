@@ -269,9 +269,13 @@ def _with_c(waiting: list[tuple[int, Case, Network]], tally: Tally, emulated: bo
     inputs = np.concatenate(blocks, axis=1)
     with tempfile.TemporaryDirectory() as folder:
         emit(network, side_by_side(network)).write(Path(folder))
-        found = {"C": build_host(Path(folder), optimize="-O1").run(inputs)}
-        if emulated:
-            found["emulated C"] = emulate(Path(folder), inputs, cpu=CPUS[waiting[0][0] // TOGETHER % 2]).outputs
+        found: dict[str, NDArray[np.int8]] = {}
+        try:
+            found["C"] = build_host(Path(folder), optimize="-O1").run(inputs)
+            if emulated:
+                found["emulated C"] = emulate(Path(folder), inputs, cpu=CPUS[waiting[0][0] // TOGETHER % 2]).outputs
+        except NetwrightError as error:  # the compiler objects
+            tally.faults.append(f"cases {waiting[0][0]} to {waiting[-1][0]}: {error}")
     start = 0
     for (number, case, _), wanted in zip(waiting, expected, strict=True):
         part = slice(start, start + wanted.shape[1])
