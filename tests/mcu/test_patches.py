@@ -7,13 +7,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from netwright.mcu.emit import emit
 from netwright.mcu.emit_layer import layer_scratch
+from netwright.mcu.emulate import emulate
 from netwright.mcu.patches import patched
 from netwright.mcu.schedule import schedule
 from netwright.mcu.stream import Segment, outline
 from tests.mcu.networks import Builder, random_network
 from tests.mcu.test_stream import arranged, run
-from tests.mcu.toy import compiled_with
+from tests.mcu.toy import compiled_with, emulated
 
 
 def tiles_of(seed: int, grid: tuple[int, int]) -> Segment | None:
@@ -80,3 +82,17 @@ def test_patches_go_below_streaming_where_rows_are_wide() -> None:
     tight = schedule(network, sram_bytes=streamed.arena_bytes - 1000)
     assert tight.arena_bytes <= streamed.arena_bytes - 1000
     assert any(isinstance(step, Segment) and step.tiles for step in tight.steps)
+
+
+@emulated
+@pytest.mark.parametrize("seed", [1, 9])
+def test_kernels_of_a_processor_agree_row_by_row_and_in_patches(seed: int, tmp_path: Path) -> None:
+    network = random_network(seed)
+    inputs = np.random.default_rng(seed).integers(-128, 128, (1, network.values[0].bytes)).astype(np.int8)
+    expected = run(network, schedule(network, mode="layers", scratch=layer_scratch), tmp_path / "layers", inputs)
+    found = tiles_of(seed, (2, 2))
+    assert found is not None
+    for number, plan in enumerate((schedule(network, mode="stream", scratch=layer_scratch), arranged(network, found))):
+        folder = tmp_path / str(number)
+        emit(network, plan).write(folder)
+        assert np.array_equal(emulate(folder, inputs, cpu="cortex-m4").outputs, expected)
