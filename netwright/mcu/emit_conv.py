@@ -9,7 +9,7 @@ import numpy as np
 from netwright.core.errors import NetwrightError
 from netwright.mcu.code import Data, array, struct
 from netwright.mcu.network import Conv, Dense, Depthwise, Layer, Network
-from netwright.mcu.pack import Packed, pack_depthwise, pack_matrix
+from netwright.mcu.pack import TILE, Packed, pack_depthwise, pack_matrix
 
 _LARGEST = 32767  # sides and channels lie in int16 fields
 _FLAT = 80  # depths up to which three pixels fit a tile: windows that are gathered without gaps
@@ -166,10 +166,10 @@ def _conv_data(network: Network, layer: Conv, name: str) -> Data:
     }
     _check(layer, outputs=outputs, depth=packed.depth, **fields)
     matrix = ", ".join(f".{key} = {value}" for key, value in _matrix(layer, packed, name).items())
-    text = array(f"{name}_weights", packed.stream)
-    return Data(
-        text + struct("nw_conv", f"{name}_conv", {"matrix": f"{{{matrix}}}", **fields}.items()), frozenset(["conv"])
-    )
+    padding = np.full(min(channels, TILE), layer.input_zero_point, np.int8)
+    text = array(f"{name}_weights", packed.stream) + array(f"{name}_padding", padding)
+    whole = {"matrix": f"{{{matrix}}}", **fields, "padding": f"{name}_padding"}
+    return Data(text + struct("nw_conv", f"{name}_conv", whole.items()), frozenset(["conv"]))
 
 
 def _depthwise_data(network: Network, layer: Depthwise, name: str) -> Data:

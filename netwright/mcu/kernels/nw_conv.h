@@ -19,14 +19,15 @@ typedef struct {
   int16_t kernel_h, kernel_w, stride_h, stride_w, dilation_h, dilation_w, pad_top, pad_left;
   int16_t run, padded_run, runs_in_row; /* values of a run, depths it takes, runs of a kernel row (1, or kernel_w) */
   int8_t flat;
+  const int8_t *padding; /* zero points: `channels` of them, or NW_TILE if that is less */
 } nw_conv;
 
-/* Where the values of one tap lie from its channel `at` on: in the image, or NW_TILE zero points. */
+/* Where the values of one tap lie from its channel `at` on: in the image, or zero points. */
 NW_INLINE const int8_t *nw_conv_tap(const nw_conv *c, const nw_source *from, int32_t x, int32_t row, int32_t tap,
                                     int32_t at) {
   int32_t column = x * c->stride_w - c->pad_left + tap * c->dilation_w;
   const int8_t *line = from->rows[row];
-  return line && column >= 0 && column < c->width ? line + column * c->channels + at : from->padding;
+  return line && column >= 0 && column < c->width ? line + column * c->channels + at : c->padding;
 }
 
 /* The kernel's window at column x, run after run. */
@@ -39,9 +40,9 @@ NW_INLINE void nw_conv_gather(const nw_conv *c, const nw_source *from, int32_t x
 }
 
 /* A flat window. inside: none of it is padding. */
-NW_SHARED void nw_conv_fill_flat(const nw_conv *c, const nw_source *from, int16_t *tile, int32_t x, int32_t pixels,
-                                 int32_t inside) {
-  int8_t window[NW_TILE], rest[3 * NW_FLAT_REST];
+NW_SHARED void nw_conv_fill_flat(const nw_conv *c, const nw_source *from, int16_t *tile, int8_t *spare, int32_t x,
+                                 int32_t pixels, int32_t inside) {
+  int8_t *const rest = spare, *const window = rest + 3 * NW_FLAT_REST;
   const int32_t run = c->run, runs = c->kernel_h * c->runs_in_row, head = run & ~3, left = run & 3;
   const int8_t *pointers[3] = {rest, rest + NW_FLAT_REST, rest + 2 * NW_FLAT_REST};
   int32_t step = c->stride_w * c->channels, offset = x * step - c->pad_left * c->channels;
@@ -97,14 +98,16 @@ NW_SHARED void nw_conv_bytes(const nw_conv *c, const nw_source *from, int16_t *t
   }
 }
 
-NW_SHARED void nw_conv_fill(const nw_source *from, int16_t *tile, int32_t x, int32_t pixels, int32_t k, int32_t count) {
+NW_SHARED void nw_conv_fill(const nw_source *from, nw_tile *working, int32_t x, int32_t pixels, int32_t k,
+                            int32_t count) {
+  int16_t *tile = working->in.values;
   const nw_conv *c = (const nw_conv *)from->layer;
   int32_t column = x * c->stride_w - c->pad_left;
   int32_t last = column + (pixels - 1) * c->stride_w + (c->kernel_w - 1) * c->dilation_w;
   int32_t inside = column >= 0 && last < c->width;
   if (c->flat) {
     for (int32_t i = 0; i < c->kernel_h; i++) inside = inside && from->rows[i];
-    nw_conv_fill_flat(c, from, tile, x, pixels, inside);
+    nw_conv_fill_flat(c, from, tile, (int8_t *)working->sums, x, pixels, inside);
     return;
   }
   if (c->channels & 3) {
@@ -133,11 +136,8 @@ NW_SHARED void nw_conv_fill(const nw_source *from, int16_t *tile, int32_t x, int
 /* One output row from the rows under the kernel, NULL for a row of padding. Steps: see nw_target. */
 NW_SHARED void nw_conv_row(const nw_conv *c, const int8_t *const *rows, int8_t *out, int32_t pixel_step,
                            int32_t channel_step) {
-  int8_t padding[NW_TILE];
-  nw_source source = {nw_conv_fill, c, 0, rows, padding, 0};
+  nw_source source = {nw_conv_fill, c, 0, rows, 0};
   nw_target to = {out, pixel_step, channel_step};
-  for (int32_t i = 0; i < (c->channels < NW_TILE ? c->channels : NW_TILE); i++)
-    padding[i] = (int8_t)c->matrix.input_zero_point;
   nw_tiles(&c->matrix, &source, c->out_width, to);
 }
 

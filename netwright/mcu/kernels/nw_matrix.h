@@ -43,13 +43,22 @@ typedef struct {
   int32_t pixel_step, channel_step;
 } nw_target;
 
-/* Where pixels come from: fill widens `count` depths from depth k on of `pixels` pixels from pixel x on into a tile. */
+/* Working memory: the widened inputs, by words too, and the sums that wait for their next chunk. */
+typedef struct {
+  union {
+    int32_t words[NW_TILE / 2];
+    int16_t values[NW_TILE];
+  } in;
+  int32_t sums[NW_SUMS];
+} nw_tile;
+
+/* Where pixels come from: fill widens `count` depths from depth k on of `pixels` pixels from pixel x on into a tile, whose
+ * sums it may use while k is 0. */
 typedef struct nw_source {
-  void (*fill)(const struct nw_source *source, int16_t *tile, int32_t x, int32_t pixels, int32_t k, int32_t count);
+  void (*fill)(const struct nw_source *source, nw_tile *tile, int32_t x, int32_t pixels, int32_t k, int32_t count);
   const void *layer;
   const int8_t *in;
   const int8_t *const *rows;
-  const int8_t *padding; /* zero points */
   int32_t depth;
 } nw_source;
 

@@ -7,17 +7,17 @@
 #include "nw_tiles.h"
 #include "nw_widen.h"
 
-NW_SHARED void nw_pointwise_fill(const nw_source *source, int16_t *tile, int32_t x, int32_t pixels, int32_t k,
+NW_SHARED void nw_pointwise_fill(const nw_source *source, nw_tile *tile, int32_t x, int32_t pixels, int32_t k,
                                  int32_t count) {
   int32_t depth = source->depth, real = depth - k < count ? depth - k : count;
   const int8_t *first = source->in + x * depth + k;
   const int8_t *from[3] = {first, first + (pixels > 1 ? depth : 0), first + (pixels - 1) * depth};
-  nw_widen(tile, 0, from, pixels, real);
+  nw_widen(tile->in.values, 0, from, pixels, real);
 }
 
 NW_SHARED void nw_pointwise(const nw_matrix *m, const int8_t *in, int8_t *out, int32_t pixels, int32_t depth,
                             int32_t pixel_step, int32_t channel_step) {
-  nw_source source = {nw_pointwise_fill, 0, in, 0, 0, depth};
+  nw_source source = {nw_pointwise_fill, 0, in, 0, depth};
   nw_target to = {out, pixel_step, channel_step};
   nw_tiles(m, &source, pixels, to);
 }

@@ -4,14 +4,8 @@
 #include "nw_matrix.h"
 #include "nw_matrix_dsp.h"
 
-typedef union { /* of words: the fast path reads it by words */
-  int32_t words[NW_TILE / 2];
-  int16_t values[NW_TILE];
-} nw_tile;
-
 NW_SHARED void nw_tiles(const nw_matrix *m, const nw_source *source, int32_t pixels, nw_target to) {
   nw_tile tile;
-  int32_t sums[NW_SUMS];
 #if NW_DSP
   nw_pass pass;
 #endif
@@ -22,15 +16,15 @@ NW_SHARED void nw_tiles(const nw_matrix *m, const nw_source *source, int32_t pix
       int32_t channels = m->outputs - c < m->block ? (m->outputs - c + 1) & ~1 : m->block;
       for (int32_t k = 0; k < m->depth; k += m->chunk) {
         int32_t count = m->depth - k < m->chunk ? m->depth - k : m->chunk;
-        if (c == 0 || m->chunk < m->depth) source->fill(source, tile.values, x, taken, k, count);
+        if (c == 0 || m->chunk < m->depth) source->fill(source, &tile, x, taken, k, count);
 #if NW_DSP
         if (m->pairs) {
-          stream = nw_chunk_dsp(m, &pass, stream, tile.values, count, c, channels, sums, k == 0, k + count == m->depth,
+          stream = nw_chunk_dsp(m, &pass, stream, tile.in.values, count, c, channels, tile.sums, k == 0, k + count == m->depth,
                                 taken, to);
           continue;
         }
 #endif
-        stream = nw_chunk_plain(m, stream, tile.values, count, c, channels, sums, k == 0, k + count == m->depth, taken, to);
+        stream = nw_chunk_plain(m, stream, tile.in.values, count, c, channels, tile.sums, k == 0, k + count == m->depth, taken, to);
       }
     }
   }
