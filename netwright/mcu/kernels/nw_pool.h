@@ -17,7 +17,7 @@ NW_INLINE void nw_pool_average(const int8_t *in, int32_t rows, int32_t row_strid
                                int8_t *out, const nw_pool_constants *c) {
   const int32_t count = rows * columns;
   int32_t channel = 0;
-  for (; channel + 4 <= channels; channel += 4) {
+  for (; channel < (channels & ~3); channel += 4) {
     int32_t sums[4] = {0, 0, 0, 0};
     for (int32_t y = 0; y < rows; y++) nw_sum4(in + y * row_stride + channel, columns, channels, sums);
     for (int32_t i = 0; i < 4; i++) out[channel + i] = nw_clamp(nw_divide(sums[i], count), c->low, c->high);
@@ -35,7 +35,7 @@ NW_INLINE void nw_pool_max(const int8_t *in, int32_t rows, int32_t row_stride, i
   int32_t channel = 0;
 #if NW_DSP
   const uint32_t low = (uint8_t)c->low * 0x01010101u, high = (uint8_t)c->high * 0x01010101u;
-  for (; channel + 4 <= channels; channel += 4) {
+  for (; channel < (channels & ~3); channel += 4) {
     uint32_t best = low, unused;
     for (int32_t y = 0; y < rows; y++) {
       const int8_t *from = in + y * row_stride + channel;
