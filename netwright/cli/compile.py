@@ -26,7 +26,7 @@ def compile(
         typer.Argument(help="A .tflite file, a layer list (.json), or with --data a module: timm name, RUN:ARCH, ..."),
     ],
     out: Annotated[Path, typer.Option(help="Folder for the C files.")],
-    cpu: Annotated[str, typer.Option(help="cortex-m4, cortex-m7, cortex-m33 or cortex-m55.")] = "cortex-m7",
+    cpu: Annotated[str, typer.Option(help="cortex-m3, -m4, -m7, -m33 or -m55.")] = "cortex-m7",
     sram: Annotated[str | None, typer.Option(help="Static memory there is: 320KB.")] = None,
     flash: Annotated[str | None, typer.Option(help="Flash there is: 1MB.")] = None,
     schedule: Annotated[str, typer.Option(help=f"{', '.join(MODES)}: how memory is saved.")] = "auto",

@@ -12,7 +12,7 @@ from netwright.cli.result import Result
 
 def emulate(
     build: Annotated[Path, typer.Argument(help="Directory that `netwright compile` made.")],
-    cpu: Annotated[str, typer.Option(help="cortex-m4, cortex-m7, cortex-m33 or cortex-m55.")] = "cortex-m7",
+    cpu: Annotated[str, typer.Option(help="cortex-m3, -m4, -m7, -m33 or -m55.")] = "cortex-m7",
     input: Annotated[
         Path | None,
         typer.Option(

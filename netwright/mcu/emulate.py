@@ -38,11 +38,13 @@ class Board:
     clock: int
 
 
+_M3 = ("-mcpu=cortex-m3", "-mfloat-abi=soft")
 _M4 = ("-mcpu=cortex-m4", "-mfpu=fpv4-sp-d16", "-mfloat-abi=hard")
 _M7 = ("-mcpu=cortex-m7", "-mfpu=fpv5-sp-d16", "-mfloat-abi=hard")
 _M33 = ("-mcpu=cortex-m33", "-mfpu=fpv5-sp-d16", "-mfloat-abi=hard")
 _M55 = ("-mcpu=cortex-m55", "-mfloat-abi=hard")
 BOARDS = {
+    "cortex-m3": Board("mps2-an385", _M3, (0, 4 * _MB), (0x21000000, 16 * _MB), (0x20000000, 4 * _MB), 0x40028000),
     "cortex-m4": Board("mps2-an386", _M4, (0, 4 * _MB), (0x21000000, 16 * _MB), (0x20000000, 4 * _MB), 0x40028000),
     "cortex-m7": Board("mps2-an500", _M7, (0, 4 * _MB), (0x60000000, 16 * _MB), (0x20000000, 4 * _MB), 0x40028000),
     "cortex-m33": Board(
