@@ -5,7 +5,7 @@ import pytest
 
 from netwright.mcu.emit import emit
 from netwright.mcu.emit_layer import layer_scratch
-from netwright.mcu.emulate import emulate
+from netwright.mcu.emulate import BOARDS, emulate
 from netwright.mcu.host import build_host
 from netwright.mcu.lower import lower
 from netwright.mcu.schedule import schedule
@@ -43,7 +43,7 @@ def test_host_compilers_agree_at_every_level_and_have_nothing_to_say(build, inpu
 
 @emulated
 @compiled_with("gcc")
-@pytest.mark.parametrize("cpu", ["cortex-m4", "cortex-m7", "cortex-m33", "cortex-m55"])
+@pytest.mark.parametrize("cpu", BOARDS)
 def test_emulated_processors_agree_with_the_host(build, inputs, cpu):
     expected = build_host(build).run(inputs)
     for optimize in ("-O2", "-O3") if cpu == "cortex-m7" else ("-O2",):
