@@ -261,16 +261,16 @@ NW_INLINE void nw_depthwise_rows(const nw_depthwise *d, int32_t c, const int8_t 
 }
 
 NW_SHARED void nw_depthwise_run(const nw_depthwise *d, const nw_depthwise_job *job, int8_t *out) {
-  const int32_t span = (d->kernel_h - 1) * d->dilation_h + 1, height = job->in ? d->out_height : 1;
+  int8_t *const scratch = job->scratch; /* asked whether it is NULL: compilers that know it is then see what cannot happen */
+  const int32_t span = (d->kernel_h - 1) * d->dilation_h + 1, height = scratch ? d->out_height : 1;
   const int32_t total = (d->out_height - 1) * d->stride_h + span; /* lines that the output needs, with those of padding */
-  int8_t *const scratch = job->scratch;
 #if NW_DSP
   nw_filter filter;
   int32_t fast = 0; /* not where all lines are padding */
   if (d->kernel) {
     const int8_t *lines[NW_DEPTHWISE_ROWS];
     for (int32_t i = 0; i < d->kernel_h; i++) {
-      lines[i] = job->in ? scratch + i * d->dilation_h * d->line : job->lines[i];
+      lines[i] = scratch ? scratch + i * d->dilation_h * d->line : job->lines[i];
       fast |= lines[i] != (const int8_t *)0;
     }
     nw_filter_begin(d, &filter, lines, d->stride_h * d->line, job->out_row_stride);
@@ -279,7 +279,7 @@ NW_SHARED void nw_depthwise_run(const nw_depthwise *d, const nw_depthwise_job *j
   for (int32_t c = 0; c < d->inputs; c++) {
     int32_t next = 0, kept = 0; /* line of the padded image that is read next; lines in the scratch */
     for (int32_t y = 0, rows = 1; y < height; y += rows) {
-      if (job->in) {
+      if (scratch) {
         int32_t room = d->lines - kept < total - next ? d->lines - kept : total - next;
         next += nw_depthwise_fill(d, c, job->in, scratch + kept * d->line, next, room, d->lines == total);
         kept += room;
@@ -295,7 +295,7 @@ NW_SHARED void nw_depthwise_run(const nw_depthwise *d, const nw_depthwise_job *j
         }
       } else
 #endif
-      if (job->in) {
+      if (scratch) {
         nw_depthwise_rows(d, c, scratch, to, rows, job->out_row_stride);
       } else {
         const int8_t *lines[NW_DEPTHWISE_ROWS];
