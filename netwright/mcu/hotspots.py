@@ -6,6 +6,7 @@ Instructions of shared functions are counted to the statement of net.c that call
 
 from __future__ import annotations
 
+import re
 import tempfile
 from collections import defaultdict
 from dataclasses import dataclass
@@ -77,7 +78,7 @@ def hotspots(
     with tempfile.TemporaryDirectory(prefix="netwright-") as made:
         folder = Path(made)
         plugin = folder / "count.so"
-        call(["gcc", "-shared", "-fPIC", "-O2", harness("count.c"), "-o", plugin])
+        call(["gcc", "-shared", "-fPIC", "-O2", f"-DPLUGIN_API={_plugin_api()}", harness("count.c"), "-o", plugin])
         steps = [f"{address:x} {lines.index(place.line)}\n" for address, place in places.items() if place.line]
         (folder / "steps").write_text("".join(steps))
         begin, end = (_symbol(elf, name) for name in ("net_invoke", "measure_end"))
@@ -92,6 +93,13 @@ def hotspots(
         )
         counts = [line.split() for line in (folder / "counts").read_text().splitlines()]
     return _gathered(elf, (directory / "net.c").read_text().splitlines(), lines, places, counts)
+
+
+def _plugin_api() -> int:
+    """Return the version of the plugin interface to ask for: QEMU 9 refuses the first, those before it know no other."""
+    told = call(["qemu-system-arm", "--version"]).decode()
+    found = re.search(r"version (\d+)\.", told)
+    return 1 if found is None or int(found[1]) < 9 else 2
 
 
 def _gathered(

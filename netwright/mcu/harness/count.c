@@ -1,4 +1,4 @@
-/* QEMU plugin (TCG plugin API 1): counts executed instructions by address and by the step of the network that runs.
+/* QEMU plugin (TCG plugins, API 1 or 2: PLUGIN_API): counts executed instructions by address and by the step of the network that runs.
  *
  * Arguments: begin=, end=: addresses; counting starts when begin is executed and stops at end, and only the first such
  * region counts. low=, high=: the addresses counted. steps=FILE: lines "address step" (hexadecimal, decimal): an instruction
@@ -22,7 +22,7 @@ extern struct qemu_plugin_insn *qemu_plugin_tb_get_insn(const struct qemu_plugin
 extern uint64_t qemu_plugin_insn_vaddr(const struct qemu_plugin_insn *);
 
 #define EXPORTED __attribute__((visibility("default")))
-EXPORTED int qemu_plugin_version = 1;
+EXPORTED int qemu_plugin_version = PLUGIN_API;
 
 static uint64_t begin, end, low, high;
 static const char *out_name;
