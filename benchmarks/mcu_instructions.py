@@ -49,7 +49,7 @@ from netwright.supernet.spaces import family  # noqa: E402
 
 DEVICES = {"cortex-m7": "stm32f746", "cortex-m4": "stm32f412"}
 MODES = ("layers", "stream", "auto")
-BLOCKS, NETWORKS, HELD_OUT = 140, 20, 50
+BLOCKS, NETWORKS, HELD_OUT = 100, 60, 50
 
 
 @dataclass(frozen=True)

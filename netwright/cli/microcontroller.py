@@ -11,6 +11,7 @@ from netwright.core.units import BYTES, COUNT, parse_quantity
 if TYPE_CHECKING:
     from netwright.core.arch import Arch
     from netwright.cost.cost import Figure
+    from netwright.search.limits import Budget
     from netwright.search.mcu_prices import McuPrices
     from netwright.supernet.family import Family
 
@@ -67,14 +68,17 @@ def with_memories(device: str, limits: dict[str, float]) -> dict[str, float]:
     return limits
 
 
-def describe_prices(prices: McuPrices) -> dict[str, Any]:
-    """Return what a search result keeps of the instruction model it used."""
+def describe_prices(prices: McuPrices, made: Family, budget: Budget) -> dict[str, Any]:
+    """Return what a search result keeps of the device: the models used, and what TinyNAS says of resolutions and widths."""
+    from netwright.search.tinynas import choose_space
+
     return {
         "cpu": prices.cpu,
         "clock_hz": prices.clock_hz,
         "instructions_error": prices.instructions.error,
         "flash_error": prices.flash.error,
         "milliseconds": "at one instruction a clock",
+        "spaces": [space.to_json() for space in choose_space(made, budget.limits(made, prices))],
     }
 
 

@@ -171,7 +171,7 @@ def search_run(run: Run, limits: dict[str, float], plan: Plan) -> dict[str, Any]
         "points": listing.points(run),
         "predictor": {**found.predictor.to_json(), **held_out_pairs(made, run)},
         "latency_model": describe_model(model) if model and not isinstance(model, McuPrices) else None,
-        "microcontroller": describe_prices(model) if isinstance(model, McuPrices) else None,
+        "microcontroller": describe_prices(model, made, budget) if isinstance(model, McuPrices) else None,
     }
     write_json(run.path / "search" / f"{result['name']}.json", result)
     return result

@@ -19,6 +19,7 @@ from netwright.nn.mbconv import MBConv
 from netwright.nn.simple import ConvNorm, PoolHead
 
 _SPREAD = 40  # standard deviation aimed at for stored activations
+_DEVIATION = 32  # of stored weights, whose largest is 127: as trained ones are
 _RELU_LIKE = ("relu", "relu6")
 
 
@@ -146,7 +147,7 @@ class _Builder:
     def _weights(self, shape: tuple[int, ...]) -> NDArray[np.int8]:
         if self.rng is None:
             return np.broadcast_to(np.int8(1), shape)
-        return self.rng.integers(-127, 128, shape).astype(np.int8)
+        return np.clip(np.rint(self.rng.normal(0, _DEVIATION, shape)), -127, 127).astype(np.int8)
 
     def _requantize(self, weights_OK: NDArray[np.int8], clamped: bool) -> Requantize:
         """Return multipliers that bring sums of K products of weights and activations back to int8, each a little different."""
@@ -155,8 +156,8 @@ class _Builder:
         if self.rng is None:
             bias, multiplier, shift = (np.broadcast_to(np.int32(value), channels) for value in (0, 1 << 30, -8))
             return Requantize(bias, multiplier, shift, zero_point, -128, 127)
-        scales = self.rng.uniform(0.7, 1.4, channels) / (73 * math.sqrt(terms))  # 73: deviation of the weights
-        bias = self.rng.normal(0, 73 * _SPREAD * math.sqrt(terms) / 4, channels)
+        scales = self.rng.uniform(0.7, 1.4, channels) / (_DEVIATION * math.sqrt(terms))
+        bias = self.rng.normal(0, _DEVIATION * _SPREAD * math.sqrt(terms) / 4, channels)
         bias -= self._zero_point() * weights_OK.sum(1, dtype=np.int64)
         multiplier, shift = _fixed_point(scales)
         return Requantize(np.round(bias).astype(np.int32), multiplier, shift, zero_point, -128, 127)

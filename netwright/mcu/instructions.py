@@ -25,6 +25,7 @@ from netwright.mcu.schedule import Schedule, Whole
 COEFFICIENTS = "instructions.json"
 WHOLE = "network"  # what one inference costs besides its layers
 BY_ROWS = "@rows"  # the kind of a layer that runs row by row
+_TILE, _CHUNK, _GROUP = 3, 80, 4  # pixels, depths and outputs that the kernels take at a time
 Work = tuple[str, tuple[float, ...]]
 
 
@@ -35,23 +36,19 @@ def work_of(layer: Layer, network: Network, *, by_rows: bool = False, repeated: 
     Features: 1, then what the kernel loops over. Kernel sizes and strides are part of the kind.
     """
     given, made = (network.values[index].shape for index in (layer.inputs[0], layer.output))
-    kind, features = _work(layer, given, made)
+    kind, features = _work(layer, given, made, by_rows)
     scaled = tuple(value * repeated for value in features)
     return kind + BY_ROWS * by_rows, scaled
 
 
-def _work(layer: Layer, given: tuple[int, ...], made: tuple[int, ...]) -> Work:
+def _work(layer: Layer, given: tuple[int, ...], made: tuple[int, ...], by_rows: bool) -> Work:
     outputs = math.prod(made)
     if isinstance(layer, Conv | Depthwise):
         (tall, wide), (down, right) = layer.window.kernel, layer.window.stride
-        height, width, channels = made
         if isinstance(layer, Depthwise):
-            rows = (channels * given[0], channels * height)
-            return f"depthwise {tall}x{wide}/{down},{right}", (1, *rows, math.prod(given), outputs)
-        terms = tall * wide * given[2]
-        pixels = height * width
+            return f"depthwise {tall}x{wide}/{down},{right}", _depthwise(given, made)
         kind = "pointwise" if layer.pointwise else f"conv {tall}x{wide}/{down},{right}"
-        return kind, (1, height, pixels, pixels * terms, outputs, outputs * terms)
+        return kind, _products(made, tall * wide * given[2], by_rows)
     if isinstance(layer, Dense):
         return "dense", (1, outputs, outputs * given[-1])
     if isinstance(layer, Mean):
@@ -60,6 +57,25 @@ def _work(layer: Layer, given: tuple[int, ...], made: tuple[int, ...]) -> Work:
         tall, wide = layer.window.kernel
         return f"pool {layer.kind}", (1, made[0], outputs, outputs * tall * wide)
     return type(layer).__name__.lower(), (1, outputs)
+
+
+def _products(made: tuple[int, ...], depth: int, by_rows: bool) -> tuple[float, ...]:
+    """Return calls, pixels and products, the latter also in tiles of three pixels and in chunks of the depth."""
+    height, width, channels = made
+    pixels = height * width
+    calls = height if by_rows else 1
+    tiles = calls * -(-(pixels // calls) // _TILE)
+    chunks = -(-depth // _CHUNK)
+    outputs = pixels * channels
+    products = (outputs, outputs * depth, tiles * channels, tiles * channels * depth, outputs * chunks)
+    return (1, height, pixels, pixels * depth, *products)
+
+
+def _depthwise(given: tuple[int, ...], made: tuple[int, ...]) -> tuple[float, ...]:
+    """Return rows of channels read and made, elements read and made, the latter also in groups of four beside each other."""
+    height, width, channels = made
+    rows = channels * height
+    return (1, channels * given[0], rows, math.prod(given), rows * width, rows * -(-width // _GROUP))
 
 
 def works_of(network: Network, plan: Schedule) -> list[Work]:
