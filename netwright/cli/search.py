@@ -84,9 +84,16 @@ def search(
     closing = [
         "",
         f"{len(found['front'])} networks on the front; all in {run / 'search' / found['name']}.json",
-        f"Next: netwright deploy {run} --arch best --to onnx --out build/; netwright report {run}",
+        f"Next: {next_verb(run, found)}; netwright report {run}",
     ]
     return Result(data, [f"{found['name']}, the most accurate first:", table(found["candidates"]), *closing])
+
+
+def next_verb(run: Path, found: dict[str, Any]) -> str:
+    """Return the command that brings the best network found to its device."""
+    if on_mcu := found["microcontroller"]:
+        return f"netwright compile {run}:best --cpu {on_mcu['cpu']} --sram {found['budget']['sram_bytes']:.0f}B --out build/"
+    return f"netwright deploy {run} --arch best --to onnx --out build/"
 
 
 def parse_limits(latency: str | None, macs: str | None, params: str | None) -> dict[str, float]:
