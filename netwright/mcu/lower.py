@@ -129,6 +129,10 @@ def _input(work: Lowering, tensor: int) -> int:
             "Convert the model with int8 inputs (inference_input_type)."
         )
     stored = made.pop()
+    if graph.tensors[stored].shape != given.shape:
+        raise NetwrightError(
+            f"The input {name!r} is of shape {given.shape}, and as integers {graph.tensors[stored].shape}: the model is damaged."
+        )
     if given.dtype == "uint8" and not elementwise.shifted_by_128(work, tensor, stored):
         raise NetwrightError(
             f"The input {name!r} is of type uint8 and its QUANTIZE rescales it: int8 is compiled, or uint8 with the same scale "

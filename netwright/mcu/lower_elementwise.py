@@ -149,6 +149,8 @@ def dequantize(work: Lowering, op: Op) -> None:
         raise work.refuse(
             op, "its float values are computed with", "Quantize the model fully; DEQUANTIZE may only end it."
         )
+    if work.model.graph.tensors[source].shape != work.model.graph.tensors[made].shape:
+        raise work.refuse(op, "its input is of another shape", "The model is damaged: convert it again.")
     work.stands[made] = work.value(op, source)
     work.notes.append(
         f"the output {work.model.names[made]!r} is float32 in the model: int8 is given, as the header says"

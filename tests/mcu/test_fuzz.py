@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from netwright.core.errors import NetwrightError
+from netwright.graph.quantized_builder import GraphBuilder, quantization
 from netwright.graph.tflite import parse_tflite
 from netwright.mcu.emit import emit
 from netwright.mcu.emit_layer import layer_scratch
@@ -38,6 +39,15 @@ def test_files_made_to_exhaust_do_not():
         start = time.process_time()
         read_and_plan(one.data)
         assert time.process_time() - start < 10, one.kind
+
+
+@pytest.mark.parametrize("shapes", [((1, 2, 3), (1, 6), (1, 6)), ((1, 6), (1, 6), (1, 5))])
+def test_floats_at_the_ends_have_the_shape_of_their_integers(shapes):
+    build, q = GraphBuilder(), quantization(0.1)
+    x = build.op("QUANTIZE", [build.input("x", shapes[0], None, dtype="float32")], shapes[1], q)
+    y = build.op("DEQUANTIZE", [build.op("RELU", [x], shapes[1], q)], shapes[2], None, dtype="float32")
+    with pytest.raises(NetwrightError, match="shape"):
+        lower(build.build([y]))
 
 
 @compiled_with("gcc")
