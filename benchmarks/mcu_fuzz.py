@@ -1,6 +1,6 @@
 """Damaged and hostile .tflite files through reading, lowering and planning: only NetwrightError may escape, memory is bounded.
 
-    python benchmarks/mcu_fuzz.py                        # 100,000 files, about ten minutes of processor time; resumable
+    python benchmarks/mcu_fuzz.py                        # 100,000 files, about ten minutes of processor time; goes on where it stopped
     python benchmarks/mcu_fuzz.py --quick                # 2,000
     python benchmarks/mcu_fuzz.py --models FOLDER        # besides, 2,000 made of every .tflite file of a folder
     python benchmarks/mcu_fuzz.py --build 1500           # besides, C of the accepted among so many, under sanitizers
@@ -8,7 +8,8 @@
 Most files are small good ones (tests/mcu/fuzz_cases.py) in which numbers that the reader looks at are replaced by extreme,
 near or foreign ones; others are cut short or have bits flipped or parts replaced. Warnings count as faults, as do ten
 seconds of processor time for one file, and more than 512 MB of address space above what the process had before. Writes
-results/mcu_fuzz.json and .md; what is done so far lies in runs/mcu_fuzz.jsonl.
+results/mcu_fuzz.json and .md; what is done so far lies in runs/mcu_fuzz.jsonl; what had
+faults is done again.
 """
 
 from __future__ import annotations
@@ -200,14 +201,14 @@ def main() -> None:
     for file in sorted(options.models.glob("*.tflite")) if options.models else ():
         tasks += [(f"{file.stem} {i}", run_numbers, (file.stem, i, 500, file)) for i in range(0, 2000, 500)]
     tasks += [(f"built {i}", run_built, (i, 100)) for i in range(0, options.build, 100)]
-    finished = {row["task"] for row in read_lines(done)} if done.exists() else set()
+    finished = {row["task"] for row in read_lines(done) if not row["faults"]}
     for task, function, arguments in tasks:
         if task not in finished:
             row = {"task": task, **apart(function, *arguments)}
             append_line(done, row)
             print(f"{task}: {row['outcomes']}, {len(row['faults'])} faults", file=sys.stderr, flush=True)
     names = {task for task, _, _ in tasks}
-    rows = [row for row in read_lines(done) if row["task"] in names]
+    rows = list({row["task"]: row for row in read_lines(done) if row["task"] in names}.values())  # the last of each
     kinds: Counter[str] = Counter()
     for row in rows:
         kinds.update(row["kinds"] if row["what"] != "thought of" else {})
