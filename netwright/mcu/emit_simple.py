@@ -105,6 +105,11 @@ def run_call(layer: Elementwise, network: Network, name: str, inputs: Sequence[s
     return _run(layer, network, name, inputs[0], second, 1, out, count)
 
 
+def pool_row_call(layer: Pool, name: str, in_: str, rows: str, row_stride: str, out: str) -> str:
+    """Return the statement that makes one output row from `rows` input rows, `row_stride` bytes apart."""
+    return f"nw_{layer.kind}_pool_row({in_}, {rows}, {row_stride}, {out}, &{name}_constants);"
+
+
 def _run(
     layer: Add | Multiply | Prelu, network: Network, name: str, first: str, second: str, step: int, out: str, count: str
 ) -> str:

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from netwright.mcu import emit_conv, emit_simple
-from netwright.mcu.network import Add, Conv, Depthwise, Lookup, Multiply, Network
+from netwright.mcu.network import Add, Conv, Depthwise, Lookup, Multiply, Network, Pool
 from netwright.mcu.stream import Part, Read, Rows, Segment, Stage, row_bytes
 
 # First row, columns made, where they begin in their slot; then for two inputs: where the columns read begin, how many, padding.
@@ -131,6 +131,8 @@ class _Writer:
             channels = self.network.values[layer.output].shape[2]
             count = f"{width} * {channels}" if self.tiled else str(int(width) * channels)
             return [emit_simple.run_call(layer, self.network, name, inputs, out, count)]
+        if isinstance(layer, Pool):
+            return self._pool(stage, layer, out)
         if isinstance(layer, Depthwise):
             return self._depthwise(place, stage, layer, out)
         assert isinstance(layer, Conv)  # nothing else is streamable
@@ -164,6 +166,23 @@ class _Writer:
             ]
             name = "part"
         return [*lines, emit_conv.depthwise_row_call(layer, self.network, name, "rows", str(stride), out)]
+
+    def _pool(self, stage: Stage, layer: Pool, out: str) -> list[str]:
+        """Pool rows that lie next to each other: see `stream.Rows.shift`."""
+        reading = stage.reads[0]
+        lines = [
+            f"const int32_t top = nw_larger({_row(reading)}, 0);",
+            f"const int32_t rows = nw_smaller({_sum(_row(reading), reading.reach + 1)}, {reading.height}) - top;",
+        ]
+        if reading.rows < 0:
+            stride = row_bytes(self.network, reading.value)
+            at = f"{self._base(self.offsets[reading.value])} + top * {stride}"
+        else:
+            ring = self.segment.rows[reading.rows]
+            stride, base = ring.slot_bytes, self._base(self.segment.offsets[reading.rows])
+            lines.append(f"const int32_t slot = ({_sum('top', ring.shift)}) % {ring.count};")
+            at = f"{base} + (slot + rows > {ring.count} ? 0 : slot * {stride})"
+        return [*lines, emit_simple.pool_row_call(layer, self.names[stage.layer], at, "rows", str(stride), out)]
 
     def _rows(self, place: int, reading: Read) -> list[str]:
         """Set `rows` to the rows under the window of row y."""
@@ -205,7 +224,8 @@ class _Writer:
             return f"{self._base(self.offsets[value])} + {row} * {row_bytes(self.network, value)}"
         ring: Rows = self.segment.rows[rows]
         base = self._base(self.segment.offsets[rows])
-        return base if ring.count == 1 else f"{base} + {row} % {ring.count} * {ring.slot_bytes}"
+        place = f"({_sum(row, ring.shift)})" if ring.shift else row
+        return base if ring.count == 1 else f"{base} + {place} % {ring.count} * {ring.slot_bytes}"
 
     def _base(self, offset: int) -> str:
         return f"arena + {offset}" if offset else "arena"

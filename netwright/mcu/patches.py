@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from netwright.mcu.emit_conv import line_bytes
-from netwright.mcu.network import Conv, Depthwise, Network
+from netwright.mcu.network import Conv, Depthwise, Network, Pool
 from netwright.mcu.place import Overlap
 from netwright.mcu.stream import Crop, Nearest, Part, Read, Rows, Run, Segment, Stage, row_bytes
 
@@ -40,9 +40,11 @@ class _Area:
 
 
 def patched(network: Network, found: Segment, grid: tuple[int, int]) -> Segment | None:
-    """Return an outline or a segment computed in `grid` tiles (down, across); None where one would be empty."""
+    """Return an outline or a segment computed in `grid` tiles (down, across); None where one would be empty, or a pool among them."""
     height, width, _ = network.values[found.output].shape
     down, across = grid
+    if any(isinstance(network.layers[index], Pool) for index in found.layers):
+        return None
     if down > height or across > width or down * across < 2:
         return None
     areas = []

@@ -12,13 +12,13 @@ from dataclasses import dataclass, replace
 
 from netwright.mcu.dataflow import read
 from netwright.mcu.emit_conv import line_bytes
-from netwright.mcu.network import Add, Conv, Depthwise, Layer, Lookup, Multiply, Network, Window
+from netwright.mcu.network import Add, Conv, Depthwise, Layer, Lookup, Multiply, Network, Pool, Window
 from netwright.mcu.place import Overlap
 
 
 @dataclass(frozen=True, slots=True)
 class Rows:
-    """Where the rows of `value` lie that are still needed: row y in slot y modulo `count`.
+    """Where the rows of `value` lie that are still needed: row y in slot y + `shift` modulo `count`.
 
     `planar` False: a slot is one dense row, [x][channel]. True: a slot is [channel][x], `stride` bytes a channel, with
     `left` bytes of the zero point to the left of a row and as many as fill it up to the right.
@@ -31,6 +31,7 @@ class Rows:
     stride: int = 0
     left: int = 0
     zero_point: int = 0
+    shift: int = 0
 
     @property
     def bytes(self) -> int:
@@ -141,6 +142,8 @@ def streamable(network: Network, layer: Layer) -> bool:
         return layer.constant is None and all(v.shape == made.shape for v in values)
     if isinstance(layer, Depthwise):
         return values[0].shape[2] == made.shape[2]
+    if isinstance(layer, Pool):
+        return layer.window.dilation == (1, 1)
     return isinstance(layer, Conv | Lookup)
 
 
@@ -261,11 +264,14 @@ _ONE = Window((1, 1), (1, 1), (0, 0, 0, 0))
 
 
 def _window(layer: Layer) -> Window:
-    return layer.window if isinstance(layer, Conv | Depthwise) else _ONE
+    return layer.window if isinstance(layer, Conv | Depthwise | Pool) else _ONE
 
 
-def simulated(network: Network, found: Segment) -> Segment:
-    """Return an outline with the heights of its rings and the overlaps of its output, after a run through all rows."""
+def simulated(network: Network, found: Segment) -> Segment | None:
+    """Return an outline with the heights of its rings and the overlaps of its output, after a run through all rows.
+
+    None where rows that a pool reads would not lie next to each other.
+    """
     run = Run(found.stages, len(found.rows), found.inputs)
     made = row_bytes(network, found.output)
     last = len(found.stages) - 1
@@ -280,13 +286,36 @@ def simulated(network: Network, found: Segment) -> Segment:
         run.next[last] = y + 1
         for overlap in overlaps:
             overlap.once_made(y, run.needed(overlap.readers))
-    rows = tuple(replace(ring, count=count) for ring, count in zip(found.rows, run.counts, strict=True))
+    rows = [replace(ring, count=count) for ring, count in zip(found.rows, run.counts, strict=True)]
+    for stage in found.stages:
+        if isinstance(network.layers[stage.layer], Pool) and stage.reads[0].rows >= 0:
+            reading = stage.reads[0]
+            pooled = _side_by_side(rows[reading.rows], stage, reading)
+            if pooled is None or len(run.readers["ring", reading.rows]) > 1:
+                return None
+            rows[reading.rows] = pooled
     final = network.layers[found.layers[-1]]
     ends = tuple(
         overlap.result(_in_step(network, final, value, found.output))
         for value, overlap in zip(found.inputs, overlaps, strict=True)
     )
-    return replace(found, rows=rows, overlaps=ends)
+    return replace(found, rows=tuple(rows), overlaps=ends)
+
+
+def _side_by_side(ring: Rows, stage: Stage, reading: Read) -> Rows | None:
+    """Return a ring in which the rows under every window of a pool follow one another, or are all that it holds.
+
+    Pools take rows that lie next to each other, in any order.
+    """
+    windows = set()
+    for y in range(stage.height):
+        top = y * reading.stride - reading.before
+        windows.add((max(0, top), min(reading.height, top + reading.reach + 1)))
+    for count in range(ring.count, ring.count + 3):
+        for shift in range(count):
+            if all(end - top == count or (top + shift) % count + end - top <= count for top, end in windows):
+                return replace(ring, count=count, shift=shift)
+    return None
 
 
 class Nearest:

@@ -102,5 +102,5 @@ class _Streamed:
             _, width, channels = self.memory.network.values[value].shape
             return start + y * width * channels, start + (y + 1) * width * channels
         ring = self.segment.rows[rows]
-        start = self.segment.offsets[rows] + y % ring.count * ring.slot_bytes
+        start = self.segment.offsets[rows] + (y + ring.shift) % ring.count * ring.slot_bytes
         return start, start + ring.slot_bytes

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from netwright.mcu.network import Add, Conv, Depthwise, Layer, Lookup, Network, Requantize, Value, Window
+from netwright.mcu.network import Add, Conv, Depthwise, Layer, Lookup, Network, Pool, Requantize, Value, Window
 
 
 class Builder:
@@ -46,6 +46,16 @@ class Builder:
         self.layers.append(
             Lookup((given,), out, f"lookup{out}", self.rng.permutation(256).astype(np.uint8).view(np.int8))
         )
+        return out
+
+    def pool(self, kind: str, kernel: int, stride: int) -> int:
+        given = self._given(-1)
+        height, width, channels = given.shape
+        before = kernel // 2
+        sides = [(side + before - kernel + before) // stride + 1 for side in (height, width)]
+        window = Window((kernel, kernel), (stride, stride), (before, before, before, before))
+        out = self._value((*sides, channels), given.zero_point)
+        self.layers.append(Pool((out - 1,), out, f"pool{out}", kind, window, -128, 127))
         return out
 
     def bottleneck(self, channels: int, hidden: int, kernel: int, stride: int = 1) -> int:

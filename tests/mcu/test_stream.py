@@ -117,3 +117,21 @@ def test_names_in_the_c_are_the_segments_own() -> None:
     text = emit(network, plan).files["net.c"]
     functions = re.findall(r"^static void (\w+)\(", text, re.MULTILINE)
     assert len(functions) == len(set(functions)) > 0
+
+
+@compiled_with("gcc")
+@pytest.mark.parametrize(
+    ("kind", "side", "kernel", "stride"), [("max", 15, 3, 2), ("max", 16, 3, 2), ("average", 13, 3, 1)]
+)
+def test_pools_row_by_row(kind: str, side: int, kernel: int, stride: int, tmp_path: Path) -> None:
+    build = Builder((side, side, 3), side)
+    build.conv(8, 3)
+    build.pool(kind, kernel, stride)
+    build.conv(4, 3)
+    network = build.network()
+    found = segment(network, range(3))
+    assert found is not None
+    Memory(network, arranged(network, found)).run()
+    inputs = np.random.default_rng(0).integers(-128, 128, (2, network.values[0].bytes)).astype(np.int8)
+    expected = run(network, schedule(network, mode="layers", scratch=layer_scratch), tmp_path / "layers", inputs)
+    assert np.array_equal(run(network, arranged(network, found), tmp_path / "rows", inputs, sanitize=True), expected)

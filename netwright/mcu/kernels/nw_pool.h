@@ -80,6 +80,16 @@ NW_INLINE void nw_pool(int average, const int8_t *in, int8_t *out, const nw_pool
   }
 }
 
+NW_SHARED void nw_average_pool_row(const int8_t *in, int32_t rows, int32_t row_stride, int8_t *out,
+                                   const nw_pool_constants *c) {
+  nw_pool_row(1, in, rows, row_stride, out, c);
+}
+
+NW_SHARED void nw_max_pool_row(const int8_t *in, int32_t rows, int32_t row_stride, int8_t *out,
+                               const nw_pool_constants *c) {
+  nw_pool_row(0, in, rows, row_stride, out, c);
+}
+
 NW_SHARED void nw_average_pool(const int8_t *in, int8_t *out, const nw_pool_constants *c) { nw_pool(1, in, out, c); }
 
 NW_SHARED void nw_max_pool(const int8_t *in, int8_t *out, const nw_pool_constants *c) { nw_pool(0, in, out, c); }

@@ -4,6 +4,7 @@
 #include "nw_requant.h"
 
 NW_INLINE int32_t nw_smaller(int32_t a, int32_t b) { return a < b ? a : b; }
+NW_INLINE int32_t nw_larger(int32_t a, int32_t b) { return a > b ? a : b; }
 
 /* rows[i]: where row first + i x step of a value of `height` rows lies, NULL outside of it. */
 NW_SHARED void nw_rows(const int8_t **rows, int32_t count, int32_t first, int32_t step, int32_t height,
