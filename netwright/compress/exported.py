@@ -79,9 +79,14 @@ def export(module: nn.Module, example: tuple[Tensor, ...]) -> GraphModule:
     """Return a copy of a module in evaluation mode as a graph, for any batch size where the module allows it.
 
     Raises:
-        NetwrightError: torch.export does not take the module; its reason is given.
+        NetwrightError: torch.export does not take the module, for the reason given; a weight is NaN or infinite.
     """
     module = copy.deepcopy(module).eval()
+    for name, tensor in module.state_dict().items():
+        if tensor.is_floating_point() and not tensor.isfinite().all():
+            raise NetwrightError(
+                f"{name} of {type(module).__name__} holds NaN or infinity, for which there are no integers."
+            )
     doubled = tuple(torch.cat([tensor, tensor]) if len(tensor) == 1 else tensor for tensor in example)
     logger = logging.getLogger("torch.export")
     level = logger.level

@@ -6,6 +6,7 @@ integer operation of TensorFlow Lite: int8 weights, int32 bias, fixed-point mult
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -78,6 +79,10 @@ def fold(converted: GraphModule, example: tuple[Tensor, ...], description: str =
         name = kind(node)
         if name == "quantize_per_tensor":
             source: Any = node.args[0]
+            if not 0 < float(node.args[1]) < math.inf:
+                raise NetwrightError(
+                    f"{where(source)}: its values reach no finite range. Look for NaN and infinity in the images and weights."
+                )
             quantization = quantized(node.args[1], node.args[2])
             if source.op == "placeholder":
                 folding.values[node] = _input(folding, source, quantization)

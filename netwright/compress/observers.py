@@ -6,6 +6,7 @@ estimated from a histogram (Nagel et al. 2021, arXiv:2106.08295, section 3.1); f
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any, Literal
 
@@ -13,6 +14,7 @@ import torch
 from torch import Tensor
 
 from netwright.compress.pt2e import MinMaxObserver, PerChannelMinMaxObserver, UniformQuantizationObserverBase
+from netwright.core.errors import NetwrightError
 
 ObserverName = Literal["minmax", "percentile", "mse"]
 BINS = 8192
@@ -43,6 +45,10 @@ class HistogramRange(UniformQuantizationObserverBase):
         values = x.detach()
         low, high = (float(side) for side in values.aminmax())
         largest = max(-low, high)
+        if not math.isfinite(largest):
+            raise NetwrightError(
+                "A layer's values are NaN or infinity on the images given. Look for them in the weights."
+            )
         self.low.fill_(min(low, float(self.low)))
         self.high.fill_(max(high, float(self.high)))
         if self.bound == 0:

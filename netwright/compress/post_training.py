@@ -78,6 +78,10 @@ def run(graph_module: GraphModule, data: list[tuple[Tensor, ...]]) -> None:
             f"The module fixes its batch size, and the batches are of {sorted(sizes)} images. Leave out the last, smaller one."
         )
     for inputs in data:
+        if not all(tensor.isfinite().all() for tensor in inputs):
+            raise NetwrightError(
+                "A batch holds NaN or infinity, for which there are no integers. Leave these images out."
+            )
         graph_module(*inputs)
 
 
@@ -90,13 +94,12 @@ def _inputs(batch: Any) -> tuple[Tensor, ...]:
     return tuple(found)
 
 
-def to_integers(model: QuantizedGraph, x_BCHW: Tensor) -> NDArray[np.int8]:
-    """Return images as a quantized network's first input takes them: int8, NHWC."""
-    (index, *_) = model.graph.inputs
-    found = model.quantization[index]
+def to_integers(model: QuantizedGraph, x_BCHW: Tensor, place: int = 0) -> NDArray[np.int8]:
+    """Return images as input number `place` of a quantized network takes them: int8, NHWC."""
+    found = model.quantization[model.graph.inputs[place]]
     assert found is not None  # inputs of what `quantize` makes are int8
     real = x_BCHW.detach().cpu().double().numpy()
     if real.ndim == 4:
         real = real.transpose(0, 2, 3, 1)
-    # As PT2E does, and TensorFlow Lite: times the float32 inverse of the scale, to the nearest, ties to even.
-    return np.clip(np.rint(real / float(found.scale[0])) + int(found.zero_point[0]), -128, 127).astype(np.int8)
+    stored = np.rint(real / float(found.scale[0])) + int(found.zero_point[0])
+    return np.clip(stored, -128, 127).astype(np.int8)
