@@ -13,6 +13,7 @@ from netwright.core.errors import NetwrightError
 from netwright.graph.quantized import QuantizedGraph
 from netwright.graph.quantized_builder import GraphBuilder, quantization
 from netwright.graph.tflite import load_tflite
+from netwright.mcu.emulate import TOOLS, emulate
 from netwright.mcu.host import build_host
 from netwright.mcu.lower import RULES, lower
 from netwright.mcu.network import Add, Conv, Copy, Depthwise, Layer, Lookup, Mean, Network, Pool
@@ -23,6 +24,7 @@ DATA = Path(os.environ.get("NETWRIGHT_DATA", "none"))
 MODELS = (DATA if DATA.is_dir() else DATA.parent) / "models"
 real_models = pytest.mark.skipif(not MODELS.is_dir(), reason="NETWRIGHT_DATA has no folder models beside its data")
 needs_gcc = pytest.mark.skipif(bool(missing("gcc")), reason=missing("gcc") or "gcc is there")
+needs_emulator = pytest.mark.skipif(bool(missing(*TOOLS)), reason=missing(*TOOLS) or "the tools are there")
 FOUND = quantization(0.05, -7)
 
 
@@ -261,4 +263,20 @@ def test_padding_of_more_channels_than_a_tile_holds(tmp_path: Path) -> None:
     network = cases.write_c(model, tmp_path)
     inputs = cases.inputs_of(network, np.random.default_rng(0), 3)
     found = build_host(tmp_path, sanitize=True).run(inputs)
+    np.testing.assert_array_equal(found, cases.wanted(model, network, inputs))
+
+
+@needs_emulator
+def test_deep_sums_that_24_bits_may_not_hold(tmp_path: Path) -> None:
+    """Weights of random bytes: pairs of channels cannot share a product, and the kernel unpacks them one by one."""
+    build = GraphBuilder()
+    x = build.input("x", (1, 4, 3, 128), FOUND)
+    spatial = conv(build, x, 7, 3, (1, 4, 3, 7), "SAME")
+    flat = build.op("RESHAPE", [x, ints(build, 1, 1536)], (1, 1536), FOUND)
+    weights = np.random.default_rng(0).integers(-127, 128, (5, 1536)).astype(np.int8)
+    operands = [flat, build.constant("dense", weights, quantization(0.002))]
+    model = build.build([spatial, build.op("FULLY_CONNECTED", operands, (1, 5), quantization(0.3, 4))])
+    network = cases.write_c(model, tmp_path)
+    inputs = cases.inputs_of(network, np.random.default_rng(0), 4)
+    found = emulate(tmp_path, inputs, cpu="cortex-m4").outputs
     np.testing.assert_array_equal(found, cases.wanted(model, network, inputs))

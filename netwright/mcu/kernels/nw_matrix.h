@@ -115,7 +115,23 @@ NW_SHARED const int32_t *nw_chunk_plain(const nw_matrix *m, const int32_t *strea
       a[p] = m->pairs ? (int32_t)((uint32_t)stream[0] - (uint32_t)stream[1]) / 256 : stream[0];
     }
     if (first) stream += 2;
-    for (int32_t k = 0; k < depth; k++) {
+#if NW_DSP
+    const int32_t plain = m->pairs ? 0 : depth; /* deep sums that 24 bits may not hold: weights unpacked one by one */
+    for (int32_t p = 0; plain && p < pixels; p++) {
+      const int16_t *two = tile + 2 * p;
+      int32_t sum_a = a[p], sum_b = b[p];
+      for (int32_t k = 0; k < plain; k += 2, two += 2 * pixels) {
+        const int32_t x = nw_load4((const int8_t *)two), word = stream[k >> 1];
+        sum_a = nw_mac2(x, nw_odd(word), sum_a);
+        sum_b = nw_mac2(x, nw_even(word), sum_b);
+      }
+      a[p] = sum_a;
+      b[p] = sum_b;
+    }
+#else
+    const int32_t plain = 0;
+#endif
+    for (int32_t k = plain; k < depth; k++) {
       int32_t word = stream[(k >> 2) * 2 + (k & 1)];
       int32_t weight_b = nw_int8_at(word, k & 2), weight_a = nw_int8_at(word, (k & 2) + 1);
       if (m->pairs) weight_a += weight_b < 0; /* the high byte of 256 a + b lacks one where b is negative */
