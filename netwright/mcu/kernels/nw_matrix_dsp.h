@@ -60,155 +60,59 @@ typedef struct { /* words at the offsets that follow; a pass copies them to its 
 
 /* ---- three pixels: a r0-r2, b r3-r5; stream lr, tile r12 ---- */
 #define NW_RELU_3 \
-  NW_I("ldm lr!, {r6, r7, r8}") \
-  NW_I("asr r9, r8, #16") \
-  NW_I("lsl r10, r9, r8") \
-  NW_I("sub r0, r0, r3") \
-  NW_I("sub r1, r1, r4") \
-  NW_I("sub r2, r2, r5") \
-  NW_I("add r10, r10, #64") \
-  NW_I("smmla r0, r0, r6, r10") \
-  NW_I("smmla r1, r1, r6, r10") \
-  NW_I("smmla r2, r2, r6, r10") \
-  NW_I("asr r0, r0, r8") \
-  NW_I("ssat r0, #8, r0, asr #1") \
-  NW_I("asr r1, r1, r8") \
-  NW_I("ssat r1, #8, r1, asr #1") \
-  NW_I("asr r2, r2, r8") \
-  NW_I("ssat r2, #8, r2, asr #1") \
-  NW_I("lsr r8, r8, #8") \
-  NW_I("lsl r9, r9, r8") \
-  NW_I("lsl r3, r3, #1") \
-  NW_I("smmlar r3, r3, r7, r9") \
-  NW_I("asr r3, r3, r8") \
-  NW_I("ssat r3, #8, r3, asr #1") \
-  NW_I("lsl r4, r4, #1") \
-  NW_I("smmlar r4, r4, r7, r9") \
-  NW_I("asr r4, r4, r8") \
-  NW_I("ssat r4, #8, r4, asr #1") \
-  NW_I("lsl r5, r5, #1") \
-  NW_I("smmlar r5, r5, r7, r9") \
-  NW_I("asr r5, r5, r8") \
-  NW_I("ssat r5, #8, r5, asr #1")
+  NW_I("ldm lr!, {r6, r7, r8}") NW_I("asr r9, r8, #16") NW_I("lsl r10, r9, r8") NW_I("sub r0, r0, r3") \
+  NW_I("sub r1, r1, r4") NW_I("sub r2, r2, r5") NW_I("add r10, r10, #64") NW_I("smmla r0, r0, r6, r10") \
+  NW_I("smmla r1, r1, r6, r10") NW_I("smmla r2, r2, r6, r10") NW_I("asr r0, r0, r8") NW_I("ssat r0, #8, r0, asr #1") \
+  NW_I("asr r1, r1, r8") NW_I("ssat r1, #8, r1, asr #1") NW_I("asr r2, r2, r8") NW_I("ssat r2, #8, r2, asr #1") \
+  NW_I("lsr r8, r8, #8") NW_I("lsl r9, r9, r8") NW_I("lsl r3, r3, #1") NW_I("smmlar r3, r3, r7, r9") \
+  NW_I("asr r3, r3, r8") NW_I("ssat r3, #8, r3, asr #1") NW_I("lsl r4, r4, #1") NW_I("smmlar r4, r4, r7, r9") \
+  NW_I("asr r4, r4, r8") NW_I("ssat r4, #8, r4, asr #1") NW_I("lsl r5, r5, #1") NW_I("smmlar r5, r5, r7, r9") \
+  NW_I("asr r5, r5, r8") NW_I("ssat r5, #8, r5, asr #1")
 #define NW_SIGNED_3 \
-  NW_I("ldm lr!, {r6, r7, r8}") \
-  NW_I("asr r9, r8, #16") \
-  NW_I("lsl r10, r9, r8") \
-  NW_I("sub r0, r0, r3") \
-  NW_I("sub r1, r1, r4") \
-  NW_I("sub r2, r2, r5") \
-  NW_I("asr r0, r0, #7") \
-  NW_I("smmlar r11, r0, r6, r10") \
-  NW_I("add r0, r11, r0, asr #31") \
-  NW_I("asr r1, r1, #7") \
-  NW_I("smmlar r11, r1, r6, r10") \
-  NW_I("add r1, r11, r1, asr #31") \
-  NW_I("asr r2, r2, #7") \
-  NW_I("smmlar r11, r2, r6, r10") \
-  NW_I("add r2, r11, r2, asr #31") \
-  NW_I("asr r0, r0, r8") \
-  NW_I("ssat r0, #8, r0, asr #1") \
-  NW_I("asr r1, r1, r8") \
-  NW_I("ssat r1, #8, r1, asr #1") \
-  NW_I("asr r2, r2, r8") \
-  NW_I("ssat r2, #8, r2, asr #1") \
-  NW_I("lsr r8, r8, #8") \
-  NW_I("lsl r9, r9, r8") \
-  NW_I("lsl r3, r3, #1") \
-  NW_I("smmlar r11, r3, r7, r9") \
-  NW_I("add r3, r11, r3, asr #31") \
-  NW_I("asr r3, r3, r8") \
-  NW_I("ssat r3, #8, r3, asr #1") \
-  NW_I("lsl r4, r4, #1") \
-  NW_I("smmlar r11, r4, r7, r9") \
-  NW_I("add r4, r11, r4, asr #31") \
-  NW_I("asr r4, r4, r8") \
-  NW_I("ssat r4, #8, r4, asr #1") \
-  NW_I("lsl r5, r5, #1") \
-  NW_I("smmlar r11, r5, r7, r9") \
-  NW_I("add r5, r11, r5, asr #31") \
-  NW_I("asr r5, r5, r8") \
+  NW_I("ldm lr!, {r6, r7, r8}") NW_I("asr r9, r8, #16") NW_I("lsl r10, r9, r8") NW_I("sub r0, r0, r3") \
+  NW_I("sub r1, r1, r4") NW_I("sub r2, r2, r5") NW_I("asr r0, r0, #7") NW_I("smmlar r11, r0, r6, r10") \
+  NW_I("add r0, r11, r0, asr #31") NW_I("asr r1, r1, #7") NW_I("smmlar r11, r1, r6, r10") \
+  NW_I("add r1, r11, r1, asr #31") NW_I("asr r2, r2, #7") NW_I("smmlar r11, r2, r6, r10") \
+  NW_I("add r2, r11, r2, asr #31") NW_I("asr r0, r0, r8") NW_I("ssat r0, #8, r0, asr #1") NW_I("asr r1, r1, r8") \
+  NW_I("ssat r1, #8, r1, asr #1") NW_I("asr r2, r2, r8") NW_I("ssat r2, #8, r2, asr #1") NW_I("lsr r8, r8, #8") \
+  NW_I("lsl r9, r9, r8") NW_I("lsl r3, r3, #1") NW_I("smmlar r11, r3, r7, r9") NW_I("add r3, r11, r3, asr #31") \
+  NW_I("asr r3, r3, r8") NW_I("ssat r3, #8, r3, asr #1") NW_I("lsl r4, r4, #1") NW_I("smmlar r11, r4, r7, r9") \
+  NW_I("add r4, r11, r4, asr #31") NW_I("asr r4, r4, r8") NW_I("ssat r4, #8, r4, asr #1") NW_I("lsl r5, r5, #1") \
+  NW_I("smmlar r11, r5, r7, r9") NW_I("add r5, r11, r5, asr #31") NW_I("asr r5, r5, r8") \
   NW_I("ssat r5, #8, r5, asr #1")
 #define NW_STORE_3 \
-  NW_I("ldrd r12, r11, " NW_OUT) \
-  NW_I("bfi r0, r3, #8, #8") \
-  NW_I("bfi r1, r4, #8, #8") \
-  NW_I("bfi r2, r5, #8, #8") \
-  NW_I("strh r1, [r12, r11]") \
-  NW_I("strh r2, [r12, r11, lsl #1]") \
-  NW_I("strh r0, [r12], #2") \
-  NW_I("str r12, " NW_OUT)
+  NW_I("ldrd r12, r11, " NW_OUT) NW_I("bfi r0, r3, #8, #8") NW_I("bfi r1, r4, #8, #8") NW_I("bfi r2, r5, #8, #8") \
+  NW_I("strh r1, [r12, r11]") NW_I("strh r2, [r12, r11, lsl #1]") NW_I("strh r0, [r12], #2") NW_I("str r12, " NW_OUT)
 #define NW_STORE_PLANAR_3 \
-  NW_I("ldrd r12, r11, " NW_OUT) \
-  NW_I("bfi r0, r1, #8, #8") \
-  NW_I("strh r0, [r12]") \
-  NW_I("strb r2, [r12, #2]") \
-  NW_I("add r12, r12, r11") \
-  NW_I("bfi r3, r4, #8, #8") \
-  NW_I("strh r3, [r12]") \
-  NW_I("strb r5, [r12, #2]") \
-  NW_I("add r12, r12, r11") \
-  NW_I("str r12, " NW_OUT)
+  NW_I("ldrd r12, r11, " NW_OUT) NW_I("bfi r0, r1, #8, #8") NW_I("strh r0, [r12]") NW_I("strb r2, [r12, #2]") \
+  NW_I("add r12, r12, r11") NW_I("bfi r3, r4, #8, #8") NW_I("strh r3, [r12]") NW_I("strb r5, [r12, #2]") \
+  NW_I("add r12, r12, r11") NW_I("str r12, " NW_OUT)
 #define NW_UNIT_3 \
-  NW_I("ldm lr!, {r9, r10}") \
-  NW_I("ldm r12!, {r6, r7, r8}") \
-  NW_I("smlad r0, r6, r9, r0") \
-  NW_I("smlad r1, r7, r9, r1") \
-  NW_I("smlad r2, r8, r9, r2") \
-  NW_I("sxtb16 r9, r9") \
-  NW_I("smlad r3, r6, r9, r3") \
-  NW_I("smlad r4, r7, r9, r4") \
-  NW_I("smlad r5, r8, r9, r5") \
-  NW_I("ldm r12!, {r6, r7, r8}") \
-  NW_I("smlad r0, r6, r10, r0") \
-  NW_I("smlad r1, r7, r10, r1") \
-  NW_I("smlad r2, r8, r10, r2") \
-  NW_I("sxtb16 r10, r10") \
-  NW_I("smlad r3, r6, r10, r3") \
-  NW_I("smlad r4, r7, r10, r4") \
-  NW_I("smlad r5, r8, r10, r5")
+  NW_I("ldm lr!, {r9, r10}") NW_I("ldm r12!, {r6, r7, r8}") NW_I("smlad r0, r6, r9, r0") NW_I("smlad r1, r7, r9, r1") \
+  NW_I("smlad r2, r8, r9, r2") NW_I("sxtb16 r9, r9") NW_I("smlad r3, r6, r9, r3") NW_I("smlad r4, r7, r9, r4") \
+  NW_I("smlad r5, r8, r9, r5") NW_I("ldm r12!, {r6, r7, r8}") NW_I("smlad r0, r6, r10, r0") \
+  NW_I("smlad r1, r7, r10, r1") NW_I("smlad r2, r8, r10, r2") NW_I("sxtb16 r10, r10") NW_I("smlad r3, r6, r10, r3") \
+  NW_I("smlad r4, r7, r10, r4") NW_I("smlad r5, r8, r10, r5")
 /* Returns where the stream goes on. */
 NW_SHARED const int32_t *nw_pass_3(const nw_pass *s) {
   register const void *r0 __asm__("r0") = s;
   __asm__ volatile(
     NW_PASS_BEGIN
     "10:\n\t" /* the first four depths add to the start values where they are */
-    NW_I("ldm lr!, {r0, r3}")
-    NW_I("ldrd r12, r11, " NW_TILE_AT)
-    NW_I("ldm lr!, {r9, r10}")
-    NW_I("ldm r12!, {r6, r7, r8}")
-    NW_I("smlad r1, r7, r9, r0")
-    NW_I("smlad r2, r8, r9, r0")
-    NW_I("smlad r0, r6, r9, r0")
-    NW_I("sxtb16 r9, r9")
-    NW_I("smlad r4, r7, r9, r3")
-    NW_I("smlad r5, r8, r9, r3")
-    NW_I("smlad r3, r6, r9, r3")
-    NW_I("ldm r12!, {r6, r7, r8}")
-    NW_I("smlad r0, r6, r10, r0")
-    NW_I("smlad r1, r7, r10, r1")
-    NW_I("smlad r2, r8, r10, r2")
-    NW_I("sxtb16 r10, r10")
-    NW_I("smlad r3, r6, r10, r3")
-    NW_I("smlad r4, r7, r10, r4")
-    NW_I("smlad r5, r8, r10, r5")
-    NW_I("ldr pc, " NW_ENTRY)
+    NW_I("ldm lr!, {r0, r3}") NW_I("ldrd r12, r11, " NW_TILE_AT) NW_I("ldm lr!, {r9, r10}")
+    NW_I("ldm r12!, {r6, r7, r8}") NW_I("smlad r1, r7, r9, r0") NW_I("smlad r2, r8, r9, r0")
+    NW_I("smlad r0, r6, r9, r0") NW_I("sxtb16 r9, r9") NW_I("smlad r4, r7, r9, r3") NW_I("smlad r5, r8, r9, r3")
+    NW_I("smlad r3, r6, r9, r3") NW_I("ldm r12!, {r6, r7, r8}") NW_I("smlad r0, r6, r10, r0")
+    NW_I("smlad r1, r7, r10, r1") NW_I("smlad r2, r8, r10, r2") NW_I("sxtb16 r10, r10") NW_I("smlad r3, r6, r10, r3")
+    NW_I("smlad r4, r7, r10, r4") NW_I("smlad r5, r8, r10, r5") NW_I("ldr pc, " NW_ENTRY)
     "11:\n\t"
-    NW_I("ldr r12, " NW_SUMS_IN)
-    NW_I("ldm r12!, {r0, r1, r2, r3, r4, r5}")
-    NW_I("str r12, " NW_SUMS_IN)
-    NW_I("ldrd r12, r11, " NW_TILE_AT)
-    NW_I("ldr pc, " NW_ENTRY)
-    NW_I(".balign 4")
+    NW_I("ldr r12, " NW_SUMS_IN) NW_I("ldm r12!, {r0, r1, r2, r3, r4, r5}") NW_I("str r12, " NW_SUMS_IN)
+    NW_I("ldrd r12, r11, " NW_TILE_AT) NW_I("ldr pc, " NW_ENTRY) NW_I(".balign 4")
     "20:\n\t"
     NW_UNIT_3 NW_UNIT_3 NW_UNIT_3 NW_UNIT_3 NW_UNIT_3 NW_UNIT_3 NW_UNIT_3 NW_UNIT_3 
-    NW_I("cmp r12, r11")
-    NW_I("bne 20b")
-    NW_I("ldr pc, " NW_FINISH)
+    NW_I("cmp r12, r11") NW_I("bne 20b") NW_I("ldr pc, " NW_FINISH)
     "31:\n\t"
-    NW_I("ldr r12, " NW_SUMS_OUT)
-    NW_I("stm r12!, {r0, r1, r2, r3, r4, r5}")
-    NW_I("str r12, " NW_SUMS_OUT)
+    NW_I("ldr r12, " NW_SUMS_OUT) NW_I("stm r12!, {r0, r1, r2, r3, r4, r5}") NW_I("str r12, " NW_SUMS_OUT)
     NW_PASS_END
     "32:\n\t" NW_RELU_3 NW_STORE_3 NW_PASS_END
     "33:\n\t" NW_RELU_3 NW_STORE_PLANAR_3 NW_PASS_END
@@ -216,8 +120,7 @@ NW_SHARED const int32_t *nw_pass_3(const nw_pass *s) {
     "35:\n\t" NW_SIGNED_3 NW_STORE_PLANAR_3 NW_PASS_END
     NW_PASS_TABLE
     "60:\n\t"
-    NW_I("mov r0, lr")
-    NW_I("add sp, sp, #48")
+    NW_I("mov r0, lr") NW_I("add sp, sp, #48")
     : "+r"(r0)
     :
     : NW_PASS_CLOBBERS);
@@ -226,108 +129,38 @@ NW_SHARED const int32_t *nw_pass_3(const nw_pass *s) {
 
 /* ---- two pixels: a r0 r1, b r2 r3; stream lr, tile r12 ---- */
 #define NW_RELU_2 \
-  NW_I("ldm lr!, {r6, r7, r8}") \
-  NW_I("asr r9, r8, #16") \
-  NW_I("lsl r10, r9, r8") \
-  NW_I("sub r0, r0, r2") \
-  NW_I("sub r1, r1, r3") \
-  NW_I("add r10, r10, #64") \
-  NW_I("smmla r0, r0, r6, r10") \
-  NW_I("smmla r1, r1, r6, r10") \
-  NW_I("asr r0, r0, r8") \
-  NW_I("ssat r0, #8, r0, asr #1") \
-  NW_I("asr r1, r1, r8") \
-  NW_I("ssat r1, #8, r1, asr #1") \
-  NW_I("lsr r8, r8, #8") \
-  NW_I("lsl r9, r9, r8") \
-  NW_I("lsl r2, r2, #1") \
-  NW_I("smmlar r2, r2, r7, r9") \
-  NW_I("asr r2, r2, r8") \
-  NW_I("ssat r2, #8, r2, asr #1") \
-  NW_I("lsl r3, r3, #1") \
-  NW_I("smmlar r3, r3, r7, r9") \
-  NW_I("asr r3, r3, r8") \
-  NW_I("ssat r3, #8, r3, asr #1")
+  NW_I("ldm lr!, {r6, r7, r8}") NW_I("asr r9, r8, #16") NW_I("lsl r10, r9, r8") NW_I("sub r0, r0, r2") \
+  NW_I("sub r1, r1, r3") NW_I("add r10, r10, #64") NW_I("smmla r0, r0, r6, r10") NW_I("smmla r1, r1, r6, r10") \
+  NW_I("asr r0, r0, r8") NW_I("ssat r0, #8, r0, asr #1") NW_I("asr r1, r1, r8") NW_I("ssat r1, #8, r1, asr #1") \
+  NW_I("lsr r8, r8, #8") NW_I("lsl r9, r9, r8") NW_I("lsl r2, r2, #1") NW_I("smmlar r2, r2, r7, r9") \
+  NW_I("asr r2, r2, r8") NW_I("ssat r2, #8, r2, asr #1") NW_I("lsl r3, r3, #1") NW_I("smmlar r3, r3, r7, r9") \
+  NW_I("asr r3, r3, r8") NW_I("ssat r3, #8, r3, asr #1")
 #define NW_SIGNED_2 \
-  NW_I("ldm lr!, {r6, r7, r8}") \
-  NW_I("asr r9, r8, #16") \
-  NW_I("lsl r10, r9, r8") \
-  NW_I("sub r0, r0, r2") \
-  NW_I("sub r1, r1, r3") \
-  NW_I("asr r0, r0, #7") \
-  NW_I("smmlar r11, r0, r6, r10") \
-  NW_I("add r0, r11, r0, asr #31") \
-  NW_I("asr r1, r1, #7") \
-  NW_I("smmlar r11, r1, r6, r10") \
-  NW_I("add r1, r11, r1, asr #31") \
-  NW_I("asr r0, r0, r8") \
-  NW_I("ssat r0, #8, r0, asr #1") \
-  NW_I("asr r1, r1, r8") \
-  NW_I("ssat r1, #8, r1, asr #1") \
-  NW_I("lsr r8, r8, #8") \
-  NW_I("lsl r9, r9, r8") \
-  NW_I("lsl r2, r2, #1") \
-  NW_I("smmlar r11, r2, r7, r9") \
-  NW_I("add r2, r11, r2, asr #31") \
-  NW_I("asr r2, r2, r8") \
-  NW_I("ssat r2, #8, r2, asr #1") \
-  NW_I("lsl r3, r3, #1") \
-  NW_I("smmlar r11, r3, r7, r9") \
-  NW_I("add r3, r11, r3, asr #31") \
-  NW_I("asr r3, r3, r8") \
-  NW_I("ssat r3, #8, r3, asr #1")
+  NW_I("ldm lr!, {r6, r7, r8}") NW_I("asr r9, r8, #16") NW_I("lsl r10, r9, r8") NW_I("sub r0, r0, r2") \
+  NW_I("sub r1, r1, r3") NW_I("asr r0, r0, #7") NW_I("smmlar r11, r0, r6, r10") NW_I("add r0, r11, r0, asr #31") \
+  NW_I("asr r1, r1, #7") NW_I("smmlar r11, r1, r6, r10") NW_I("add r1, r11, r1, asr #31") NW_I("asr r0, r0, r8") \
+  NW_I("ssat r0, #8, r0, asr #1") NW_I("asr r1, r1, r8") NW_I("ssat r1, #8, r1, asr #1") NW_I("lsr r8, r8, #8") \
+  NW_I("lsl r9, r9, r8") NW_I("lsl r2, r2, #1") NW_I("smmlar r11, r2, r7, r9") NW_I("add r2, r11, r2, asr #31") \
+  NW_I("asr r2, r2, r8") NW_I("ssat r2, #8, r2, asr #1") NW_I("lsl r3, r3, #1") NW_I("smmlar r11, r3, r7, r9") \
+  NW_I("add r3, r11, r3, asr #31") NW_I("asr r3, r3, r8") NW_I("ssat r3, #8, r3, asr #1")
 #define NW_STORE_2 \
-  NW_I("ldrd r12, r11, " NW_OUT) \
-  NW_I("bfi r0, r2, #8, #8") \
-  NW_I("bfi r1, r3, #8, #8") \
-  NW_I("strh r1, [r12, r11]") \
-  NW_I("strh r0, [r12], #2") \
-  NW_I("str r12, " NW_OUT)
+  NW_I("ldrd r12, r11, " NW_OUT) NW_I("bfi r0, r2, #8, #8") NW_I("bfi r1, r3, #8, #8") NW_I("strh r1, [r12, r11]") \
+  NW_I("strh r0, [r12], #2") NW_I("str r12, " NW_OUT)
 #define NW_STORE_PLANAR_2 \
-  NW_I("ldrd r12, r11, " NW_OUT) \
-  NW_I("bfi r0, r1, #8, #8") \
-  NW_I("strh r0, [r12]") \
-  NW_I("add r12, r12, r11") \
-  NW_I("bfi r2, r3, #8, #8") \
-  NW_I("strh r2, [r12]") \
-  NW_I("add r12, r12, r11") \
-  NW_I("str r12, " NW_OUT)
+  NW_I("ldrd r12, r11, " NW_OUT) NW_I("bfi r0, r1, #8, #8") NW_I("strh r0, [r12]") NW_I("add r12, r12, r11") \
+  NW_I("bfi r2, r3, #8, #8") NW_I("strh r2, [r12]") NW_I("add r12, r12, r11") NW_I("str r12, " NW_OUT)
 #define NW_UNIT_2 \
-  NW_I("ldm lr!, {r8, r9, r10, r11}") \
-  NW_I("ldm r12!, {r4, r5, r6, r7}") \
-  NW_I("smlad r0, r4, r8, r0") \
-  NW_I("smlad r1, r5, r8, r1") \
-  NW_I("sxtb16 r8, r8") \
-  NW_I("smlad r2, r4, r8, r2") \
-  NW_I("smlad r3, r5, r8, r3") \
-  NW_I("smlad r0, r6, r9, r0") \
-  NW_I("smlad r1, r7, r9, r1") \
-  NW_I("sxtb16 r9, r9") \
-  NW_I("smlad r2, r6, r9, r2") \
-  NW_I("smlad r3, r7, r9, r3") \
-  NW_I("ldm r12!, {r4, r5, r6, r7}") \
-  NW_I("smlad r0, r4, r10, r0") \
-  NW_I("smlad r1, r5, r10, r1") \
-  NW_I("sxtb16 r10, r10") \
-  NW_I("smlad r2, r4, r10, r2") \
-  NW_I("smlad r3, r5, r10, r3") \
-  NW_I("smlad r0, r6, r11, r0") \
-  NW_I("smlad r1, r7, r11, r1") \
-  NW_I("sxtb16 r11, r11") \
-  NW_I("smlad r2, r6, r11, r2") \
+  NW_I("ldm lr!, {r8, r9, r10, r11}") NW_I("ldm r12!, {r4, r5, r6, r7}") NW_I("smlad r0, r4, r8, r0") \
+  NW_I("smlad r1, r5, r8, r1") NW_I("sxtb16 r8, r8") NW_I("smlad r2, r4, r8, r2") NW_I("smlad r3, r5, r8, r3") \
+  NW_I("smlad r0, r6, r9, r0") NW_I("smlad r1, r7, r9, r1") NW_I("sxtb16 r9, r9") NW_I("smlad r2, r6, r9, r2") \
+  NW_I("smlad r3, r7, r9, r3") NW_I("ldm r12!, {r4, r5, r6, r7}") NW_I("smlad r0, r4, r10, r0") \
+  NW_I("smlad r1, r5, r10, r1") NW_I("sxtb16 r10, r10") NW_I("smlad r2, r4, r10, r2") NW_I("smlad r3, r5, r10, r3") \
+  NW_I("smlad r0, r6, r11, r0") NW_I("smlad r1, r7, r11, r1") NW_I("sxtb16 r11, r11") NW_I("smlad r2, r6, r11, r2") \
   NW_I("smlad r3, r7, r11, r3")
 #define NW_HALF_2 \
-  NW_I("ldm lr!, {r8, r9}") \
-  NW_I("ldm r12!, {r4, r5, r6, r7}") \
-  NW_I("smlad r0, r4, r8, r0") \
-  NW_I("smlad r1, r5, r8, r1") \
-  NW_I("sxtb16 r8, r8") \
-  NW_I("smlad r2, r4, r8, r2") \
-  NW_I("smlad r3, r5, r8, r3") \
-  NW_I("smlad r0, r6, r9, r0") \
-  NW_I("smlad r1, r7, r9, r1") \
-  NW_I("sxtb16 r9, r9") \
-  NW_I("smlad r2, r6, r9, r2") \
+  NW_I("ldm lr!, {r8, r9}") NW_I("ldm r12!, {r4, r5, r6, r7}") NW_I("smlad r0, r4, r8, r0") \
+  NW_I("smlad r1, r5, r8, r1") NW_I("sxtb16 r8, r8") NW_I("smlad r2, r4, r8, r2") NW_I("smlad r3, r5, r8, r3") \
+  NW_I("smlad r0, r6, r9, r0") NW_I("smlad r1, r7, r9, r1") NW_I("sxtb16 r9, r9") NW_I("smlad r2, r6, r9, r2") \
   NW_I("smlad r3, r7, r9, r3")
 /* Returns where the stream goes on. */
 NW_SHARED const int32_t *nw_pass_2(const nw_pass *s) {
@@ -335,31 +168,18 @@ NW_SHARED const int32_t *nw_pass_2(const nw_pass *s) {
   __asm__ volatile(
     NW_PASS_BEGIN
     "10:\n\t"
-    NW_I("ldm lr!, {r0, r2}")
-    NW_I("ldr r12, " NW_TILE_AT)
-    NW_I("mov r1, r0")
-    NW_I("mov r3, r2")
+    NW_I("ldm lr!, {r0, r2}") NW_I("ldr r12, " NW_TILE_AT) NW_I("mov r1, r0") NW_I("mov r3, r2")
     NW_I("ldr pc, " NW_ENTRY)
     "11:\n\t"
-    NW_I("ldr r12, " NW_SUMS_IN)
-    NW_I("ldm r12!, {r0, r1, r2, r3}")
-    NW_I("str r12, " NW_SUMS_IN)
-    NW_I("ldr r12, " NW_TILE_AT)
-    NW_I("ldr pc, " NW_ENTRY)
-    NW_I(".balign 4")
+    NW_I("ldr r12, " NW_SUMS_IN) NW_I("ldm r12!, {r0, r1, r2, r3}") NW_I("str r12, " NW_SUMS_IN)
+    NW_I("ldr r12, " NW_TILE_AT) NW_I("ldr pc, " NW_ENTRY) NW_I(".balign 4")
     NW_HALF_2 /* before label 20: what is left of a depth that is no multiple of 8 */
-    NW_I("ldr pc, " NW_AGAIN)
-    NW_I(".balign 4")
+    NW_I("ldr pc, " NW_AGAIN) NW_I(".balign 4")
     "20:\n\t"
     NW_UNIT_2 NW_UNIT_2 NW_UNIT_2 NW_UNIT_2 
-    NW_I("ldr r4, " NW_TILE_END)
-    NW_I("cmp r12, r4")
-    NW_I("bne 20b")
-    NW_I("ldr pc, " NW_FINISH)
+    NW_I("ldr r4, " NW_TILE_END) NW_I("cmp r12, r4") NW_I("bne 20b") NW_I("ldr pc, " NW_FINISH)
     "31:\n\t"
-    NW_I("ldr r12, " NW_SUMS_OUT)
-    NW_I("stm r12!, {r0, r1, r2, r3}")
-    NW_I("str r12, " NW_SUMS_OUT)
+    NW_I("ldr r12, " NW_SUMS_OUT) NW_I("stm r12!, {r0, r1, r2, r3}") NW_I("str r12, " NW_SUMS_OUT)
     NW_PASS_END
     "32:\n\t" NW_RELU_2 NW_STORE_2 NW_PASS_END
     "33:\n\t" NW_RELU_2 NW_STORE_PLANAR_2 NW_PASS_END
@@ -367,8 +187,7 @@ NW_SHARED const int32_t *nw_pass_2(const nw_pass *s) {
     "35:\n\t" NW_SIGNED_2 NW_STORE_PLANAR_2 NW_PASS_END
     NW_PASS_TABLE
     "60:\n\t"
-    NW_I("mov r0, lr")
-    NW_I("add sp, sp, #48")
+    NW_I("mov r0, lr") NW_I("add sp, sp, #48")
     : "+r"(r0)
     :
     : NW_PASS_CLOBBERS);
@@ -377,102 +196,46 @@ NW_SHARED const int32_t *nw_pass_2(const nw_pass *s) {
 
 /* ---- one pixel: a r0, b r1; stream lr, tile r12 ---- */
 #define NW_RELU_1 \
-  NW_I("ldm lr!, {r6, r7, r8}") \
-  NW_I("asr r9, r8, #16") \
-  NW_I("lsl r10, r9, r8") \
-  NW_I("sub r0, r0, r1") \
-  NW_I("add r10, r10, #64") \
-  NW_I("smmla r0, r0, r6, r10") \
-  NW_I("asr r0, r0, r8") \
-  NW_I("ssat r0, #8, r0, asr #1") \
-  NW_I("lsr r8, r8, #8") \
-  NW_I("lsl r9, r9, r8") \
-  NW_I("lsl r1, r1, #1") \
-  NW_I("smmlar r1, r1, r7, r9") \
-  NW_I("asr r1, r1, r8") \
-  NW_I("ssat r1, #8, r1, asr #1")
+  NW_I("ldm lr!, {r6, r7, r8}") NW_I("asr r9, r8, #16") NW_I("lsl r10, r9, r8") NW_I("sub r0, r0, r1") \
+  NW_I("add r10, r10, #64") NW_I("smmla r0, r0, r6, r10") NW_I("asr r0, r0, r8") NW_I("ssat r0, #8, r0, asr #1") \
+  NW_I("lsr r8, r8, #8") NW_I("lsl r9, r9, r8") NW_I("lsl r1, r1, #1") NW_I("smmlar r1, r1, r7, r9") \
+  NW_I("asr r1, r1, r8") NW_I("ssat r1, #8, r1, asr #1")
 #define NW_SIGNED_1 \
-  NW_I("ldm lr!, {r6, r7, r8}") \
-  NW_I("asr r9, r8, #16") \
-  NW_I("lsl r10, r9, r8") \
-  NW_I("sub r0, r0, r1") \
-  NW_I("asr r0, r0, #7") \
-  NW_I("smmlar r11, r0, r6, r10") \
-  NW_I("add r0, r11, r0, asr #31") \
-  NW_I("asr r0, r0, r8") \
-  NW_I("ssat r0, #8, r0, asr #1") \
-  NW_I("lsr r8, r8, #8") \
-  NW_I("lsl r9, r9, r8") \
-  NW_I("lsl r1, r1, #1") \
-  NW_I("smmlar r11, r1, r7, r9") \
-  NW_I("add r1, r11, r1, asr #31") \
-  NW_I("asr r1, r1, r8") \
+  NW_I("ldm lr!, {r6, r7, r8}") NW_I("asr r9, r8, #16") NW_I("lsl r10, r9, r8") NW_I("sub r0, r0, r1") \
+  NW_I("asr r0, r0, #7") NW_I("smmlar r11, r0, r6, r10") NW_I("add r0, r11, r0, asr #31") NW_I("asr r0, r0, r8") \
+  NW_I("ssat r0, #8, r0, asr #1") NW_I("lsr r8, r8, #8") NW_I("lsl r9, r9, r8") NW_I("lsl r1, r1, #1") \
+  NW_I("smmlar r11, r1, r7, r9") NW_I("add r1, r11, r1, asr #31") NW_I("asr r1, r1, r8") \
   NW_I("ssat r1, #8, r1, asr #1")
 #define NW_STORE_1 \
-  NW_I("ldrd r12, r11, " NW_OUT) \
-  NW_I("bfi r0, r1, #8, #8") \
-  NW_I("strh r0, [r12], #2") \
-  NW_I("str r12, " NW_OUT)
+  NW_I("ldrd r12, r11, " NW_OUT) NW_I("bfi r0, r1, #8, #8") NW_I("strh r0, [r12], #2") NW_I("str r12, " NW_OUT)
 #define NW_STORE_PLANAR_1 \
-  NW_I("ldrd r12, r11, " NW_OUT) \
-  NW_I("strb r0, [r12]") \
-  NW_I("add r12, r12, r11") \
-  NW_I("strb r1, [r12]") \
-  NW_I("add r12, r12, r11") \
-  NW_I("str r12, " NW_OUT)
+  NW_I("ldrd r12, r11, " NW_OUT) NW_I("strb r0, [r12]") NW_I("add r12, r12, r11") NW_I("strb r1, [r12]") \
+  NW_I("add r12, r12, r11") NW_I("str r12, " NW_OUT)
 #define NW_UNIT_1 \
-  NW_I("ldm lr!, {r4, r5, r6, r7}") \
-  NW_I("ldm r12!, {r8, r9, r10, r11}") \
-  NW_I("smlad r0, r8, r4, r0") \
-  NW_I("sxtb16 r4, r4") \
-  NW_I("smlad r1, r8, r4, r1") \
-  NW_I("smlad r0, r9, r5, r0") \
-  NW_I("sxtb16 r5, r5") \
-  NW_I("smlad r1, r9, r5, r1") \
-  NW_I("smlad r0, r10, r6, r0") \
-  NW_I("sxtb16 r6, r6") \
-  NW_I("smlad r1, r10, r6, r1") \
-  NW_I("smlad r0, r11, r7, r0") \
-  NW_I("sxtb16 r7, r7") \
-  NW_I("smlad r1, r11, r7, r1")
+  NW_I("ldm lr!, {r4, r5, r6, r7}") NW_I("ldm r12!, {r8, r9, r10, r11}") NW_I("smlad r0, r8, r4, r0") \
+  NW_I("sxtb16 r4, r4") NW_I("smlad r1, r8, r4, r1") NW_I("smlad r0, r9, r5, r0") NW_I("sxtb16 r5, r5") \
+  NW_I("smlad r1, r9, r5, r1") NW_I("smlad r0, r10, r6, r0") NW_I("sxtb16 r6, r6") NW_I("smlad r1, r10, r6, r1") \
+  NW_I("smlad r0, r11, r7, r0") NW_I("sxtb16 r7, r7") NW_I("smlad r1, r11, r7, r1")
 #define NW_HALF_1 \
-  NW_I("ldm lr!, {r4, r5}") \
-  NW_I("ldm r12!, {r8, r9}") \
-  NW_I("smlad r0, r8, r4, r0") \
-  NW_I("sxtb16 r4, r4") \
-  NW_I("smlad r1, r8, r4, r1") \
-  NW_I("smlad r0, r9, r5, r0") \
-  NW_I("sxtb16 r5, r5") \
-  NW_I("smlad r1, r9, r5, r1")
+  NW_I("ldm lr!, {r4, r5}") NW_I("ldm r12!, {r8, r9}") NW_I("smlad r0, r8, r4, r0") NW_I("sxtb16 r4, r4") \
+  NW_I("smlad r1, r8, r4, r1") NW_I("smlad r0, r9, r5, r0") NW_I("sxtb16 r5, r5") NW_I("smlad r1, r9, r5, r1")
 /* Returns where the stream goes on. */
 NW_SHARED const int32_t *nw_pass_1(const nw_pass *s) {
   register const void *r0 __asm__("r0") = s;
   __asm__ volatile(
     NW_PASS_BEGIN
     "10:\n\t"
-    NW_I("ldm lr!, {r0, r1}")
-    NW_I("ldr r12, " NW_TILE_AT)
-    NW_I("ldr pc, " NW_ENTRY)
+    NW_I("ldm lr!, {r0, r1}") NW_I("ldr r12, " NW_TILE_AT) NW_I("ldr pc, " NW_ENTRY)
     "11:\n\t"
-    NW_I("ldr r12, " NW_SUMS_IN)
-    NW_I("ldm r12!, {r0, r1}")
-    NW_I("str r12, " NW_SUMS_IN)
-    NW_I("ldr r12, " NW_TILE_AT)
-    NW_I("ldr pc, " NW_ENTRY)
-    NW_I(".balign 4")
+    NW_I("ldr r12, " NW_SUMS_IN) NW_I("ldm r12!, {r0, r1}") NW_I("str r12, " NW_SUMS_IN) NW_I("ldr r12, " NW_TILE_AT)
+    NW_I("ldr pc, " NW_ENTRY) NW_I(".balign 4")
     NW_HALF_1 /* before label 20: what is left of a depth that is no multiple of 8 */
-    NW_I("ldr pc, " NW_AGAIN)
-    NW_I(".balign 4")
+    NW_I("ldr pc, " NW_AGAIN) NW_I(".balign 4")
     "20:\n\t"
     NW_UNIT_1 NW_UNIT_1 NW_UNIT_1 NW_UNIT_1 
-    NW_I("ldr r4, " NW_TILE_END)
-    NW_I("cmp r12, r4")
-    NW_I("bne 20b")
-    NW_I("ldr pc, " NW_FINISH)
+    NW_I("ldr r4, " NW_TILE_END) NW_I("cmp r12, r4") NW_I("bne 20b") NW_I("ldr pc, " NW_FINISH)
     "31:\n\t"
-    NW_I("ldr r12, " NW_SUMS_OUT)
-    NW_I("stm r12!, {r0, r1}")
-    NW_I("str r12, " NW_SUMS_OUT)
+    NW_I("ldr r12, " NW_SUMS_OUT) NW_I("stm r12!, {r0, r1}") NW_I("str r12, " NW_SUMS_OUT)
     NW_PASS_END
     "32:\n\t" NW_RELU_1 NW_STORE_1 NW_PASS_END
     "33:\n\t" NW_RELU_1 NW_STORE_PLANAR_1 NW_PASS_END
@@ -480,8 +243,7 @@ NW_SHARED const int32_t *nw_pass_1(const nw_pass *s) {
     "35:\n\t" NW_SIGNED_1 NW_STORE_PLANAR_1 NW_PASS_END
     NW_PASS_TABLE
     "60:\n\t"
-    NW_I("mov r0, lr")
-    NW_I("add sp, sp, #48")
+    NW_I("mov r0, lr") NW_I("add sp, sp, #48")
     : "+r"(r0)
     :
     : NW_PASS_CLOBBERS);
