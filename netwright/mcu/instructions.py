@@ -33,7 +33,7 @@ def work_of(layer: Layer, network: Network, *, by_rows: bool = False, repeated: 
     """Return the kind of a layer's kernel and the features its instructions are linear in.
 
     `by_rows`: it runs row by row in a streaming segment; `repeated`: how often its output is computed (patches: above 1).
-    Features: 1, then what the kernel loops over. Kernel sizes and strides are part of the kind.
+    Features: what the kernel loops over; a call by itself is nothing beside that. Kernel sizes and strides are part of the kind.
     """
     given, made = (network.values[index].shape for index in (layer.inputs[0], layer.output))
     kind, features = _work(layer, given, made, by_rows)
@@ -50,13 +50,13 @@ def _work(layer: Layer, given: tuple[int, ...], made: tuple[int, ...], by_rows: 
         kind = "pointwise" if layer.pointwise else f"conv {tall}x{wide}/{down},{right}"
         return kind, _products(made, tall * wide * given[2], by_rows)
     if isinstance(layer, Dense):
-        return "dense", (1, outputs, outputs * given[-1])
+        return "dense", (outputs, outputs * given[-1])
     if isinstance(layer, Mean):
-        return "mean", (1, outputs, math.prod(given))
+        return "mean", (outputs, math.prod(given))
     if isinstance(layer, Pool):
         tall, wide = layer.window.kernel
-        return f"pool {layer.kind}", (1, made[0], outputs, outputs * tall * wide)
-    return type(layer).__name__.lower(), (1, outputs)
+        return f"pool {layer.kind}", (made[0], outputs, outputs * tall * wide)
+    return type(layer).__name__.lower(), (outputs,)
 
 
 def _products(made: tuple[int, ...], depth: int, by_rows: bool) -> tuple[float, ...]:
@@ -68,14 +68,14 @@ def _products(made: tuple[int, ...], depth: int, by_rows: bool) -> tuple[float, 
     chunks = -(-depth // _CHUNK)
     outputs = pixels * channels
     products = (outputs, outputs * depth, tiles * channels, tiles * channels * depth, outputs * chunks)
-    return (1, height, pixels, pixels * depth, *products)
+    return (height, pixels, pixels * depth, *products)
 
 
 def _depthwise(given: tuple[int, ...], made: tuple[int, ...]) -> tuple[float, ...]:
     """Return rows of channels read and made, elements read and made, the latter also in groups of four beside each other."""
     height, width, channels = made
     rows = channels * height
-    return (1, channels * given[0], rows, math.prod(given), rows * width, rows * -(-width // _GROUP))
+    return (channels * given[0], rows, math.prod(given), rows * width, rows * -(-width // _GROUP))
 
 
 def works_of(network: Network, plan: Schedule) -> list[Work]:
