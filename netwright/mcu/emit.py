@@ -56,7 +56,7 @@ def emit(network: Network, plan: Schedule, *, name: str = "net", weights: Weight
             calls.append(f"  /* row by row: {what} */\n  {code.call}")
     constants = "\n".join(one.text for one in data.values())
     if weights == "sram":  # what is no constant is copied to SRAM at start-up, by the usual start-up code
-        constants = constants.replace("static const int8_t ", "static int8_t ")
+        constants = re.sub(r"^static const (int(?:8|16|32)_t )", r"static \1", constants, flags=re.MULTILINE)
     used = kernel_files(kernels)
     files = {
         "net.h": _header(network, plan, name),

@@ -108,14 +108,11 @@ KINDS = ("usual", "usual", "relu", "relu", "vanishing", "extreme", "odd clamp")
 
 def random_window(rng: Rng, height: int, width: int) -> tuple[Window, tuple[int, int]]:
     """Return a window that fits an image, and the sides of what it makes."""
-    kernel = (
-        tuple(int(v) for v in rng.choice([1, 2, 3, 3, 5, 7], 2))
-        if rng.random() < 0.4
-        else (int(rng.choice([3, 5, 7])),) * 2
-    )
-    stride = (
-        (int(rng.integers(1, 4)),) * 2 if rng.random() < 0.7 else (int(rng.integers(1, 4)), int(rng.integers(1, 4)))
-    )
+    side, step = int(rng.choice([3, 5, 7])), int(rng.integers(1, 4))
+    kernel, stride = (side, side), (step, step)
+    if rng.random() < 0.35:
+        kernel = int(rng.choice([1, 2, 3, 5, 7])), int(rng.choice([1, 2, 3, 5, 7]))
+        stride = int(rng.integers(1, 4)), int(rng.integers(1, 4))
     dilation = (1, 1) if rng.random() < 0.8 else (int(rng.integers(1, 4)), int(rng.integers(1, 4)))
     spans = [(k - 1) * d + 1 for k, d in zip(kernel, dilation, strict=True)]
     top, bottom = (int(rng.integers(0, spans[0])) for _ in range(2))
@@ -123,7 +120,7 @@ def random_window(rng: Rng, height: int, width: int) -> tuple[Window, tuple[int,
     top += max(0, spans[0] - height - top - bottom)
     left += max(0, spans[1] - width - left - right)
     out = ((height + top + bottom - spans[0]) // stride[0] + 1, (width + left + right - spans[1]) // stride[1] + 1)
-    return Window((kernel[0], kernel[1]), stride, (top, bottom, left, right), dilation), out
+    return Window(kernel, stride, (top, bottom, left, right), dilation), out
 
 
 def random_conv(rng: Rng) -> Case:

@@ -85,15 +85,15 @@ NW_INLINE void nw_conv_border(const nw_conv *c, const nw_source *from, int16_t *
   }
 }
 
-/* Runs whose taps do not begin at multiples of 4 depths: value by value. */
-NW_SHARED void nw_conv_bytes(const nw_conv *c, const nw_source *from, int16_t *tile, int32_t x, int32_t pixels, int32_t k,
-                             int32_t count) {
+/* The same where taps do not begin at multiples of 4 depths: value by value, `count` depths from k on. */
+NW_SHARED void nw_conv_bytes(const nw_conv *c, const nw_source *from, int16_t *tile, int32_t depth, int32_t x,
+                             int32_t pixels, int32_t k, int32_t count) {
   for (int32_t i = 0; i < count; i++) {
     int32_t run = (k + i) / c->padded_run, at = (k + i) % c->padded_run;
     int32_t row = run / c->runs_in_row, tap = run % c->runs_in_row;
     if (c->runs_in_row == 1) tap = at / c->channels;
     for (int32_t p = 0; p < pixels; p++)
-      tile[nw_tile_at(pixels, p, i)] =
+      tile[nw_tile_at(pixels, p, depth + i)] =
           (int16_t)(at < c->run && row < c->kernel_h ? *nw_conv_tap(c, from, x + p, row, tap, at % c->channels) : 0);
   }
 }
@@ -110,10 +110,6 @@ NW_SHARED void nw_conv_fill(const nw_source *from, nw_tile *working, int32_t x, 
     nw_conv_fill_flat(c, from, tile, (int8_t *)working->sums, x, pixels, inside);
     return;
   }
-  if (c->channels & 3) {
-    nw_conv_bytes(c, from, tile, x, pixels, k, count);
-    return;
-  }
   int32_t step = c->stride_w * c->channels, offset = column * c->channels;
   int32_t run = k / c->padded_run, at = k - run * c->padded_run;
   for (int32_t done = 0, taken; done < count; done += taken, run++, at = 0) {
@@ -126,7 +122,9 @@ NW_SHARED void nw_conv_fill(const nw_source *from, nw_tile *working, int32_t x, 
     if (inside && from->rows[row]) {
       const int8_t *a = from->rows[row] + offset + tap * c->dilation_w * c->channels + at;
       const int8_t *pointers[3] = {a, pixels > 1 ? a + step : a, a + (pixels - 1) * step};
-      nw_widen(tile, done, pointers, pixels, taken);
+      nw_widen(tile, done, pointers, pixels, c->run - at < taken ? c->run - at : taken);
+    } else if (c->channels & 3) {
+      nw_conv_bytes(c, from, tile, done, x, pixels, k + done, taken);
     } else {
       nw_conv_border(c, from, tile, done, x, pixels, run, at, taken);
     }
