@@ -277,7 +277,10 @@ def _mean(rng: Rng) -> Made:
 def _unary(rng: Rng, operator: str) -> Made:
     shape = _shape(rng)
     builder, x = GraphBuilder(), _tensor(rng)
-    y = quantization(x.scale * np.float32(10.0 ** rng.uniform(-0.5, 0.5)), int(rng.integers(-128, 128)))
+    if rng.random() < 0.1:
+        x = quantization(x.scale * np.float32(10.0 ** rng.uniform(-5, 3)), x.zero_point)
+    apart = 0.5 if rng.random() < 0.9 else 5
+    y = quantization(x.scale * np.float32(10.0 ** rng.uniform(-apart, apart)), int(rng.integers(-128, 128)))
     options: dict[str, Any] = {}
     operands = [builder.input("x", shape, x)]
     if operator in ("LOGISTIC", "SOFTMAX"):

@@ -60,6 +60,13 @@ def _narrow(mantissa: int) -> int:
     return min((mantissa + (1 << 15)) >> 16, (1 << 15) - 1)
 
 
+def _divide_16(values: NDArray[np.int64], exponent: int) -> NDArray[np.int64]:
+    """Return what RoundingDivideByPOT gives of 16-bit values; from 2**16 on its mask, -1 there, makes it the sign."""
+    if exponent < 16:
+        return divide_by_power(values, exponent)
+    return np.where(values < 0, -1, 1)
+
+
 def hard_swish(call: Call) -> NDArray[Any]:
     """HARD_SWISH in 16 bits (reference_ops::HardSwish): x times (x + 3) / 6 clamped to [0, 1].
 
@@ -81,11 +88,11 @@ def hard_swish(call: Call) -> NDArray[Any]:
     if gate_shift > 0:
         gate = np.clip(gate << 1, *limits("int16"))
     elif gate_shift < 0:
-        gate = divide_by_power(gate, -gate_shift)
+        gate = _divide_16(gate, -gate_shift)
     gate = (gate + (1 << 15)) >> 1
     product = gate * scaled
     product = np.sign(product) * (np.abs(product) >> 15)  # truncated towards zero
-    return _clamped(wrap(divide_by_power(product, -out_shift) + zero_out, 16), call)
+    return _clamped(wrap(_divide_16(product, -out_shift) + zero_out, 16), call)
 
 
 def _clamped(values: NDArray[np.int64], call: Call) -> NDArray[Any]:

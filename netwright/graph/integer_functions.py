@@ -1,4 +1,4 @@
-"""Softmax, logistic and tanh of TensorFlow Lite's integer reference kernels: gemmlowp's fixed point, on whole arrays.
+"""Softmax, logistic and tanh as LiteRT's reference kernels compute them: gemmlowp's fixed point, and tables.
 
 A number "Qn" has n integer bits, a sign and 31 - n fractional bits. exp(x) is a Taylor expansion on [-1/4, 0) times
 powers for each higher bit; 1/(1 + x) three Newton steps from 48/17 - 32/17 x.
@@ -6,6 +6,7 @@ powers for each higher bit; 1/(1 + x) three Newton steps from 48/17 - 32/17 x.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -27,7 +28,7 @@ from netwright.graph.integer_fixed import (
 _POWERS = (1672461947, 1302514674, 790015084, 290630308, 39332535, 720401, 242)
 _EXP_EIGHTH, _THIRD = 1895147668, 715827883
 _48_17, _NEGATIVE_32_17 = 1515870810, -1010580540
-_DIFFERENCE_BITS, _SUM_BITS, _INPUT_BITS = 5, 12, 4
+_DIFFERENCE_BITS, _SUM_BITS = 5, 12
 
 
 def _saturate(values: NDArray[np.int64]) -> NDArray[np.int64]:
@@ -52,24 +53,27 @@ def exp_of_negative(a: NDArray[np.int64], integer_bits: int) -> NDArray[np.int64
     return np.where(a == 0, HIGHEST, result)
 
 
-def _newton(a: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Return 2 / (1 + a) in Q2 for a in Q0 from 0 to 1."""
+def reciprocal(a: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Return 1 / (1 + a) in Q0 for a in Q0 from 0 to 1 (one_over_one_plus_x_for_x_in_0_1)."""
     half = (a + HIGHEST + 1) >> 1  # a is not negative, so halves are rounded up
     x = _48_17 + high_multiply(half, _NEGATIVE_32_17)
     for _ in range(3):
         missing = (1 << 29) - high_multiply(half, x)
         x = x + _saturate(high_multiply(x, missing) << 2)
-    return x
-
-
-def reciprocal(a: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Return 1 / (1 + a) in Q0 for a in Q0 from 0 to 1 (one_over_one_plus_x_for_x_in_0_1)."""
-    return _saturate(_newton(a) << 1)
+    return _saturate(x << 1)
 
 
 def softmax_constants(beta: float, scale: float) -> tuple[int, int, int]:
-    """Return mantissa, left shift and least difference that counts (PreprocessSoftmaxScaling, CalculateInputRadius)."""
+    """Return mantissa, left shift and least difference that counts (PreprocessSoftmaxScaling, CalculateInputRadius).
+
+    Raises:
+        NetwrightError: differences so small or large that the fixed point does not hold them.
+    """
     real = min(beta * scale * (1 << (31 - _DIFFERENCE_BITS)), HIGHEST)
+    if not 1 < real < HIGHEST:
+        raise NetwrightError(
+            f"A softmax of scale {scale:g} and beta {beta:g} does not fit its fixed point: rescale its input."
+        )
     mantissa, shift = quantize_multiplier(real)
     radius = ((1 << _DIFFERENCE_BITS) - 1) * (1 << (31 - _DIFFERENCE_BITS)) / 2.0**shift
     return mantissa, shift, -int(np.floor(radius))
@@ -88,8 +92,6 @@ def softmax(call: Call) -> NDArray[Any]:
         )
     _demand(call, *((1 / 65536, -32768) if call.out_dtype() == "int16" else (1 / 256, limits(call.out_dtype())[0])))
     mantissa, shift, least = softmax_constants(float(np.float32(call.option("beta"))), float(call.of(0)[0]))
-    if shift < 0:
-        raise NetwrightError(f"{call.where}: the scale {call.of(0)[0]:g} times beta is too small for its arithmetic.")
     difference = x.astype(np.int64) - x.max(axis=-1, keepdims=True, initial=-128)
     counts = difference >= least
     powers = exp_of_negative(rescale(np.where(counts, difference, 0), mantissa, shift), _DIFFERENCE_BITS)
@@ -111,42 +113,38 @@ def _demand(call: Call, scale: float, zero_point: int) -> None:
         )
 
 
-def _rescaled(call: Call, scale: float, zero_point: int) -> tuple[NDArray[np.int64], NDArray[np.int64], int]:
-    """Return the input without its zero point, the same in Q4, and from which input on the function is saturated.
-
-    `scale`, `zero_point`: what the output must have.
+def _looked_up(
+    call: Call, function: Callable[[NDArray[np.float32]], NDArray[np.float32]], scale: float, point: int
+) -> Any:
+    """Return a function's value for every stored one, computed in float32 (LUTPopulate) and looked up.
 
     Raises:
-        NetwrightError: it has others, or the tensors are not int8.
+        NetwrightError: tensors that are not int8, or an output that has not `scale` and zero point `point`.
     """
     if call.array(0).dtype != np.int8 or call.out_dtype() != "int8":
         raise NetwrightError(
             f"{call.where} from {call.array(0).dtype} to {call.out_dtype()} is not known; int8 to int8 is."
         )
-    _demand(call, scale, zero_point)
-    given, point = call.of(0)
-    mantissa, shift = quantize_multiplier(float(given) * (1 << (31 - _INPUT_BITS)))
-    radius = int(np.floor(((1 << _INPUT_BITS) - 1) * (1 << (31 - _INPUT_BITS)) / 2.0**shift))
-    x = call.array(0).astype(np.int64) - point
-    inside = np.clip(x, -radius, radius)
-    return x, rescale(inside, mantissa, shift), radius
+    _demand(call, scale, point)
+    given, zero_point = call.of(0)
+    real = given * (np.arange(-128, 128, dtype=np.float32) - np.float32(zero_point))
+    stored = (function(real) * np.float32(1 / scale)).astype(np.float64)
+    nearest = np.copysign(np.floor(np.abs(stored) + 0.5), stored) + point
+    table = np.clip(nearest, -128, 127).astype(np.int8)
+    return table[call.array(0).astype(np.int64) + 128]
 
 
-def logistic(call: Call) -> NDArray[Any]:
-    """LOGISTIC (reference_integer_ops::Logistic); its output has scale 1/256 and zero point -128."""
-    x, q4, radius = _rescaled(call, 1 / 256, -128)
-    positive = reciprocal(exp_of_negative(-np.abs(q4), _INPUT_BITS))
-    q0 = np.where(q4 > 0, positive, np.where(q4 < 0, HIGHEST - positive, 1 << 30))
-    result = np.clip(divide_by_power(q0, 23) - 128, -128, 127)
-    result = np.where(x <= -radius, -128, np.where(x >= radius, 127, result))
-    return result.astype(np.int8)
+def logistic(call: Call) -> NDArray[np.int8]:
+    """LOGISTIC as a table; its output has scale 1/256 and zero point -128."""
+
+    def function(x: NDArray[np.float32]) -> NDArray[np.float32]:
+        with np.errstate(over="ignore"):  # exp as C's expf rounds it: better than NumPy's own in float32
+            power = np.exp(-x.astype(np.float64)).astype(np.float32)
+        return np.float32(1) / (np.float32(1) + power)
+
+    return _looked_up(call, function, 1 / 256, -128)
 
 
-def tanh(call: Call) -> NDArray[Any]:
-    """TANH (reference_integer_ops::Tanh); its output has scale 1/128 and zero point 0."""
-    x, q4, radius = _rescaled(call, 1 / 128, 0)
-    positive = _saturate((_newton(exp_of_negative(-np.abs(q4), _INPUT_BITS + 1)) - (1 << 29)) << 2)
-    q0 = np.where(q4 == 0, 0, np.sign(q4) * positive)
-    result = np.clip(divide_by_power(q0, 24), -128, 127)
-    result = np.where(x <= -radius, -128, np.where(x >= radius, 127, result))
-    return result.astype(np.int8)
+def tanh(call: Call) -> NDArray[np.int8]:
+    """TANH as a table; its output has scale 1/128 and zero point 0."""
+    return _looked_up(call, lambda x: np.tanh(x.astype(np.float64)).astype(np.float32), 1 / 128, 0)
