@@ -52,13 +52,6 @@ def pad(shape: tuple[int, ...], before: tuple[int, ...], after: tuple[int, ...])
     return Part(0, shape, 0, dense_strides(shape), offset, strides)
 
 
-def transpose(shape: tuple[int, ...], order: tuple[int, ...]) -> Part:
-    """Return the part that makes dimension `order[i]` dimension i."""
-    strides = dense_strides(shape)
-    turned = tuple(shape[axis] for axis in order)
-    return Part(0, turned, 0, tuple(strides[axis] for axis in order), 0, dense_strides(turned))
-
-
 def take(shape: tuple[int, ...], start: tuple[int, ...], step: tuple[int, ...], result: tuple[int, ...]) -> Part:
     """Return the part that reads `result` elements from `start` in steps, which may be negative."""
     strides = dense_strides(shape)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from dataclasses import replace
 
 import numpy as np
 
@@ -12,7 +11,6 @@ from netwright.graph.integer_call import Call
 from netwright.graph.integer_moves import nearest_indices
 from netwright.graph.integer_reduce import bilinear_places
 from netwright.graph.interpret import KERNELS
-from netwright.mcu import copies
 from netwright.mcu.lowering import LARGEST_ELEMENTS, Lowering, Padded, Permuted, without_batch
 from netwright.mcu.network import Resize
 
@@ -104,18 +102,7 @@ def move(work: Lowering, op: Op) -> None:
             raise work.refuse(
                 op, f"it makes the shape {index.shape}, the model says another", "Convert the model again."
             )
-        if len(sources) == 1 and np.array_equal(index.reshape(-1), np.arange(sizes[0])):
-            work.make(op, tensor, alias=sources[0])
-            continue
-        parts = copies.from_indices(index, sizes)
-        if parts is None:
-            raise work.refuse(op, "it moves elements in too many pieces", "Choose sizes that divide each other.")
-        used = sorted({part.source for part in parts})
-        parts = tuple(replace(part, source=used.index(part.source)) for part in parts)
-        output = work.make(op, tensor)
-        work.layers.append(
-            copies.copy(tuple(sources[place] for place in used), output, work.model.names[tensor], parts)
-        )
+        work.lay(op, tensor, sources, index, work.model.names[tensor])
 
 
 def _check_size(work: Lowering, op: Op, name: str) -> None:

@@ -6,7 +6,8 @@ itself (a convolution its padding, a mean its axes). Only what must lie in memor
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -21,6 +22,8 @@ from netwright.mcu import copies
 from netwright.mcu.network import Layer, Value
 
 LARGEST_ELEMENTS = 1 << 24  # of one value: above any microcontroller, below what exhausts a workstation
+
+LARGEST_REMEMBERED = 1 << 20  # elements of a moved value whose origins are kept
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +54,7 @@ class Lowering:
         self.notes: list[str] = []
         self.stands: dict[int, int] = {}
         self.functions: dict[int, tuple[int, NDArray[np.int8]]] = {}  # by value: of which other, and the table
+        self._moved: dict[int, tuple[tuple[int, ...], NDArray[np.int32]]] = {}  # by value: of which others, and where
         self._waiting: dict[int, Padded | Permuted] = {}
         self._waiting_name: dict[int, str] = {}
 
@@ -171,9 +175,54 @@ class Lowering:
         if isinstance(how, Padded):
             parts, fill = (copies.pad(source.shape, how.before, how.after),), how.fill
         else:
-            parts, fill = (copies.transpose(source.shape, how.order),), None
+            index = np.arange(source.bytes, dtype=np.int32).reshape(source.shape).transpose(how.order)
+            self.lay(op, tensor, (how.source,), index, self._waiting_name[tensor])
+            return
         output = self.make(op, tensor)
         self.layers.append(copies.copy((how.source,), output, self._waiting_name[tensor], parts, fill))
+
+    # -- movements
+
+    def lay(self, op: Op, tensor: int, sources: Sequence[int], index: NDArray[np.int32], name: str) -> None:
+        """Make a tensor of elements of values: `index`, in the tensor's shape or one like it, counts them laid end to end.
+
+        Movements of what was only moved are made from where it came from: what lay between is dropped if nothing else
+        reads it, and a tensor that comes back to where it was is a view.
+
+        Raises:
+            NetwrightError: the elements come in too many pieces.
+        """
+        for origins, places in (self._origins(sources, index), (tuple(sources), index)):
+            sizes = [self.values[origin].bytes for origin in origins]
+            if len(origins) == 1 and np.array_equal(places.reshape(-1), np.arange(sizes[0])):
+                self.make(op, tensor, alias=origins[0])
+                return
+            if (parts := copies.from_indices(places, sizes)) is not None:
+                used = sorted({part.source for part in parts})
+                parts = tuple(replace(part, source=used.index(part.source)) for part in parts)
+                output = self.make(op, tensor)
+                self.layers.append(copies.copy(tuple(origins[place] for place in used), output, name, parts))
+                if index.size <= LARGEST_REMEMBERED:
+                    self._moved[output] = origins, places.reshape(-1)
+                return
+        raise self.refuse(op, "it moves elements in too many pieces", "Choose sizes that divide each other.")
+
+    def _origins(self, sources: Sequence[int], index: NDArray[np.int32]) -> tuple[tuple[int, ...], NDArray[np.int32]]:
+        """Return the values that `sources` were moved from, and where among them each element of `index` lies."""
+        starts: dict[int, int] = {}
+        moved, total = [], 0
+        for source in map(self.root, sources):
+            origins, places = self._moved.get(source, ((source,), np.arange(self.values[source].bytes, dtype=np.int32)))
+            for origin in origins:
+                if origin not in starts:
+                    starts[origin], total = total, total + self.values[origin].bytes
+            ends = np.cumsum([self.values[origin].bytes for origin in origins])
+            which = np.searchsorted(ends, places, side="right")
+            shifts = [
+                starts[origin] - int(end) + self.values[origin].bytes for origin, end in zip(origins, ends, strict=True)
+            ]
+            moved.append(places + np.asarray(shifts, np.int32)[which])
+        return tuple(starts), np.concatenate(moved)[index]
 
 
 def without_batch(shape: tuple[int, ...]) -> tuple[int, ...]:

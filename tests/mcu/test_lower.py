@@ -110,6 +110,33 @@ def test_means_take_a_transposition_in_and_keep_their_roundings(tmp_path: Path) 
 
 
 @needs_gcc
+def test_movements_of_what_was_only_moved_start_where_it_came_from(tmp_path: Path) -> None:
+    """ShuffleNet's join, shuffle and split, and a transposition that another undoes."""
+    build = GraphBuilder()
+    a, b = build.input("a", (1, 3, 2, 4), FOUND), build.input("b", (1, 3, 2, 4), FOUND)
+    joined = build.op("CONCATENATION", [a, b], (1, 3, 2, 8), FOUND, axis=3)
+    grouped = build.op("RESHAPE", [joined, ints(build, 3, 2, 2, 4)], (3, 2, 2, 4), FOUND)
+    turned = build.op("TRANSPOSE", [grouped, ints(build, 0, 1, 3, 2)], (3, 2, 4, 2), FOUND)
+    shuffled = build.op("RESHAPE", [turned, ints(build, 1, 3, 2, 8)], (1, 3, 2, 8), FOUND)
+    halves = build.op_many("SPLIT", [ints(build, 3), shuffled], [((1, 3, 2, 4), FOUND)] * 2, num_splits=2)
+    network = equal_in_c(build.build(halves), tmp_path / "shuffle")
+    assert kinds(network) == [Copy, Copy]
+    build = GraphBuilder()
+    x = build.input("x", (1, 3, 2, 4), FOUND)
+    first = build.op("TRANSPOSE", [x, ints(build, 0, 3, 1, 2)], (1, 4, 3, 2), FOUND)
+    back = build.op("TRANSPOSE", [first, ints(build, 0, 2, 3, 1)], (1, 3, 2, 4), FOUND)
+    made = build.op("LOGISTIC", [back], (1, 3, 2, 4), quantization(1 / 256, -128))
+    assert kinds(equal_in_c(build.build([made]), tmp_path / "undone")) == [Lookup]
+
+
+def test_elements_in_too_many_pieces_are_refused() -> None:
+    build = GraphBuilder()
+    x = build.input("x", (1, 100, 3), FOUND)
+    places = build.constant("places", np.random.default_rng(0).permutation(100).astype(np.int32))
+    assert "too many pieces" in refused(build, build.op("GATHER", [x, places], (1, 100, 3), FOUND, axis=1))
+
+
+@needs_gcc
 def test_functions_of_one_value_become_one_table(tmp_path: Path) -> None:
     """Hard-swish as PyTorch's exporters write it: x times relu6(x + 3) / 6."""
     build = GraphBuilder()
