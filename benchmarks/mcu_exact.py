@@ -38,6 +38,7 @@ sys.path.insert(0, str(ROOT))
 from benchmarks.mcu_cases import Case, bundle, random_case  # noqa: E402 - the checkout first
 from benchmarks.results import save  # noqa: E402
 from netwright.core.errors import NetwrightError  # noqa: E402
+from netwright.core.files import read_json  # noqa: E402
 from netwright.core.run import environment  # noqa: E402
 from netwright.graph.interpret import interpret  # noqa: E402
 from netwright.graph.layer_list import read_layer_list  # noqa: E402
@@ -344,6 +345,7 @@ def main() -> None:
     parser.add_argument("--cases", type=int, default=10_000, help="how many are compared with C")
     parser.add_argument("--here", action="store_true", help="no emulation")
     parser.add_argument("--models", nargs="*", default=list(MODELS), help="files of DATA/models; none: only the cases")
+    parser.add_argument("--keep", type=Path, help="an earlier result of this script: its models, where none are run")
     parser.add_argument("--out", type=Path, default=ROOT / "results")
     options = parser.parse_args()
     skipped: dict[str, str] = {}
@@ -356,7 +358,7 @@ def main() -> None:
     counts = {"cifar": 1000, "photographs": 100, "litert": 20, "emulated_cifar": 1000, "emulated": 10}
     if options.quick:
         counts = {"cifar": 100, "photographs": 10, "litert": 5, "emulated_cifar": 5, "emulated": 2}
-    models = []
+    models = [] if options.models or not options.keep else read_json(options.keep)["models"]
     for name in options.models:
         models.append(check_model(options.data / "models" / name, options.data, counts, skipped))
         print(models[-1], file=sys.stderr, flush=True)
