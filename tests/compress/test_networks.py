@@ -119,7 +119,7 @@ def test_the_module_stays_as_it_was() -> None:
 
 
 def test_the_same_module_gives_the_same_integers() -> None:
-    net = settled(build("mobilenet-v3-small"), images())
+    net = settled(build("tiny"), images())
     one, other = (quantize(net, [images()], observer="mse") for _ in range(2))
     assert one.names == other.names
     assert all(np.array_equal(values, other.values[index]) for index, values in one.values.items())
