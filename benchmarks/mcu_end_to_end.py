@@ -235,8 +235,11 @@ def emulated(args: argparse.Namespace) -> None:
         )
         found = emulate(compiled.directory, stored, cpu=core)
         host = build_host(compiled.directory).run(stored.reshape(len(stored), -1))
+        prices = mcu_prices(device, sram_bytes=memory["sram_bytes"])
+        blocks = family_of(run).blocks(arch)
         result = {
             "arch": arch.to_json(),
+            "predicted": prices.network(blocks, (3, arch.resolution, arch.resolution)).to_json(),
             "macs": compiled.network.macs,
             "int8_1000": top1(expected, sample.labels_N),
             "emulated_1000": top1(found.outputs, sample.labels_N),
@@ -293,7 +296,7 @@ def page(result: dict[str, Any]) -> str:
         "|---|---|---|---|---|---|---|---|---|---|---|---|---|",
     ]
     for device, parts in result["devices"].items():
-        said, got = parts["search"]["candidates"][0]["microcontroller"], parts["emulated"]
+        said, got = parts["emulated"]["predicted"], parts["emulated"]
         lines.append(
             f"| {device} | {parts['search']['budget']['instructions'] / 1e6:.2f} | {got['macs'] / 1e6:.2f} M | "
             f"{said['instructions'] / 1e6:.2f} / {got['instructions'] / 1e6:.2f} | {said['arena_bytes']:,} / {got['arena_bytes']:,} | "
