@@ -7,7 +7,7 @@ that what lies between them never exists as a whole (its C: `emit_stream`). Offs
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from netwright.core.errors import unknown
@@ -111,21 +111,35 @@ def schedule(
     target = least
     if mode == "auto":
         target = _slightly_slower(choices, count) if sram_bytes is None else max(least, sram_bytes)
-    limits = [target, *sorted({option.bytes for option in choices if least <= option.bytes < target}, reverse=True)]
-    if target == least or sram_bytes is None:
-        limits = [target, *sorted({option.bytes for option in choices if option.bytes > target})]
     best: Schedule | None = None
-    for limit in limits[:ATTEMPTS]:  # what can be alive together is not always packed without gaps
-        if best is not None and best.arena_bytes <= max(limit, target):
-            break
-        for by_bytes in (False, True):
-            chain = cheapest(choices, count, limit, by_bytes=by_bytes)
-            if chain is not None and (best is None or best.arena_bytes > max(limit, target)):
-                plan = _Arrangement(network, flow, found, chain).schedule(mode, scratch)
-                if best is None or plan.arena_bytes < best.arena_bytes:
-                    best = plan
+    for limit, chain in _attempts(choices, count, least, target):  # not everything packs without gaps
+        if best is None or best.arena_bytes > limit:
+            plan = _Arrangement(network, flow, found, chain).schedule(mode, scratch)
+            if best is None or plan.arena_bytes < best.arena_bytes:
+                best = plan
     assert best is not None  # the target has a chain
     return best
+
+
+def _attempts(
+    choices: Sequence[Option], count: int, least: int, target: int
+) -> Iterator[tuple[int, tuple[Option, ...]]]:
+    """Yield chains to pack within a number of bytes: the cheapest first, then those that are easier to pack, then larger ones."""
+    for by_bytes in (False, True):
+        limit = target
+        for _ in range(ATTEMPTS):
+            chain = cheapest(choices, count, limit, by_bytes=by_bytes)
+            if chain is None:
+                break
+            yield target, chain
+            limit = max((option.bytes for option in chain), default=0) - 1
+    for limit in (
+        sorted({option.bytes for option in choices if option.bytes > target})[:ATTEMPTS] if target == least else ()
+    ):
+        for by_bytes in (False, True):
+            chain = cheapest(choices, count, limit, by_bytes=by_bytes)
+            if chain is not None:
+                yield limit, chain
 
 
 def _slightly_slower(choices: Sequence[Option], count: int) -> int:
