@@ -70,7 +70,7 @@ NW_SHARED void nw_conv_fill_flat(const nw_conv *c, const nw_source *from, int16_
 }
 
 /* A piece of a run that reaches beyond the image: `count` depths from its value `at` on, to depth `depth` of the tile. */
-NW_INLINE void nw_conv_border(const nw_conv *c, const nw_source *from, int16_t *tile, int32_t depth, int32_t x,
+NW_SHARED void nw_conv_border(const nw_conv *c, const nw_source *from, int16_t *tile, int32_t depth, int32_t x,
                               int32_t pixels, int32_t run, int32_t at, int32_t count) {
   int32_t row = run / c->runs_in_row, tap = run % c->runs_in_row;
   if (c->runs_in_row == 1) {

@@ -45,11 +45,11 @@ typedef struct {
 #define NW_LINE "[sp, #56]"
 #define NW_ROW_AT "[sp, #60]"
 #define NW_STRIP_BEGIN \
-  NW_I("add r12, r0, #32") NW_I("ldm r12, {r1, r2, r3, r4, r5, r6, r7, r8}") \
+  NW_I("push {r4, r5, r6, r7, r8, r9, r10, r11, lr}") NW_I("add r12, r0, #32") NW_I("ldm r12, {r1, r2, r3, r4, r5, r6, r7, r8}") \
   NW_I("push {r1, r2, r3, r4, r5, r6, r7, r8}") NW_I("ldm r0, {r1, r2, r3, r4, r5, r6, r7, r8}") \
   NW_I("push {r1, r2, r3, r4, r5, r6, r7, r8}")
-#define NW_STRIP_CLOBBERS \
-  "r1", "r2", "r3", "r4", "r5", "r6", "r7", "r8", "r9", "r10", "r11", "r12", "lr", "cc", "memory"
+#define NW_STRIP_END NW_I("add sp, sp, #64") NW_I("pop {r4, r5, r6, r7, r8, r9, r10, r11, lr}")
+#define NW_STRIP_CLOBBERS "r1", "r2", "r3", "r12", "cc", "memory"
 /* Goes on to the next output row, or to label 5 after the last one. */
 #define NW_NEXT_ROW NW_I("ldr r7, " NW_ROWS) NW_I("subs r7, r7, #1") NW_I("str r7, " NW_ROWS) NW_I("beq 5f") \
   NW_I("ldrd r7, r8, " NW_NEXT)
@@ -99,7 +99,7 @@ typedef struct {
         NW_WINDOW high_1 NW_SHIFT_1 NW_I("strb r0, [r12]") \
         "3:\n\t" NW_NEXT_ROW NW_I("add r9, r9, r7") NW_I("add r10, r10, r7") NW_I("add r11, r11, r7") \
         NW_I("add r12, r12, r8") NW_I("b 4b") \
-        "5:\n\t" NW_I("add sp, sp, #64") : "+r"(r0) : : NW_STRIP_CLOBBERS); \
+        "5:\n\t" NW_STRIP_END : "+r"(r0) : : NW_STRIP_CLOBBERS); \
   }
 NW_3X3(nw_depthwise_3x3_1, NW_WINDOWS_1, NW_HIGH_2, NW_HIGH_1)
 NW_3X3(nw_depthwise_3x3_1_signed, NW_WINDOWS_1, NW_HIGH_SIGNED_2, NW_HIGH_SIGNED_1)
@@ -177,7 +177,7 @@ NW_3X3(nw_depthwise_3x3_2_signed, NW_WINDOWS_2, NW_HIGH_SIGNED_2, NW_HIGH_SIGNED
         "4:\n\t" NW_NEXT_ROW NW_I("ldr r4, " NW_ROW) NW_I("add r4, r4, r7") NW_I("str r4, " NW_ROW) \
         NW_I("str r4, " NW_LINE) NW_I("ldr r5, " NW_ROW_OUT) NW_I("add r5, r5, r8") NW_I("str r5, " NW_ROW_OUT) \
         NW_I("str r5, " NW_ROW_AT) NW_I("ldr r6, " NW_TAKEN) NW_I("str r6, " NW_LEFT) NW_I("b 1b") \
-        "5:\n\t" NW_I("add sp, sp, #64") : "+r"(r0) : : NW_STRIP_CLOBBERS); \
+        "5:\n\t" NW_STRIP_END : "+r"(r0) : : NW_STRIP_CLOBBERS); \
   }
 NW_WIDE(nw_depthwise_5_1, NW_ROW_5, NW_FOUR_5_1, NW_ONE_5, NW_LAST_5, "4")
 NW_WIDE(nw_depthwise_5_2, NW_ROW_5, NW_FOUR_5_2, NW_ONE_5, NW_LAST_5, "8")

@@ -1,7 +1,8 @@
 /* nw_matrix.h's inner product for cores with the DSP extension (Cortex-M4, M7, M33): the same bits.
  *
  * Instructions for a chunk of the depth: 17 for 24 products with three pixels, 23 for 32 with two, 14 for 16 with one. All
- * fourteen registers are taken, so what the outer loop needs lies in an nw_pass on the stack, and code addresses with it:
+ * fourteen registers are taken (and kept for the compiler, whatever it uses them for), so what the outer loop needs lies in
+ * an nw_pass on the stack, and code addresses with it:
  * the loop over depths is unrolled eight (four) times and entered where the count's remainder says. */
 #ifndef NW_MATRIX_DSP_H
 #define NW_MATRIX_DSP_H
@@ -42,7 +43,7 @@ typedef struct { /* words at the offsets that follow; a pass copies them to its 
 
 /* entry, again: offsets from label 20 become addresses; start, finish: indices into the table at label 50 do. */
 #define NW_PASS_BEGIN \
-  NW_I("add r12, r0, #24") NW_I("ldm r12, {r1, r2, r3, r4, r5, r6}") NW_I("push {r1, r2, r3, r4, r5, r6}") \
+  NW_I("push {r4, r5, r6, r7, r8, r9, r10, r11, lr}") NW_I("add r12, r0, #24") NW_I("ldm r12, {r1, r2, r3, r4, r5, r6}") NW_I("push {r1, r2, r3, r4, r5, r6}") \
   NW_I("ldm r0, {r1, r2, r3, r4, r5, r6}") NW_I("push {r1, r2, r3, r4, r5, r6}") \
   NW_I("adr r5, 50f") NW_I("adr r6, 20f") NW_I("adds r6, r6, #1") \
   NW_I("ldr r4, " NW_ENTRY) NW_I("add r4, r4, r6") NW_I("str r4, " NW_ENTRY) \
@@ -50,8 +51,7 @@ typedef struct { /* words at the offsets that follow; a pass copies them to its 
   NW_I("ldr r4, " NW_FINISH) NW_I("ldr r4, [r5, r4, lsl #2]") NW_I("add r4, r4, r5") NW_I("str r4, " NW_FINISH) \
   NW_I("ldr r4, " NW_START) NW_I("ldr r4, [r5, r4, lsl #2]") NW_I("add r4, r4, r5") NW_I("str r4, " NW_START) \
   NW_I("ldr lr, " NW_STREAM) NW_I("bx r4")
-#define NW_PASS_CLOBBERS \
-  "r1", "r2", "r3", "r4", "r5", "r6", "r7", "r8", "r9", "r10", "r11", "r12", "lr", "cc", "memory"
+#define NW_PASS_CLOBBERS "r1", "r2", "r3", "r12", "cc", "memory"
 #define NW_PASS_END /* one pair of channels is done */ \
   NW_I("ldrd r4, r5, " NW_STREAM_END) NW_I("cmp lr, r4") NW_I("beq 60f") NW_I("bx r5")
 #define NW_PASS_TABLE \
@@ -120,7 +120,7 @@ NW_SHARED const int32_t *nw_pass_3(const nw_pass *s) {
     "35:\n\t" NW_SIGNED_3 NW_STORE_PLANAR_3 NW_PASS_END
     NW_PASS_TABLE
     "60:\n\t"
-    NW_I("mov r0, lr") NW_I("add sp, sp, #48")
+    NW_I("mov r0, lr") NW_I("add sp, sp, #48") NW_I("pop {r4, r5, r6, r7, r8, r9, r10, r11, lr}")
     : "+r"(r0)
     :
     : NW_PASS_CLOBBERS);
@@ -187,7 +187,7 @@ NW_SHARED const int32_t *nw_pass_2(const nw_pass *s) {
     "35:\n\t" NW_SIGNED_2 NW_STORE_PLANAR_2 NW_PASS_END
     NW_PASS_TABLE
     "60:\n\t"
-    NW_I("mov r0, lr") NW_I("add sp, sp, #48")
+    NW_I("mov r0, lr") NW_I("add sp, sp, #48") NW_I("pop {r4, r5, r6, r7, r8, r9, r10, r11, lr}")
     : "+r"(r0)
     :
     : NW_PASS_CLOBBERS);
@@ -243,7 +243,7 @@ NW_SHARED const int32_t *nw_pass_1(const nw_pass *s) {
     "35:\n\t" NW_SIGNED_1 NW_STORE_PLANAR_1 NW_PASS_END
     NW_PASS_TABLE
     "60:\n\t"
-    NW_I("mov r0, lr") NW_I("add sp, sp, #48")
+    NW_I("mov r0, lr") NW_I("add sp, sp, #48") NW_I("pop {r4, r5, r6, r7, r8, r9, r10, r11, lr}")
     : "+r"(r0)
     :
     : NW_PASS_CLOBBERS);

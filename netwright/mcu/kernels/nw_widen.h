@@ -16,13 +16,13 @@ NW_SHARED void nw_widen_3(int16_t *tile, const int8_t *a, const int8_t *b, const
   const int8_t *end = a + 4 * groups;
   __asm__ volatile(
       "1:\n\t"
-      "ldr r7, [%1], #4\n\tldr r8, [%2], #4\n\tldr r9, [%3], #4\n\t"
-      "sxtb16 r4, r7\n\tsxtb16 r5, r8\n\tsxtb16 r6, r9\n\t"
-      "sxtb16 r7, r7, ror #8\n\tsxtb16 r8, r8, ror #8\n\tsxtb16 r9, r9, ror #8\n\t"
-      "stm %0!, {r4, r5, r6, r7, r8, r9}\n\tcmp %1, %4\n\tbne 1b"
+      "ldr r8, [%1], #4\n\tldr r9, [%2], #4\n\tldr r10, [%3], #4\n\t"
+      "sxtb16 r4, r8\n\tsxtb16 r5, r9\n\tsxtb16 r6, r10\n\t"
+      "sxtb16 r8, r8, ror #8\n\tsxtb16 r9, r9, ror #8\n\tsxtb16 r10, r10, ror #8\n\t"
+      "stm %0!, {r4, r5, r6, r8, r9, r10}\n\tcmp %1, %4\n\tbne 1b"
       : "+r"(tile), "+r"(a), "+r"(b), "+r"(c)
       : "r"(end)
-      : "r4", "r5", "r6", "r7", "r8", "r9", "cc", "memory");
+      : "r4", "r5", "r6", "r8", "r9", "r10", "cc", "memory");
 }
 
 NW_SHARED void nw_widen_2(int16_t *tile, const int8_t *a, const int8_t *b, int32_t groups) {
