@@ -85,7 +85,7 @@ def test_patches_go_below_streaming_where_rows_are_wide() -> None:
 
 
 @emulated
-@pytest.mark.parametrize("seed", [1, 9])
+@pytest.mark.parametrize("seed", [1])
 def test_kernels_of_a_processor_agree_row_by_row_and_in_patches(seed: int, tmp_path: Path) -> None:
     network = random_network(seed)
     inputs = np.random.default_rng(seed).integers(-128, 128, (1, network.values[0].bytes)).astype(np.int8)

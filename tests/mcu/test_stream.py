@@ -134,4 +134,6 @@ def test_pools_row_by_row(kind: str, side: int, kernel: int, stride: int, tmp_pa
     Memory(network, arranged(network, found)).run()
     inputs = np.random.default_rng(0).integers(-128, 128, (2, network.values[0].bytes)).astype(np.int8)
     expected = run(network, schedule(network, mode="layers", scratch=layer_scratch), tmp_path / "layers", inputs)
-    assert np.array_equal(run(network, arranged(network, found), tmp_path / "rows", inputs, sanitize=True), expected)
+    assert np.array_equal(
+        run(network, arranged(network, found), tmp_path / "rows", inputs, sanitize=side == 15), expected
+    )
