@@ -20,8 +20,10 @@ class Place:
 
 def layer_data(network: Network, layer: Layer, name: str) -> Data:
     """Return the definitions of a layer's constants, named `name`_..."""
-    emitter = emit_conv if isinstance(layer, Conv | Depthwise | Dense) else emit_simple
-    return emitter.data(network, layer, name)
+    if isinstance(layer, Conv | Depthwise | Dense):
+        return emit_conv.data(network, layer, name)
+    assert isinstance(layer, emit_simple.Simple)
+    return emit_simple.data(network, layer, name)
 
 
 def layer_scratch(layer: Layer, network: Network) -> int:
@@ -43,4 +45,5 @@ def layer_call(network: Network, layer: Layer, name: str, place: Place) -> str:
             height, width, _ = network.values[layer.output].shape
             return emit_conv.pointwise_call(layer, network, name, inputs[0], out, str(height * width))
         return emit_conv.conv_call(layer, network, name, inputs[0], out)
+    assert isinstance(layer, emit_simple.Simple)
     return emit_simple.simple_call(layer, network, name, inputs, out)
