@@ -74,8 +74,8 @@ def from_indices(index: NDArray[np.integer], sizes: Sequence[int]) -> tuple[Part
         sizes: elements of each input.
 
     Returns:
-        None where an input's elements fill no box of the output, where what is read is no sum of what each axis adds, or
-        where more than `MOST_PARTS` parts are needed.
+        None where an input's elements fill no box of the output, at equal distances; where what is read is no sum of what
+        each axis adds; or where more than `MOST_PARTS` parts are needed.
     """
     starts = np.concatenate([[0], np.cumsum(sizes)])
     strides = dense_strides(index.shape)
@@ -84,8 +84,8 @@ def from_indices(index: NDArray[np.integer], sizes: Sequence[int]) -> tuple[Part
         inside = (index >= start) & (index < stop)
         if not inside.any():
             continue
-        box = tuple(_extent(inside, axis) for axis in range(index.ndim))
-        if not inside[box].all() or np.count_nonzero(inside) != inside[box].size:
+        box = tuple(side for axis in range(index.ndim) if (side := _extent(inside, axis)) is not None)
+        if len(box) < index.ndim or not inside[box].all() or np.count_nonzero(inside) != inside[box].size:
             return None
         local = index[box] - start
         axes = _by_axis(local)
@@ -96,14 +96,16 @@ def from_indices(index: NDArray[np.integer], sizes: Sequence[int]) -> tuple[Part
         choices = [_runs(axis) for axis in axes]
         if len(parts) + math.prod(len(choice) for choice in choices) > MOST_PARTS:
             return None
-        parts += _parts(number, first, corner, choices, axes, strides)
+        stretched = tuple(side.step * stride for side, stride in zip(box, strides, strict=True))
+        parts += _parts(number, first, corner, choices, axes, stretched)
     return tuple(parts)
 
 
-def _extent(inside: NDArray[np.bool_], axis: int) -> slice:
-    """Return from where to where along an axis something is inside."""
+def _extent(inside: NDArray[np.bool_], axis: int) -> slice | None:
+    """Return where along an axis something is inside, None if it is not at equal distances."""
     found = np.flatnonzero(inside.any(axis=tuple(other for other in range(inside.ndim) if other != axis)))
-    return slice(int(found[0]), int(found[-1]) + 1)
+    step = int(found[1] - found[0]) if len(found) > 1 else 1
+    return slice(int(found[0]), int(found[-1]) + 1, step) if np.all(np.diff(found) == step) else None
 
 
 def _by_axis(index: NDArray[np.integer]) -> list[NDArray[np.integer]] | None:
