@@ -64,7 +64,7 @@ MODELS = (
     "mbv2-w0.35.json",
     "mcunet-5fps.json",
 )
-TOGETHER = 60  # cases that are compiled as one network
+TOGETHER = 120  # cases that are compiled as one network
 INPUTS = 4  # of each case: its own and random ones
 CPUS = ("cortex-m7", "cortex-m4")  # on which cases are emulated, in turn
 AT_ONCE = 50  # images in one run of the emulator
@@ -187,12 +187,17 @@ class Tally:
     faults: list[str] = field(default_factory=list)
 
 
-def check_cases(count: int, skipped: dict[str, str]) -> Tally:
-    """Run cases until `count` of them have been compared with C."""
+def check_cases(count: int, skipped: dict[str, str], every: int, minutes: float) -> Tally:
+    """Run cases until `count` of them have been compared with C, or time is up; emulate one in `every` networks of them."""
     tally = Tally()
+    end = time.monotonic() + 60 * minutes
+    bundles = 0
     waiting: list[tuple[int, Case, Network]] = []
     for number in itertools.count():
-        if sum(tally.made.values()) - sum(tally.impossible.values()) - sum(tally.host_refused.values()) >= count:
+        if (
+            sum(tally.made.values()) - sum(tally.impossible.values()) - sum(tally.host_refused.values()) >= count
+            or time.monotonic() > end
+        ):
             break
         case = random_case(number)
         tally.made[case.operator] += 1
@@ -209,10 +214,12 @@ def check_cases(count: int, skipped: dict[str, str]) -> Tally:
             tally.host_refused[case.operator] += 1
             tally.reasons[f"{case.operator}, {_reason(error)}"] += 1
         if len(waiting) == TOGETHER:
-            _with_c(waiting, tally, "emulation" not in skipped)
+            _with_c(waiting, tally, bundles % every == 0 and "emulation" not in skipped, CPUS[bundles // every % 2])
+            bundles += 1
             waiting = []
+            print(f"{number + 1:,} cases, {len(tally.faults)} differ", file=sys.stderr, flush=True)
     if waiting:
-        _with_c(waiting, tally, "emulation" not in skipped)
+        _with_c(waiting, tally, "emulation" not in skipped, CPUS[0])
     return tally
 
 
@@ -254,7 +261,7 @@ def side_by_side(network: Network) -> Schedule:
     return Schedule("layers", tuple(steps), offsets, end, end, end, "not searched", (end,) * len(steps))
 
 
-def _with_c(waiting: list[tuple[int, Case, Network]], tally: Tally, emulated: bool) -> None:
+def _with_c(waiting: list[tuple[int, Case, Network]], tally: Tally, emulated: bool, cpu: str) -> None:
     """Compile many cases as one network, run it on the cases' inputs and random ones, and compare each."""
     rng = np.random.default_rng(waiting[0][0])
     blocks, expected = [], []
@@ -274,7 +281,7 @@ def _with_c(waiting: list[tuple[int, Case, Network]], tally: Tally, emulated: bo
         try:
             found["C"] = build_host(Path(folder), optimize="-O1").run(inputs)
             if emulated:
-                found["emulated C"] = emulate(Path(folder), inputs, cpu=CPUS[waiting[0][0] // TOGETHER % 2]).outputs
+                found["emulated C"] = emulate(Path(folder), inputs, cpu=cpu).outputs
         except NetwrightError as error:  # the compiler objects
             tally.faults.append(f"cases {waiting[0][0]} to {waiting[-1][0]}: {error}")
     start = 0
@@ -314,7 +321,7 @@ def markdown(record: dict[str, Any]) -> str:
     cases = record["cases"]
     lines += ["", f"## {sum(cases['made'].values()):,} random operators", ""]
     lines += [
-        f"Each compared with LiteRT on one input and with the generated C on {INPUTS}, emulated on Cortex-M7 and M4 in turn; what LiteRT refuses is mostly a "
+        f"Each compared with LiteRT on one input and with the generated C on {INPUTS}, some of them emulated on Cortex-M7 and M4 in turn; what LiteRT refuses is mostly a "
         "convolution without bias, what is not compiled says why below.",
         "",
         "| operator | cases | no such arithmetic | equal to LiteRT | LiteRT refuses | C equal | emulated C equal | not compiled |",
@@ -343,6 +350,8 @@ def main() -> None:
     parser.add_argument("data", type=Path, help="folder with models/, cifar10-test.zip and imagenet-sample.zip")
     parser.add_argument("--quick", action="store_true", help="a tenth of the cases, few images")
     parser.add_argument("--cases", type=int, default=10_000, help="how many are compared with C")
+    parser.add_argument("--every", type=int, default=1, help="emulate one in so many networks of cases")
+    parser.add_argument("--minutes", type=float, default=600, help="take no more cases after so many")
     parser.add_argument("--here", action="store_true", help="no emulation")
     parser.add_argument("--models", nargs="*", default=list(MODELS), help="files of DATA/models; none: only the cases")
     parser.add_argument("--keep", type=Path, help="an earlier result of this script: its models, where none are run")
@@ -362,7 +371,9 @@ def main() -> None:
     for name in options.models:
         models.append(check_model(options.data / "models" / name, options.data, counts, skipped))
         print(models[-1], file=sys.stderr, flush=True)
-    tally = check_cases(options.cases // 10 if options.quick else options.cases, skipped)
+    tally = check_cases(
+        options.cases // 10 if options.quick else options.cases, skipped, options.every, options.minutes
+    )
     record = {
         "quick": options.quick,
         "models": models,

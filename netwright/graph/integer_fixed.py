@@ -155,7 +155,9 @@ def limits(dtype: str) -> tuple[int, int]:
         NetwrightError: another type.
     """
     if dtype.removeprefix("u") not in ("int8", "int16", "int32", "int64"):
-        raise NetwrightError(f"Integer arithmetic makes integers of 8 to 64 bits, not {dtype}: quantize the model fully.")
+        raise NetwrightError(
+            f"Integer arithmetic makes integers of 8 to 64 bits, not {dtype}: quantize the model fully."
+        )
     info = np.iinfo(dtype)
     return int(info.min), int(info.max)
 
