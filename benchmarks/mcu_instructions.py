@@ -4,8 +4,8 @@
     python benchmarks/mcu_instructions.py --work runs/mcu            # measures held-out networks, writes the results
     python benchmarks/mcu_instructions.py --work runs/mcu --quick    # a few of each, one processor
 
-Fitted to single blocks of the `mcunet` space at several sizes and to a few networks; held out are 50 sub-networks, each under
-a schedule of its own. Every program is emulated; its outputs must be those of the same C on this machine. What was measured is
+Fitted to single blocks of the `mcunet` space at several sizes and to some networks, on Cortex-M7; held out are 50 sub-networks
+on each processor, each under a schedule of its own. Every program is emulated; its outputs must be those of the same C on this machine. What was measured is
 kept in WORK by the text of its C, so that a killed run goes on and changed kernels are measured again.
 Writes results/mcu_instructions.json and .md. Needs arm-none-eabi-gcc and qemu-system-arm.
 """
@@ -48,6 +48,7 @@ from netwright.supernet.family import Family  # noqa: E402
 from netwright.supernet.spaces import family  # noqa: E402
 
 DEVICES = {"cortex-m7": "stm32f746", "cortex-m4": "stm32f412"}
+FITTED_ON = "cortex-m7"
 MODES = ("layers", "stream", "auto")
 BLOCKS, NETWORKS, HELD_OUT = 100, 60, 50
 
@@ -128,23 +129,22 @@ def measure(program: Program, cpu: str, work: Path) -> dict[str, Any]:
     return record
 
 
-def fit_models(cpus: list[str], work: Path, quick: bool) -> None:
-    """Measure, fit and write the models that come with netwright."""
+def fit_models(work: Path, quick: bool) -> None:
+    """Measure on one processor, fit, and write the models that come with netwright: all run the same code, nearly."""
     programs = [*single_blocks(24 if quick else BLOCKS), *networks(4 if quick else NETWORKS, seed=2)]
-    models: dict[str, Any] = {"instructions": {}, "flash": {}}
-    for cpu in cpus:
-        spent: list[tuple[list[Work], float]] = []
-        stored: list[tuple[list[Work], float]] = []
-        for number, program in enumerate(programs):
-            network = program.network(seed=None)
-            found = measure(program, cpu, work)
-            spent.append((works_of(network, program.plan(network)), found["instructions"]))
-            stored.append((flash_of(network.layers), found["flash_bytes"]))
-            print(f"{cpu}: {number + 1} of {len(programs)}", file=sys.stderr, flush=True)
-        for what, samples in (("instructions", spent), ("flash", stored)):
-            model = fit(cpu, samples)
-            print(f"{cpu}, {what}: mean error {100 * model.error:.2f} % of {len(samples)} programs it was fitted to")
-            models[what][cpu] = model.to_json()
+    spent: list[tuple[list[Work], float]] = []
+    stored: list[tuple[list[Work], float]] = []
+    for number, program in enumerate(programs):
+        network = program.network(seed=None)
+        found = measure(program, FITTED_ON, work)
+        spent.append((works_of(network, program.plan(network)), found["instructions"]))
+        stored.append((flash_of(network.layers), found["flash_bytes"]))
+        print(f"{number + 1} of {len(programs)}", file=sys.stderr, flush=True)
+    models: dict[str, Any] = {}
+    for what, samples in (("instructions", spent), ("flash", stored)):
+        model = fit(FITTED_ON, samples)
+        print(f"{what}: mean error {100 * model.error:.2f} % of the {len(samples)} programs it was fitted to")
+        models[what] = dict.fromkeys(DEVICES, model.to_json())
     write_json(ROOT / "netwright" / "mcu" / COEFFICIENTS, models)
 
 
@@ -198,7 +198,7 @@ def page(result: dict[str, Any]) -> str:
     lines = [
         f"# Predicted and emulated: instructions, arena, flash ({result['date']})",
         "",
-        f"`benchmarks/mcu_instructions.py`: models fitted to {result['fitted_to']} emulated programs, held against sub-networks",
+        f"`benchmarks/mcu_instructions.py`: models fitted to {result['fitted_to']} programs emulated on {FITTED_ON}, held against sub-networks",
         "of the space `mcunet` (32 to 160 pixels, 1 to 3 blocks a stage, kernels 3 to 7) under three kinds of schedule that no",
         f"model saw. arm-none-eabi-gcc -O2, QEMU; {result['environment']['processor']}. Errors in percent of what was found.",
         "",
@@ -223,9 +223,9 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true")
     asked = parser.parse_args()
     asked.work.mkdir(parents=True, exist_ok=True)
-    cpus = ["cortex-m7"] if asked.quick else list(DEVICES)
+    cpus = [FITTED_ON] if asked.quick else list(DEVICES)
     if asked.fit:
-        fit_models(cpus, asked.work, asked.quick)
+        fit_models(asked.work, asked.quick)
         return
     rows = held_out(cpus, asked.work, 6 if asked.quick else HELD_OUT)
     result = {
