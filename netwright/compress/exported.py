@@ -20,9 +20,9 @@ from netwright.core.errors import NetwrightError
 
 aten = torch.ops.aten
 PRODUCTS = {"conv2d", "linear", "conv_transpose2d"}
-_IDLE = {
+_IDLE = {  # where they keep the type
     *("dropout", "feature_dropout", "alpha_dropout", "contiguous", "clone", "detach", "alias", "lift_fresh_copy"),
-    *("type_as", "to", "_to_copy", "dropout_", "identity"),
+    *("type_as", "to", "_to_copy", "dropout_"),
 }
 _ASSERTIONS = {"_assert_tensor_metadata", "_assert_async", "_assert_scalar", "sym_constrain_range_for_size"}
 
@@ -128,11 +128,15 @@ def _functional(_graph_module: GraphModule, node: Node) -> None:
 
 
 def _drop_idle(graph_module: GraphModule, node: Node) -> None:
-    if kind(node) in _IDLE:
+    if kind(node) in _IDLE and _dtype(node) == _dtype(node.args[0]):
         node.replace_all_uses_with(node.args[0])  # pyright: ignore[reportArgumentType]
         graph_module.graph.erase_node(node)
     elif kind(node) in _ASSERTIONS:
         graph_module.graph.erase_node(node)
+
+
+def _dtype(node: Any) -> Any:
+    return getattr(node.meta.get("val"), "dtype", None)
 
 
 def _plain_forms(graph_module: GraphModule, node: Node) -> None:
@@ -167,9 +171,11 @@ def _call(graph_module: GraphModule, origin: Node, target: Any, *args: Any) -> N
 
 
 def _clamp(graph_module: GraphModule, node: Node, name: str) -> Node | None:
-    low = {"relu6": 0.0, "hardtanh": argument(node, "min_val", -1.0) if name == "hardtanh" else None}.get(name)
-    high = {"relu6": 6.0, "hardtanh": argument(node, "max_val", 1.0) if name == "hardtanh" else None}.get(name)
-    if name.startswith("clamp"):
+    if name == "relu6":
+        low, high = 0.0, 6.0
+    elif name == "hardtanh":
+        low, high = argument(node, "min_val", -1.0), argument(node, "max_val", 1.0)
+    else:
         low, high = argument(node, "min"), argument(node, "max") if name == "clamp" else None
     if low == 0 and high is None:
         return _call(graph_module, node, aten.relu.default, node.args[0])

@@ -194,3 +194,10 @@ def test_an_even_kernel_under_same_padding() -> None:
     model, got, wanted = both(nn.Conv2d(3, 8, (4, 2), padding="same"), images())
     assert np.abs(got - wanted).max() <= 1
     assert kinds(model) == ["CONV_2D"]
+
+
+def test_a_cast_to_whole_numbers_is_not_taken_for_nothing() -> None:
+    with pytest.raises(NetwrightError, match="has no integer form here"):
+        quantize(Apply(lambda x: torch.floor(x).to(torch.int32).float()), [images()])
+    with pytest.raises(NetwrightError):
+        quantize(Apply(lambda x: x.to(torch.int32).float() + 0.5), [images()])
