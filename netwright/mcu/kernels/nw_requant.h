@@ -9,10 +9,8 @@
 #define NW_REQUANT_H
 #include <stdint.h>
 
-/* The inner loops need almost every register, which gcc gives where it optimizes and keeps none for other ends; clang and
- * code that may be moved get the portable loops. */
-#if defined(__ARM_FEATURE_DSP) && defined(__GNUC__) && !defined(__clang__) && defined(__OPTIMIZE__) && \
-    !defined(__PIC__) && __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__
+/* The fast paths are assembly in GNU's form, which needs an optimizing compiler to keep registers free for it. */
+#if defined(__ARM_FEATURE_DSP) && defined(__GNUC__) && defined(__OPTIMIZE__) && __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__
 #define NW_DSP 1
 #else
 #define NW_DSP 0
