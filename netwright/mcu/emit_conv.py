@@ -100,7 +100,7 @@ def dense_call(layer: Dense, network: Network, name: str, in_: str, out: str) ->
 
 
 def scratch_bytes(layer: Layer, network: Network) -> int:
-    """Return the scratch that a whole-tensor call needs: the ring of padded lines of a depthwise convolution."""
+    """Return the scratch that a whole-tensor call needs: the padded lines of one channel of a depthwise convolution."""
     if not isinstance(layer, Depthwise):
         return 0
     return _lines(layer, network) * line_bytes(layer, network)
@@ -160,7 +160,7 @@ def _conv_data(network: Network, layer: Conv, name: str) -> Data:
         padded_runs = np.pad(runs, ((0, 0), (0, 0), (0, padded - run))).reshape(outputs, -1)
     packed = pack_matrix(padded_runs, layer.requantize, pixels=out_width)
     fields = {
-        **_window(layer, name),
+        **_window(layer),
         **{"height": height, "width": width, "channels": channels, "out_height": out_height, "out_width": out_width},
         **{"run": run, "padded_run": padded, "runs_in_row": runs_in_row, "flat": int(flat)},
     }
@@ -179,7 +179,7 @@ def _depthwise_data(network: Network, layer: Depthwise, name: str) -> Data:
     )
     requantize = layer.requantize
     fields = {
-        **_window(layer, name),
+        **_window(layer),
         **{"inputs": channels, "multiplier": outputs // channels, "dilation_h": layer.window.dilation[0]},
         **{"height": height, "width": width, "out_height": out_height, "out_width": out_width},
         **{"line": line_bytes(layer, network), "lines": _lines(layer, network), **_limits(layer)},
@@ -206,8 +206,7 @@ def _fast_kernel(layer: Depthwise) -> int:
     return 3 if window.kernel == (3, 3) else 5 if window.kernel[1] <= 5 else 7
 
 
-def _window(layer: Conv | Depthwise, name: str) -> dict[str, int]:
-    del name
+def _window(layer: Conv | Depthwise) -> dict[str, int]:
     window = layer.window
     return {
         **{"kernel_h": window.kernel[0], "kernel_w": window.kernel[1]},

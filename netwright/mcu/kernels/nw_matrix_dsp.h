@@ -1,9 +1,9 @@
 /* nw_matrix.h's inner product for cores with the DSP extension (Cortex-M4, M7, M33): the same bits.
  *
  * Instructions for a chunk of the depth: 17 for 24 products with three pixels, 23 for 32 with two, 14 for 16 with one. All
- * fourteen registers are taken (and kept for the compiler, whatever it uses them for), so what the outer loop needs lies in
- * an nw_pass on the stack, and code addresses with it:
- * the loop over depths is unrolled eight (four) times and entered where the count's remainder says. */
+ * fourteen registers are taken (and kept for the compiler, whatever it uses them for), so that what the outer loop needs
+ * lies in an nw_pass on the stack, and code addresses with it: the loop over depths is unrolled eight (four) times and
+ * entered where the count's remainder says. */
 #ifndef NW_MATRIX_DSP_H
 #define NW_MATRIX_DSP_H
 #include "nw_matrix.h"
