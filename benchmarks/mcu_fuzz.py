@@ -2,7 +2,7 @@
 
     python benchmarks/mcu_fuzz.py                        # 100,000 files, about ten minutes of processor time; goes on where it stopped
     python benchmarks/mcu_fuzz.py --quick                # 2,000
-    python benchmarks/mcu_fuzz.py --models FOLDER        # besides, 2,000 made of every .tflite file of a folder
+    python benchmarks/mcu_fuzz.py --models FOLDER        # besides, 1,000 made of every .tflite file of a folder
     python benchmarks/mcu_fuzz.py --build 1500           # besides, C of the accepted among so many, under sanitizers
 
 Most files are small good ones (tests/mcu/fuzz_cases.py) in which numbers that the reader looks at are replaced by extreme,
@@ -199,7 +199,7 @@ def main() -> None:
         (f"small {i}", run_numbers, ("small ones of every operator", i, CHUNK, None)) for i in range(0, count, CHUNK)
     ]
     for file in sorted(options.models.glob("*.tflite")) if options.models else ():
-        tasks += [(f"{file.stem} {i}", run_numbers, (file.stem, i, 500, file)) for i in range(0, 2000, 500)]
+        tasks += [(f"{file.stem} {i}", run_numbers, (file.stem, i, 500, file)) for i in range(0, 1000, 500)]
     tasks += [(f"built {i}", run_built, (i, 100)) for i in range(0, options.build, 100)]
     finished = {row["task"] for row in read_lines(done) if not row["faults"]}
     for task, function, arguments in tasks:
