@@ -119,8 +119,11 @@ def multipliers_once(
     """Return mantissas and shifts with which `rescale_once` equals `rescale_real` for sums up to +-`reach`, or None.
 
     Both functions rise with the sum, so that they are equal where they step up at the same sums. The steps between -513
-    and 512, more than any int8 result needs, are tried one by one; where a mantissa fails, its neighbours are.
+    and 512, more than any int8 result needs, are tried one by one; where a mantissa fails, its neighbours are. Products that
+    leave 32 bits, where the real ones stop rising, have no such multiplier.
     """
+    if np.any(reals * reach >= HIGHEST):
+        return None
     mantissa, shift = quantize_multipliers(reals)
     steps = np.arange(-513, 513)[:, None]
     with np.errstate(divide="ignore", invalid="ignore"):

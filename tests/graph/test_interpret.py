@@ -107,6 +107,8 @@ def test_integer_multipliers_that_cannot_be_exact_are_refused() -> None:
     found = fixed.multipliers_once(reals, reach)
     assert found is None
     assert fixed.multipliers_once(reals, reach >> 12) is not None
+    # Sums times 4,000 that leave 32 bits, where LiteRT's conversion to int32 gives the least integer.
+    assert fixed.multipliers_once(np.array([4000.0]), np.array([1 << 20])) is None
 
 
 def test_exp_and_reciprocal_in_fixed_point_are_near_the_real_ones() -> None:
