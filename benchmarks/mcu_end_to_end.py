@@ -51,6 +51,7 @@ from netwright.graph.tflite_writer import write_tflite  # noqa: E402
 from netwright.mcu.compile import compile_network  # noqa: E402
 from netwright.mcu.emulate import emulate  # noqa: E402
 from netwright.mcu.host import build_host  # noqa: E402
+from netwright.mcu.network import Conv, Dense, Depthwise, Network  # noqa: E402
 from netwright.search.limits import Budget  # noqa: E402
 from netwright.search.mcu_prices import McuPrices, mcu_prices  # noqa: E402
 from netwright.search.specialize import specialize  # noqa: E402
@@ -241,6 +242,7 @@ def emulated(args: argparse.Namespace) -> None:
             "arch": arch.to_json(),
             "predicted": prices.network(blocks, (3, arch.resolution, arch.resolution)).to_json(),
             "macs": compiled.network.macs,
+            "rounded_exactly": rounded_exactly(compiled.network),
             "int8_1000": top1(expected, sample.labels_N),
             "emulated_1000": top1(found.outputs, sample.labels_N),
             "different_outputs": int(np.count_nonzero(found.outputs != expected)),
@@ -255,6 +257,12 @@ def emulated(args: argparse.Namespace) -> None:
         }
         write_json(args.work / f"{device}.emulated.json", result)
         print(device, json.dumps(result), flush=True)
+
+
+def rounded_exactly(network: Network) -> list[str]:
+    """Return the layers with a channel whose multiplier is 1 or more: kernels round them the long way, which no model foresees."""
+    layers = [layer for layer in network.layers if isinstance(layer, Conv | Depthwise | Dense)]
+    return [layer.name for layer in layers if int(layer.requantize.shift.max()) > 0]
 
 
 def answers(model: QuantizedGraph, data: Dataset, side: int) -> np.ndarray:
@@ -305,6 +313,15 @@ def page(result: dict[str, Any]) -> str:
             f"{parts['quantized']['aware']:.2f} | {got['int8_1000']:.1f} | {got['emulated_1000']:.1f} | "
             f"{got['different_outputs']} of {got['outputs']:,} |"
         )
+    for device, parts in result["devices"].items():
+        if names := parts["emulated"]["rounded_exactly"]:
+            lines += [
+                "",
+                f"{device}: {', '.join(names)} has a channel whose multiplier is 1 or more, after training; kernels round such",
+            ]
+            lines += [
+                "a layer the long way, which the instruction model, fitted before there are weights, does not foresee."
+            ]
     return "\n".join(lines) + "\n"
 
 
