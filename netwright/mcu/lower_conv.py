@@ -9,7 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from netwright.graph.graph import Op
-from netwright.graph.integer_conv import conv_multipliers, product_multiplier, window_padding
+from netwright.graph.integer_conv import conv_multipliers, dense_multipliers, window_padding
+from netwright.graph.integer_fixed import multipliers_once
 from netwright.mcu import copies
 from netwright.mcu.lowering import Lowering
 from netwright.mcu.network import BatchMatmul, Conv, Dense, Depthwise, Layer, Requantize, TransposeConv, Value, Window
@@ -184,10 +185,6 @@ def requantization(work: Lowering, op: Op, rows: NDArray[np.int8], bias: int | N
     _, zero_point = work.quantization(op, tensors[read])  # pyright: ignore[reportArgumentType]
     _, output_zero_point = work.quantization(op, op.outputs[0])
     call = work.call(op)
-    if op.kind == "tflite.FULLY_CONNECTED" and len(call.quantization(call.tensor(1)).scale) == 1:
-        multiplier, shift = (np.full(len(rows), number, np.int32) for number in product_multiplier(call))
-    else:
-        multiplier, shift = conv_multipliers(call, 1, len(rows), read)
     wide = rows.astype(np.int64)
     folded = _bias(work, op, bias, len(rows)) - zero_point * wide.sum(axis=1)
     # Kernels add stored values, or those without zero point, times weights to the bias in any order: no partial sum may
@@ -197,6 +194,15 @@ def requantization(work: Lowering, op: Op, rows: NDArray[np.int8], bias: int | N
         raise work.refuse(
             op, f"its sums may reach {int(reach.max()):,}, beyond 32 bits", "Quantize with smaller biases."
         )
+    if op.kind == "tflite.FULLY_CONNECTED":
+        multipliers = multipliers_once(
+            dense_multipliers(call, len(rows)), np.abs(folded) + 128 * np.abs(wide).sum(axis=1)
+        )
+    else:
+        multipliers = conv_multipliers(call, 1, len(rows), read)
+    if multipliers is None:
+        raise work.refuse(op, "no 32-bit multiplier gives its results exactly", "Quantize it with other scales.")
+    multiplier, shift = multipliers
     low, high = work.clamp(op, op.outputs[0])
     return Requantize(folded.astype(np.int32), multiplier, shift, output_zero_point, low, high)
 

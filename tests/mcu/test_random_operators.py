@@ -12,6 +12,7 @@ from benchmarks.mcu_exact import side_by_side
 from netwright.core.errors import NetwrightError
 from netwright.graph.interpret import interpret
 from netwright.graph.quantized import QuantizedGraph
+from netwright.graph.quantized_builder import GraphBuilder, quantization
 from netwright.mcu.border import as_bytes, as_tensors
 from netwright.mcu.emit import emit
 from netwright.mcu.emulate import TOOLS, emulate
@@ -56,6 +57,30 @@ def test_random_operators_in_c_equal_the_interpreter(tmp_path: Path, first: int,
     for row, found in zip(inputs, outputs, strict=True):
         expected = as_bytes(model, network, interpret_alone(model, as_tensors(model, network, row[None])))
         np.testing.assert_array_equal(found, expected[0])
+
+
+def test_dense_layers_round_once_and_ties_away_from_zero(tmp_path: Path) -> None:
+    """Unlike convolutions: 0.25 x 1 is 0 here, 1 there. Scales that are powers of two make every other result a tie."""
+    builder = GraphBuilder()
+    at = builder.input("x", (1, 1), quantization(1.0))
+    weights = builder.constant("w", np.ones((3, 1), np.int8), quantization([0.5, 0.25, 0.125], 0, 0))
+    model = builder.build([builder.op("FULLY_CONNECTED", [at, weights], (1, 3), quantization(1.0))])
+    x = np.arange(-128, 128).astype(np.int8)[:, None]
+    network = lower(model)
+    emit(network, side_by_side(network)).write(tmp_path / "net")
+    real = x * np.array([0.5, 0.25, 0.125])
+    expected = np.copysign(np.floor(np.abs(real) + 0.5), real)
+    np.testing.assert_array_equal(build_host(tmp_path / "net").run(x), expected)
+    np.testing.assert_array_equal(interpret(model, [x])[0], expected)
+
+
+def test_dense_layers_without_an_exact_multiplier_are_refused() -> None:
+    builder = GraphBuilder()
+    at = builder.input("x", (1, 100), quantization(1.0))
+    weights = builder.constant("w", np.full((1, 100), 127, np.int8), quantization(4000.0))
+    model = builder.build([builder.op("FULLY_CONNECTED", [at, weights], (1, 1), quantization(1.0))])
+    with pytest.raises(NetwrightError, match="no 32-bit multiplier"):
+        lower(model)
 
 
 def interpret_alone(model: QuantizedGraph, tensors: list[np.ndarray]) -> list[np.ndarray]:
