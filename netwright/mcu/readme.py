@@ -17,7 +17,7 @@ def readme(network: Network, plan: Schedule, name: str, kernels: tuple[str, ...]
     static int8_t output[NET_OUTPUT_BYTES];
 
     int8_t *image = net_input();           /* {shape} of int8, straight in the arena */
-    /* image[i] = (int8_t)lroundf(real / NET_INPUT_SCALE) + NET_INPUT_ZERO_POINT, kept within -128..127 */
+    /* image[i] = (int8_t)(lroundf(real / NET_INPUT_SCALE) + NET_INPUT_ZERO_POINT), kept within -128..127 */
     net_invoke(image, output);
     /* real result i: NET_OUTPUT_SCALE * (output[i] - NET_OUTPUT_ZERO_POINT) */
 
