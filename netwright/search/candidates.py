@@ -133,7 +133,8 @@ class Candidates:
 
     def _fresh(self, genes: Genes, most: int) -> Genes:
         """Return the first rows that are within the limits and new, and note them as met."""
-        genes = genes[(costs_of(self._limits, genes) <= self._bounds).all(1)]
+        for limit in self._limits:  # one after the other: the last may be dear to tell
+            genes = genes[limit.table(genes) <= limit.bound]
         kept = []
         for at, key in enumerate(_keys(genes)):
             if len(kept) == most:
