@@ -1,13 +1,14 @@
 """From an int8 network to a directory of C: lowered, scheduled, written, built where a compiler is, and proven right.
 
-What `netwright compile` does. The directory is whole or not there: it is made beside its place and moved.
+What `netwright compile` does. All files are made in a folder inside the directory and take their places at the end.
 """
 
 from __future__ import annotations
 
+import os
 import shutil
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from netwright.core.errors import NetwrightError
-from netwright.core.files import write_json
+from netwright.core.files import read_json, write_json
 from netwright.graph.quantized import QuantizedGraph
 from netwright.mcu.emit import Weights, emit
 from netwright.mcu.emit_layer import layer_scratch
@@ -27,6 +28,7 @@ from netwright.mcu.sizes import Sizes, measured_sizes, predicted_sizes
 from netwright.mcu.steps import peak_words, step_table
 
 MANIFEST = "net.json"
+MADE_BY = "netwright compile"
 PROVEN_ON = 4  # random inputs on which the host's C is held against the interpreter
 
 
@@ -102,40 +104,61 @@ def compile_network(
         NetwrightError: an operator that is not supported, a place that cannot be written, or C that differs from the
             interpreter (a fault of netwright).
     """
-    check_place(out)
+    out = Path(os.path.realpath(out))
+    earlier = check_place(out)
     network = lower(model)
     note(f"{len(network.layers)} layers, {network.macs:,} MACs")
     plan = schedule(network, sram_bytes=sram_bytes, mode=mode, scratch=layer_scratch)
     source = emit(network, plan, name=name, weights=weights)
+    if weights == "sram" and sram_bytes is not None:
+        left = max(1, sram_bytes - predicted_sizes(source, 0).constant_bytes)
+        plan = schedule(network, sram_bytes=left, mode=mode, scratch=layer_scratch)
+        source = emit(network, plan, name=name, weights=weights)
+    new = not out.exists()
     try:
-        out.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(prefix=f".{out.name}-", dir=out.parent) as beside:
-            scratch = Path(beside) / "new"
+        out.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(prefix=".netwright-", dir=out) as beside:
+            scratch = Path(beside)
             source.write(scratch)
             sizes = measured_sizes(scratch, cpu) or predicted_sizes(source, len(network.layers))
             proven = prove(model, network, scratch)
             note(proven)
             advice = _advice(network, plan, sizes, sram_bytes, flash_bytes, weights)
             result = Compiled(out, cpu, network, plan, sizes, sram_bytes, flash_bytes, weights, proven, advice)
-            write_json(scratch / MANIFEST, result.to_json())
+            files = [*source.files, MANIFEST]
             if emulated:
-                build_elf(scratch, cpu=cpu)
-            _move(scratch, out, Path(beside))
+                with tempfile.TemporaryDirectory(prefix="netwright-") as folder:
+                    elf = build_elf(scratch, cpu=cpu, folder=Path(folder))
+                    (scratch / "emulated").mkdir()
+                    shutil.copyfile(elf, scratch / "emulated" / elf.name)
+                files.append(f"emulated/{elf.name}")
+            write_json(scratch / MANIFEST, {"made_by": MADE_BY, **result.to_json(), "files": files})
+            _publish(scratch, out, files, earlier)
     except OSError as error:
         raise NetwrightError(f"Cannot write {out}: {error.strerror or error}. What it held before is kept.") from error
+    finally:
+        if new and out.is_dir() and not any(out.iterdir()):
+            out.rmdir()
     return result
 
 
-def check_place(out: Path) -> None:
-    """Refuse a place that holds something else than an earlier result.
+def check_place(out: Path) -> list[str]:
+    """Return the files of an earlier result that stand at a place; refuse one that holds something else.
 
     Raises:
-        NetwrightError: it is a file, or a folder with other files and no net.json.
+        NetwrightError: it is a file, or a folder with files in it but no net.json that `compile` wrote.
     """
     if out.exists() and not out.is_dir():
         raise NetwrightError(f"{out} is a file. Choose another --out: it names a folder.")
-    if out.exists() and any(out.iterdir()) and not (out / MANIFEST).exists():
+    try:
+        if not out.exists() or not any(out.iterdir()):
+            return []
+        manifest = read_json(out / MANIFEST) if (out / MANIFEST).is_file() else None
+    except OSError as error:
+        raise NetwrightError(f"Cannot read {out}: {error.strerror or error}.") from error
+    if not isinstance(manifest, dict) or manifest.get("made_by") != MADE_BY:
         raise NetwrightError(f"{out} holds other files and no compiled network. Choose another --out.")
+    return [name for name in manifest.get("files", []) if isinstance(name, str) and ".." not in Path(name).parts]
 
 
 def prove(model: QuantizedGraph, network: Network, directory: Path) -> str:
@@ -175,15 +198,8 @@ def _advice(
         text = f"SRAM: {needed:,} bytes needed, {needed - sram:,} more than --sram {sram:,}; the peak is at {peak_words(network, plan)}."
         if weights == "sram" and plan.arena_bytes <= sram:
             text += " With --weights flash it fits."
-        elif (
-            plan.mode == "layers"
-            and (least := schedule(network, mode="stream", scratch=layer_scratch).arena_bytes) < plan.arena_bytes
-        ):
-            text += f" --schedule stream needs {least:,} bytes{'' if least <= sram else ', still too many'}."
         else:
-            text += (
-                " No schedule of this network needs less: lower its resolution or width, or search one for this device."
-            )
+            text += _smaller(network, plan, sram - (needed - plan.arena_bytes))
         advice.append(text)
     if flash is not None and sizes.flash_bytes > flash:
         share = sizes.constant_bytes / max(1, sizes.flash_bytes)
@@ -194,15 +210,29 @@ def _advice(
     return tuple(advice)
 
 
-def _move(scratch: Path, out: Path, beside: Path) -> None:
-    """Put the new directory in its place; what was there goes aside first and comes back if that fails."""
-    old = beside / "old"
-    if out.exists():
-        out.rename(old)
+def _smaller(network: Network, plan: Schedule, left: int) -> str:
+    """Say what the planner finds where it may choose among all schedules; `left`: bytes that the arena may have."""
+    least = plan.arena_bytes
+    if plan.mode != "auto":
+        least = schedule(network, sram_bytes=max(1, left), mode="auto", scratch=layer_scratch).arena_bytes
+    if least >= plan.arena_bytes:
+        return " No smaller schedule was found: lower the resolution or the width, or search a network for this device."
+    return f" --schedule auto takes {least:,} bytes of arena{', which fits' if least <= left else ', still too many'}."
+
+
+def _publish(scratch: Path, out: Path, files: Sequence[str], earlier: Sequence[str]) -> None:
+    """Put new files in the place of earlier ones, all of them even if interrupted; what others laid there stays."""
+    left = list(files)
+    for name in files:
+        (out / name).parent.mkdir(exist_ok=True)
     try:
-        scratch.rename(out)
-    except OSError:
-        if old.exists():
-            old.rename(out)
+        while left:
+            (scratch / left[0]).replace(out / left[0])
+            left.pop(0)
+    except KeyboardInterrupt:
+        for name in left:
+            if (scratch / name).exists():
+                (scratch / name).replace(out / name)
         raise
-    shutil.rmtree(old, ignore_errors=True)
+    for name in set(earlier) - set(files):
+        (out / name).unlink(missing_ok=True)

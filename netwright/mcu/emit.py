@@ -64,7 +64,7 @@ def emit(network: Network, plan: Schedule, *, name: str = "net", weights: Weight
         "net_data.h": f"/* Constants of {_comment(name)}, weights in the order in which the kernels read them. */\n{constants}",
         **{kernel: _kernel(kernel) for kernel in used},
         **host_files(),
-        "README.md": readme(network, plan, name, used),
+        "README.md": readme(network, plan, name, used, weights),
     }
     return Source(files, used)
 

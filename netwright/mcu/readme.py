@@ -6,21 +6,11 @@ from netwright.mcu.network import Network
 from netwright.mcu.schedule import Schedule
 
 
-def readme(network: Network, plan: Schedule, name: str, kernels: tuple[str, ...]) -> str:
-    """Return the text of README.md."""
-    value = network.values[network.inputs[0]]
-    shape = " x ".join(map(str, value.shape))
+def readme(network: Network, plan: Schedule, name: str, kernels: tuple[str, ...], weights: str) -> str:
+    """Return the text of README.md; `weights`: flash or sram."""
     return f"""# {name} as C
 
-    #include "net.h"
-
-    static int8_t output[NET_OUTPUT_BYTES];
-
-    int8_t *image = net_input();           /* {shape} of int8, straight in the arena */
-    /* image[i] = (int8_t)(lroundf(real / NET_INPUT_SCALE) + NET_INPUT_ZERO_POINT), kept within -128..127 */
-    net_invoke(image, output);
-    /* real result i: NET_OUTPUT_SCALE * (output[i] - NET_OUTPUT_ZERO_POINT) */
-
+{_example(network)}
 Compile `net.c` (it includes the rest) with any C99 compiler and link it to your program:
 
     arm-none-eabi-gcc -mcpu=cortex-m7 -mthumb -O2 -ffunction-sections -fdata-sections -c net.c
@@ -32,12 +22,57 @@ portable ones. Both give the same bits.
 | what | bytes |
 |---|--:|
 | arena (static, `net_arena`; holds the input too) | {plan.arena_bytes:,} |
-| input | {sum(network.values[v].bytes for v in network.inputs):,} |
-| output | {sum(network.values[v].bytes for v in network.outputs):,} |
+| input | {_bytes(network, network.inputs):,} |
+| output | {_bytes(network, network.outputs):,} |
+
+The stack comes on top, with kernels' blocks of a few hundred bytes on it: about 2 KB; `netwright emulate` measures it.
 
 To place the arena yourself, compile with `-DNET_ARENA_EXTERNAL` and define `int8_t net_arena[NET_ARENA_BYTES]`, aligned to
-`NET_ARENA_ALIGNMENT`, in the memory of your choice. Weights are `static const` in `net_data.h` and stay in flash.
+`NET_ARENA_ALIGNMENT`, in the memory of your choice. {_WEIGHTS[weights]}
 
 Files: `net.h` (what you call), `net.c` (the calls), `net_data.h` (constants), {", ".join(f"`{kernel}`" for kernel in kernels)} (kernels),
 `host.c` and `Makefile` (to try it here), `net.json` (what was planned, layer by layer).
 """
+
+
+_WEIGHTS = {
+    "flash": "Weights are `static const` in `net_data.h` and stay in flash.",
+    "sram": "Weights are initialised data in `net_data.h`: the start-up code copies them from flash to SRAM.",
+}
+_STORE = """    static int8_t stored(float real, float scale, int zero_point) {
+      long value = lroundf(real / scale) + zero_point;   /* math.h */
+      return (int8_t)(value < -128 ? -128 : value > 127 ? 127 : value);
+    }
+"""
+
+
+def _example(network: Network) -> str:
+    """Return C that stores one real value in each input, runs the network and reads one of each output."""
+    lines = ["static int8_t output[NET_OUTPUT_BYTES];"]
+    if len(network.inputs) == 1:
+        shape = " x ".join(map(str, network.values[network.inputs[0]].shape)) or "1"
+        lines += [f"int8_t *input = net_input();           /* {shape}, straight in the arena */"]
+    else:
+        lines += ["static int8_t input[NET_INPUT_BYTES];  /* one tensor behind the other */"]
+    lines += _each(
+        network, "INPUT", network.inputs, "input[{at}] = stored(real, NET_{name}_SCALE, NET_{name}_ZERO_POINT);"
+    )
+    lines += ["net_invoke(input, output);"]
+    form = "float real{number} = NET_{name}_SCALE * (float)(output[{at}] - NET_{name}_ZERO_POINT);"
+    lines += _each(network, "OUTPUT", network.outputs, form)
+    calls = "\n".join(f"    {line}" for line in lines)
+    return f'    #include "net.h"\n\n{_STORE}\n{calls}\n'
+
+
+def _each(network: Network, kind: str, ends: tuple[int, ...], form: str) -> list[str]:
+    """Return a line of C for the first element of each input or output."""
+    lines, at = [], 0
+    for number, value in enumerate(ends):
+        name = kind if len(ends) == 1 else f"{kind}{number}"
+        lines.append(form.format(at=at, name=name, number=number))
+        at += network.values[value].bytes
+    return lines
+
+
+def _bytes(network: Network, ends: tuple[int, ...]) -> int:
+    return sum(network.values[value].bytes for value in ends)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shutil
 
@@ -10,11 +11,13 @@ import pytest
 
 from netwright.core.errors import NetwrightError
 from netwright.graph.interpret import interpret
+from netwright.graph.quantized_builder import GraphBuilder, quantization
 from netwright.mcu.border import as_bytes, as_tensors
 from netwright.mcu.compile import compile_network
 from netwright.mcu.host import build_host
 from netwright.mcu.lower import lower
 from netwright.mcu.schedule import MODES
+from netwright.mcu.toolchain import call
 from tests.mcu.graphs import mobile
 
 COMPILERS = [name for name in ("gcc", "clang") if shutil.which(name)]
@@ -73,8 +76,6 @@ int main(void) {
 }
 """
     )
-    from netwright.mcu.toolchain import call
-
     program = tmp_path / "both"
     call(
         [
@@ -115,7 +116,7 @@ def test_what_does_not_fit_says_by_how_much_and_where(tmp_path):
     compiled = compile_network(mobile(), tmp_path / "net", sram_bytes=700, flash_bytes=1000, mode="layers")
     assert compiled.fits == {"sram": False, "flash": False}
     sram, flash = compiled.advice
-    assert f"{compiled.sram_bytes - 700:,} more than" in sram and "conv_2d" in sram and "--schedule stream" in sram
+    assert f"{compiled.sram_bytes - 700:,} more than" in sram and "conv_2d" in sram and "--schedule auto" in sram
     assert f"{compiled.sizes.flash_bytes - 1000:,} more than" in flash
 
 
@@ -138,8 +139,65 @@ def test_a_place_that_holds_something_else_is_refused_and_an_earlier_result_repl
     (tmp_path / "file").write_text("x")
     with pytest.raises(NetwrightError, match="is a file"):
         compile_network(mobile(), tmp_path / "file")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["file", "mine"]
+
+
+def test_compiling_again_replaces_its_own_files_and_keeps_those_of_others(tmp_path):
+    (tmp_path / "real").mkdir()
+    (tmp_path / "net").symlink_to("real")
     compile_network(mobile(), tmp_path / "net")
-    (tmp_path / "net" / "stale.o").write_text("old")
+    (tmp_path / "net" / "my_main.c").write_text("mine")
+    manifest = json.loads((tmp_path / "net" / "net.json").read_text())
+    (tmp_path / "net" / "nw_old.h").write_text("of an earlier version")
+    (tmp_path / "net" / "net.json").write_text(json.dumps({**manifest, "files": [*manifest["files"], "nw_old.h"]}))
     compile_network(mobile(1), tmp_path / "net")
-    assert not (tmp_path / "net" / "stale.o").exists()
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["file", "mine", "net"]
+    assert (tmp_path / "net").is_symlink()
+    assert (tmp_path / "real" / "my_main.c").read_text() == "mine"
+    assert not (tmp_path / "net" / "nw_old.h").exists()
+    assert {path.name for path in (tmp_path / "net").iterdir()} == {*manifest["files"], "my_main.c"}
+
+
+def test_a_failure_leaves_the_earlier_result_as_it_was(tmp_path, monkeypatch):
+    compile_network(mobile(), tmp_path / "net")
+    before = {path.name: path.read_bytes() for path in (tmp_path / "net").iterdir()}
+
+    def broken(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("netwright.mcu.compile.prove", broken)
+    for place in ("net", "other"):
+        with pytest.raises(KeyboardInterrupt):
+            compile_network(mobile(1), tmp_path / place)
+    assert {path.name: path.read_bytes() for path in (tmp_path / "net").iterdir()} == before
+    assert not (tmp_path / "other").exists()
+
+
+def test_weights_in_sram_leave_less_to_the_arena(tmp_path):
+    model = mobile(side=33)
+    loose = compile_network(model, tmp_path / "a", weights="sram", mode="layers")
+    tight = loose.sram_bytes - 500
+    compiled = compile_network(model, tmp_path / "b", weights="sram", sram_bytes=tight)
+    assert compiled.fits["sram"] and compiled.sram_bytes <= tight
+    assert "copies them from flash to SRAM" in (tmp_path / "b" / "README.md").read_text()
+
+
+@pytest.mark.parametrize("inputs", [1, 2])
+def test_the_readmes_example_compiles_and_clamps(tmp_path, inputs):
+    graph = GraphBuilder()
+    ends = [graph.input(f"x{number}", (1, 2, 2, 1), quantization(1.0, -128)) for number in range(inputs)]
+    compile_network(
+        graph.build([graph.op("ADD", [ends[0], ends[-1]], (1, 2, 2, 1), quantization(2.0, -128))]), tmp_path
+    )
+    lines = re.findall(r"^    (.*)$", (tmp_path / "README.md").read_text(), re.MULTILINE)
+    example = [line for line in lines[: lines.index(next(line for line in lines if "gcc" in line))] if line]
+    (tmp_path / "main.c").write_text(
+        "#include <math.h>\n"
+        + "\n".join(example[:6])
+        + "\nint main(void) {\n  float real = 255.0f;\n"
+        + "\n".join(example[6:])
+        + "\n  return real0 > 0 && input[0] == 127 ? 0 : 1;\n}\n"
+    )
+    call(
+        ["gcc", "-std=c99", "-Wall", "-Werror", tmp_path / "main.c", tmp_path / "net.c", "-lm", "-o", tmp_path / "main"]
+    )
+    call([tmp_path / "main"])  # raises if it does not end with 0
