@@ -1,9 +1,9 @@
 /* nw_matrix.h's inner product for cores with the DSP extension (Cortex-M4, M7, M33): the same bits.
  *
- * Instructions for a chunk of the depth: 17 for 24 products with three pixels, 23 for 32 with two, 14 for 16 with one. All
- * fourteen registers are taken (and kept for the compiler, whatever it uses them for), so that what the outer loop needs
- * lies in an nw_pass on the stack, and code addresses with it: the loop over depths is unrolled eight (four) times and
- * entered where the count's remainder says. */
+ * Instructions for a chunk of the depth: 17 for 24 products with three pixels, 23 for 32 with two, 14 for 16 with one.
+ * All fourteen registers are taken (and kept for the compiler, whatever it uses them for), so that what the outer loop
+ * needs lies in an nw_pass on the stack, and code addresses with it: the loop over depths is unrolled eight (four)
+ * times and entered where the count's remainder says. */
 #ifndef NW_MATRIX_DSP_H
 #define NW_MATRIX_DSP_H
 #include "nw_matrix.h"
@@ -41,13 +41,16 @@ typedef struct { /* words at the offsets that follow; a pass copies them to its 
 #define NW_FINISH "[sp, #40]"
 #define NW_STREAM "[sp, #44]"
 
-/* ---- a pass: r0-r5 sums (which is which: NW_PAIRS), lr stream, r12 tile or out, the others by phase:
+/* ---- a pass; stream lr, tile or out r12 ----
  *
- *          three pixels         two pixels           one pixel            ends
- *   a, b   r0 r1 r2, r3 r4 r5   r0 r1, r2 r3         r0, r1               the same
- *   r4-r7  tile r6 r7 r8        tile r4 r5 r6 r7     weights r4 r5 r6 r7  multipliers r6 (a), r7 (b)
- *   r8-r11 weights r9 r10       weights r8 r9 r10 r11  tile r8 r9 r10 r11 shift r8, rounding r9 (b) r10 (a), scratch or
- *          end of tile r11      (end of tile: r4)    (end of tile: r4)    step r11 */
+ *              three pixels   two pixels   one pixel
+ *   a          r0 r1 r2       r0 r1        r0
+ *   b          r3 r4 r5       r2 r3        r1
+ *   tile       r6 r7 r8       r4-r7        r8-r11
+ *   weights    r9 r10         r8-r11       r4-r7
+ *   tile's end r11            r4           r4
+ *
+ * Ends: a and b where they are, multipliers r6 (A) r7 (B), shift r8, rounding r10 (A) r9 (B), scratch or step r11. */
 /* Takes what s points to (r0) to the stack and goes to where sums start, stream in lr. entry, again: offsets from label
  * 20 (r6) become addresses; start, finish: indices into the table at label 50 (r5) do. */
 #define NW_ADDRESS(word) NW_I("ldr r4, " word) NW_I("add r4, r4, r6") NW_I("str r4, " word)
@@ -57,7 +60,8 @@ typedef struct { /* words at the offsets that follow; a pass copies them to its 
 #define NW_PASS_BEGIN \
   NW_I("push {r4, r5, r6, r7, r8, r9, r10, r11, lr}") NW_I("add r12, r0, #24") NW_SIX_WORDS("r12") NW_SIX_WORDS("r0") \
   NW_I("adr r5, 50f") NW_I("adr r6, 20f") NW_I("adds r6, r6, #1") \
-  NW_ADDRESS(NW_ENTRY) NW_ADDRESS(NW_AGAIN) NW_LOOKUP(NW_FINISH) NW_LOOKUP(NW_START) NW_I("ldr lr, " NW_STREAM) NW_I("bx r4")
+  NW_ADDRESS(NW_ENTRY) NW_ADDRESS(NW_AGAIN) NW_LOOKUP(NW_FINISH) NW_LOOKUP(NW_START) \
+  NW_I("ldr lr, " NW_STREAM) NW_I("bx r4")
 /* One pair of channels is done: r4 the stream's end, r5 where the next one starts. */
 #define NW_PASS_NEXT NW_I("ldrd r4, r5, " NW_STREAM_END) NW_I("cmp lr, r4") NW_I("beq 60f") NW_I("bx r5")
 #define NW_PASS_LABEL(label) NW_I(".word " label "b - 50b + 1")
@@ -75,7 +79,7 @@ typedef struct { /* words at the offsets that follow; a pass copies them to its 
 /* B's shift r8 and shifted rounding r9. */
 #define NW_PARAMETERS_B NW_I("lsr r8, r8, #8") NW_I("lsl r9, r9, r8")
 #define NW_ONLY_A(a, b) NW_I("sub " a ", " a ", " b) /* a: 256 A */
-/* Products' high words, rounded: r6 r10 for A, r7 r9 for B; with the sign of what is rounded (r11 scratch) or without. */
+/* Products' high words: r6 r10 for A, r7 r9 for B; with the sign of what is rounded (r11 scratch) or without. */
 #define NW_RELU_A(a, b) NW_I("smmla " a ", " a ", r6, r10")
 #define NW_RELU_B(a, b) NW_I("lsl " b ", " b ", #1") NW_I("smmlar " b ", " b ", r7, r9") NW_TO_BYTE(b)
 #define NW_WITH_SIGN(sum, multiplier, rounding) \
@@ -116,7 +120,8 @@ typedef struct { /* words at the offsets that follow; a pass copies them to its 
 /* Three pixels: tile r6-r8, a r0-r2, b r3-r5. */
 #define NW_DEPTHS_3(weights) \
   NW_I("ldm r12!, {r6, r7, r8}") \
-  NW_PRODUCT("r0", "r6", weights) NW_PRODUCT("r1", "r7", weights) NW_PRODUCT("r2", "r8", weights) NW_WEIGHTS_B(weights) \
+  NW_PRODUCT("r0", "r6", weights) NW_PRODUCT("r1", "r7", weights) NW_PRODUCT("r2", "r8", weights) \
+  NW_WEIGHTS_B(weights) \
   NW_PRODUCT("r3", "r6", weights) NW_PRODUCT("r4", "r7", weights) NW_PRODUCT("r5", "r8", weights)
 #define NW_UNIT_3 NW_I("ldm lr!, {r9, r10}") NW_DEPTHS_3("r9") NW_DEPTHS_3("r10")
 #define NW_TILE_3 NW_I("ldrd r12, r11, " NW_TILE_AT)
@@ -158,8 +163,8 @@ typedef struct { /* words at the offsets that follow; a pass copies them to its 
 #define NW_STREAM_1 NW_I("ldm lr!, " NW_SUMS_1) NW_TILE_1
 #define NW_LOOP_1 NW_LOOP(NW_HALF_1, NW_UNIT_1)
 
-/* A pass returns where the stream goes on. Labels: 10 start from the stream, 11 from sums; 20 loop over depths; 31-35 the
- * ends, as NW_PUT says; 50 their addresses; 60 the last pair is done. */
+/* A pass returns where the stream goes on. Labels: 10 start from the stream, 11 from sums; 20 loop over depths; 31-35
+ * the ends, as NW_PUT says; 50 the addresses of all these; 60 the last pair is done. */
 #define NW_PASS(name, pixels) \
   NW_SHARED const int32_t *name(const nw_pass *s) { \
     register const void *r0 __asm__("r0") = s; \
@@ -169,7 +174,8 @@ typedef struct { /* words at the offsets that follow; a pass copies them to its 
         "11:\n\t" NW_I("ldr r12, " NW_SUMS_IN) NW_I("ldm r12!, " NW_SUMS_##pixels) NW_I("str r12, " NW_SUMS_IN) \
         NW_TILE_##pixels NW_I("ldr pc, " NW_ENTRY) NW_I(".balign 4") \
         NW_LOOP_##pixels NW_I("bne 20b") NW_I("ldr pc, " NW_FINISH) \
-        "31:\n\t" NW_I("ldr r12, " NW_SUMS_OUT) NW_I("stm r12!, " NW_SUMS_##pixels) NW_I("str r12, " NW_SUMS_OUT) NW_PASS_NEXT \
+        "31:\n\t" NW_I("ldr r12, " NW_SUMS_OUT) NW_I("stm r12!, " NW_SUMS_##pixels) NW_I("str r12, " NW_SUMS_OUT) \
+        NW_PASS_NEXT \
         "32:\n\t" NW_REQUANTIZE_RELU(NW_PAIRS_##pixels) NW_STORE(NW_PAIRS_##pixels, NW_BEHIND_##pixels) NW_PASS_NEXT \
         "33:\n\t" NW_REQUANTIZE_RELU(NW_PAIRS_##pixels) NW_STORE_PLANAR(NW_PLANES_##pixels) NW_PASS_NEXT \
         "34:\n\t" NW_REQUANTIZE_SIGNED(NW_PAIRS_##pixels) NW_STORE(NW_PAIRS_##pixels, NW_BEHIND_##pixels) NW_PASS_NEXT \
@@ -183,9 +189,9 @@ NW_PASS(nw_pass_2, 2)
 NW_PASS(nw_pass_1, 1)
 
 /* As nw_chunk_plain. */
-NW_INLINE const int32_t *nw_chunk_dsp(const nw_matrix *m, nw_pass *s, const int32_t *stream, int16_t *tile, int32_t depth,
-                                      int32_t channel, int32_t channels, int32_t *sums, int32_t first, int32_t last,
-                                      int32_t pixels, nw_target to) {
+NW_INLINE const int32_t *nw_chunk_dsp(const nw_matrix *m, nw_pass *s, const int32_t *stream, int16_t *tile,
+                                      int32_t depth, int32_t channel, int32_t channels, int32_t *sums, int32_t first,
+                                      int32_t last, int32_t pixels, nw_target to) {
   int32_t behind = last && (nw_params_behind(m) || (to.channel_step != 1 && to.pixel_step != 1));
   int32_t words = channels / 2 * (depth / 2 + (first ? 2 : 0) + (last && !nw_params_behind(m) ? 3 : 0));
   s->stream = stream;
