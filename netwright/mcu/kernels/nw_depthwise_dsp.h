@@ -2,8 +2,8 @@
  *
  * A word of a line, four values, is unpacked once into pairs of 16 bits, (x0, x2) and (x1, x3), which SMLAD multiplies
  * with pairs of weights, (k0, k2) and (k1, k3), for two (3x3) or four outputs beside each other; pairs between two
- * words are put together with PKHBT, in exchanged order, which SMLADX takes. Weights and bias are doubled, so that sums are
- * what nw_high wants. Outputs come in groups: `line` bytes of a line may be read, whatever lies behind the row. */
+ * words are put together with PKHBT, in exchanged order, which SMLADX takes. Weights and bias are doubled, so that sums
+ * are what nw_high wants. Outputs come in groups: `line` bytes of a line may be read, whatever lies behind the row. */
 #ifndef NW_DEPTHWISE_DSP_H
 #define NW_DEPTHWISE_DSP_H
 #include "nw_requant.h"
