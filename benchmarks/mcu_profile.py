@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import subprocess
+import tempfile
 from pathlib import Path
 
 import numpy as np
@@ -34,7 +35,11 @@ def main() -> None:
     else:
         inputs = np.random.default_rng(0).integers(-128, 128, (1, count)).astype(np.int8)
     plain = emulate(options.build, inputs, cpu=options.cpu, optimize=options.optimize)
-    found = hotspots(options.build, inputs, cpu=options.cpu, optimize=options.optimize)
+    with tempfile.TemporaryDirectory() as folder:
+        found = hotspots(options.build, inputs, cpu=options.cpu, optimize=options.optimize, keep=Path(folder))
+        elf = Path(folder) / f"net-{options.cpu}.elf"
+        command = ["arm-none-eabi-objdump", "-d", "--no-show-raw-insn", elf]
+        listing = subprocess.run(command, capture_output=True, text=True, check=True).stdout
     print(f"{found.instructions:,} instructions; by the clock {int(plain.instructions[0]):,}; ", end="")
     print(
         f"stack {plain.stack_bytes}, code {plain.code_bytes:,}, flash {plain.flash_bytes:,}, arena {plain.arena_bytes:,}"
@@ -44,14 +49,11 @@ def main() -> None:
         for name, total in found.by(what):
             print(f"{total:12,} {100 * total / found.instructions:6.2f} %  {name[:150]}")
     if options.assembly:
-        _assembly(found, options.assembly)
+        _assembly(found, listing, options.assembly)
 
 
-def _assembly(found: Hotspots, stretches: int) -> None:
-    """Print the runs of instructions executed equally often, those that took most first."""
-    listing = subprocess.run(
-        ["arm-none-eabi-objdump", "-d", "--no-show-raw-insn", found.elf], capture_output=True, text=True, check=True
-    ).stdout
+def _assembly(found: Hotspots, listing: str, stretches: int) -> None:
+    """Print the runs of instructions of a disassembly executed equally often, those that took most first."""
     runs: list[tuple[int, list[str]]] = []
     function = ""
     for line in listing.splitlines():

@@ -20,7 +20,7 @@ def emulate(
         ),
     ] = None,
     output: Annotated[Path | None, typer.Option(help="File for the int8 outputs.")] = None,
-    optimize: Annotated[str, typer.Option(help="The compiler's -O2, -O3 or -Os.")] = "-O2",
+    optimize: Annotated[str, typer.Option(help="The compiler's -O1, -O2, -O3 or -Os.")] = "-O2",
     hot: Annotated[bool, typer.Option("--hot", help="Show where the instructions of the first input go.")] = False,
     json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> Result:
@@ -30,6 +30,7 @@ def emulate(
     from netwright.mcu.toolchain import read_inputs
 
     del json
+    emulation.check_optimization(optimize)
     inputs = read_inputs(build, input)
     done = emulation.emulate(build, inputs, cpu=cpu, optimize=optimize)
     if output is not None:

@@ -27,7 +27,7 @@ app = typer.Typer(
     rich_markup_mode="rich",
 )
 for function in (demo, train, device, search, deploy, compile, emulate, report, profile):
-    app.command(function.__name__)(verb(function))
+    app.command(function.__name__)(verb(function, resumable=function in (demo, train, search)))
 
 
 def _version(asked: bool) -> None:

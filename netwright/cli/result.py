@@ -18,6 +18,8 @@ import typer
 
 from netwright.core.errors import NetwrightError
 
+GOES_ON = "What was finished is kept: repeat the same command to go on from there."
+BEGINS_ANEW = "It was not finished: repeated, the same command begins anew."
 FAILED, BUG, INTERRUPTED, PIPE_CLOSED = 1, 70, 130, 141
 _NO_SPACE = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
@@ -34,8 +36,10 @@ class Result:
     failed: str | None = None
 
 
-def verb(function: Callable[..., Result]) -> Callable[..., None]:
+def verb(function: Callable[..., Result], *, resumable: bool = True) -> Callable[..., None]:
     """Make a command of a function that returns a `Result`.
+
+    `resumable`: whether, once interrupted, it goes on from there when it is called again; an interrupt says which.
 
     While it works, whatever prints to standard output is sent to standard error, so that standard output holds
     the result and nothing else. Exit codes: 0; 1 for a failure that the message explains; 2 for wrong usage (from
@@ -53,7 +57,7 @@ def verb(function: Callable[..., Result]) -> Callable[..., None]:
         except typer.Exit:
             raise
         except KeyboardInterrupt:
-            _fail("\nStopped. What was finished is kept: repeat the same command to go on from there.", INTERRUPTED)
+            _fail(f"\nStopped. {GOES_ON if resumable else BEGINS_ANEW}", INTERRUPTED)
         except BrokenPipeError:
             _mute_stdout()
             raise typer.Exit(PIPE_CLOSED) from None

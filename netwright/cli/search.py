@@ -78,6 +78,7 @@ def search(
     if strategy not in STRATEGY_NAMES:
         raise unknown("Strategy", strategy, STRATEGY_NAMES)
     runtime_of(runtime)
+    check_device(device)
     opened = open_run(run)
     found = search_run(opened, limits, Plan(device, runtime, strategy, evaluations, seed))
     data = {key: found[key] for key in ("device", "budget", "candidates", "front")}
@@ -94,6 +95,20 @@ def next_verb(run: Path, found: dict[str, Any]) -> str:
     if on_mcu := found["microcontroller"]:
         return f"netwright compile {run}:best --cpu {on_mcu['cpu']} --sram {found['budget']['sram_bytes']:.0f}B --out build/"
     return f"netwright deploy {run} --arch best --to onnx --out build/"
+
+
+def check_device(device: str) -> None:
+    """Refuse a device that is neither described nor measured.
+
+    Raises:
+        NetwrightError: it is not known; names those that are.
+    """
+    from netwright.device.machines import MACHINES
+    from netwright.device.store import THIS, device_folder
+
+    if device in MACHINES or device == THIS or device.endswith(".json") or device_folder(device).is_dir():
+        return
+    raise unknown("Device", device, (*MACHINES, THIS, "a latency model's FILE.json"))
 
 
 def parse_limits(latency: str | None, macs: str | None, params: str | None) -> dict[str, float]:

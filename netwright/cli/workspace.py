@@ -132,7 +132,10 @@ def latest_search(run: Run) -> dict[str, Any]:
 
     files = sorted((run.path / "search").glob("*.json"), key=lambda file: (file.stat().st_mtime_ns, file.name))
     if not files:
-        raise NetwrightError(f"{run.path} was not searched yet. Begin with: netwright search {run.path} --latency 2ms")
+        raise NetwrightError(
+            f"{run.path} was not searched yet. Begin with: netwright search {run.path} --latency 2ms; "
+            f"for a microcontroller: netwright search {run.path} --device stm32f746"
+        )
     return read_search(files[-1])
 
 

@@ -1,7 +1,7 @@
 """Which tensors become integers: a quantizer for torchao's PT2E whose every value has the form a microcontroller holds.
 
-Activations: int8, one scale and zero point a tensor, observed behind the fused activation. Weights: int8, symmetric, a scale a
-channel. Operations that only move values share the quantization of what they move.
+Activations: int8, one scale and zero point a tensor, observed behind the fused activation. Weights: int8, symmetric, a
+scale a channel. Operations that only move values share the quantization of what they move.
 """
 
 from __future__ import annotations

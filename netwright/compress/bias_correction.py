@@ -1,6 +1,9 @@
-"""Bias correction: after rounding, every layer's outputs keep the mean they had (Nagel et al. 2019, arXiv:1906.04721, section 4.2).
+"""Bias correction: after rounding, every layer's outputs keep the mean they had.
 
-Layer by layer in the order in which they run, so that a layer is corrected for what rounding did to it and to all before it.
+Nagel et al. 2019, arXiv:1906.04721, section 4.2.
+
+Layer by layer in the order in which they run, so that a layer is corrected for what rounding did to it and to all
+before it.
 """
 
 from __future__ import annotations

@@ -1,7 +1,10 @@
-"""Cross-layer equalization: even ranges of weights from channel to channel (Nagel et al. 2019, arXiv:1906.04721, section 4.1).
+"""Cross-layer equalization: even ranges of weights from channel to channel.
 
-Between two layers with nothing but a ReLU, a channel may be made larger in the first and smaller in the second. ReLU6 stops
-that where it clips: a channel that reaches 6 on the calibration images is left as it is, and no other is made to reach it.
+Nagel et al. 2019, arXiv:1906.04721, section 4.1.
+
+Between two layers with nothing but a ReLU, a channel may be made larger in the first and smaller in the second. ReLU6
+stops that where it clips: a channel that reaches 6 on the calibration images is left as it is, and no other is made to
+reach it.
 """
 
 from __future__ import annotations
@@ -73,7 +76,7 @@ def _grouping(node: Node) -> str:
 def _even(
     graph_module: GraphModule, first: Node, second: Node, largest_C: Tensor | None, limit: float | None
 ) -> Tensor:
-    """Divide the first layer's outputs by a factor a channel, and multiply the second's weights by it; return the factors."""
+    """Divide the first layer's outputs by a factor a channel, multiply the second's weights by it; return factors."""
     weights = [constant(graph_module, node.args[1]) for node in (first, second)]
     one, other = (weight for weight in weights if weight is not None)
     bias_C = constant(graph_module, argument(first, "bias"))

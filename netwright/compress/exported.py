@@ -1,7 +1,7 @@
 """A module as torch.export's graph, brought to the few forms that integers are made from.
 
-Normalization, scaling by constants and hard sigmoids disappear into the convolution or linear layer before them; where there
-is none, they become a depthwise 1x1 convolution. What computes nothing in evaluation is taken out.
+Normalization, scaling by constants and hard sigmoids disappear into the convolution or linear layer before them; where
+there is none, they become a depthwise 1x1 convolution. What computes nothing in evaluation is taken out.
 """
 
 from __future__ import annotations
@@ -140,7 +140,7 @@ def _dtype(node: Any) -> Any:
 
 
 def _plain_forms(graph_module: GraphModule, node: Node) -> None:
-    """Reduce the ways of writing the same thing: SiLU, clamps, division by a number, global pooling, "same" padding, views."""
+    """Reduce ways of writing one thing: SiLU, clamps, division by a number, pooling, "same" padding, views."""
     name, graph = kind(node), graph_module.graph
     with graph.inserting_before(node):
         new = None

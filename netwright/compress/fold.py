@@ -1,7 +1,8 @@
 """Fold a graph that PT2E has converted into true integer arithmetic.
 
-PT2E leaves float operations between dequantize and quantize. Each such operation, with the activation behind it, becomes one
-integer operation of TensorFlow Lite: int8 weights, int32 bias, fixed-point multipliers (Jacob et al. 2018, arXiv:1712.05877).
+PT2E leaves float operations between dequantize and quantize. Each such operation, with the activation behind it,
+becomes one integer operation of TensorFlow Lite: int8 weights, int32 bias, fixed-point multipliers (Jacob et al. 2018,
+arXiv:1712.05877).
 """
 
 from __future__ import annotations
@@ -81,7 +82,8 @@ def fold(converted: GraphModule, example: tuple[Tensor, ...], description: str =
             source: Any = node.args[0]
             if not 0 < float(node.args[1]) < math.inf:
                 raise NetwrightError(
-                    f"{where(source)}: its values reach no finite range. Look for NaN and infinity in the images and weights."
+                    f"{where(source)}: its values reach no finite range. "
+                    "Look for NaN and infinity in the images and weights."
                 )
             quantization = quantized(node.args[1], node.args[2])
             if source.op == "placeholder":

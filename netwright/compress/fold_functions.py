@@ -51,7 +51,7 @@ def _constant(folding: Folding, real: NDArray[np.float64], path: str, images: bo
 
 
 def function(folding: Folding, node: Node, fused: Fused) -> Value:
-    """HARD_SWISH, LOGISTIC, TANH, LEAKY_RELU, RELU or RELU6; other clamps are a QUANTIZE whose range ends where they do."""
+    """HARD_SWISH, LOGISTIC, TANH, LEAKY_RELU, RELU, RELU6; other clamps are a QUANTIZE of the same range."""
     source: Any = node.args[0]
     value = folding.value(source, node)
     name, options = kind(node), {}

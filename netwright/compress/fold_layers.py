@@ -1,4 +1,7 @@
-"""Convolutions, linear layers and pooling as integer operations: int8 weights, int32 bias, SAME, VALID or an explicit PAD."""
+"""Convolutions, linear layers and pooling as integer operations.
+
+Weights are int8, biases int32; padding is SAME, VALID or an explicit PAD.
+"""
 
 from __future__ import annotations
 
@@ -183,7 +186,7 @@ def _pool(
 def _window_input(
     folding: Folding, node: Node, reach: tuple[int, int], stride: tuple[int, int], padding: tuple[int, int]
 ) -> tuple[Value, Edges]:
-    """Return what a window slides over and how it is padded; a PAD before it is taken in where both together are SAME."""
+    """Return what a window slides over and its padding; a PAD before it is taken in where both together are SAME."""
     outputs = folding.shape(node)[2:]
     source: Any = node.args[0]
     pad = source.args[0].args[0] if kind(source) == "dequantize_per_tensor" else source

@@ -1,7 +1,8 @@
 """Observers: which range of real values the integers are to cover.
 
-"minmax": all that was seen. "percentile": all but a small share at both ends. "mse": the range with the least squared error,
-estimated from a histogram (Nagel et al. 2021, arXiv:2106.08295, section 3.1); for weights, searched value by value.
+"minmax": all that was seen. "percentile": all but a small share at both ends. "mse": the range with the least squared
+error, estimated from a histogram (Nagel et al. 2021, arXiv:2106.08295, section 3.1); for weights, searched value by
+value.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ _SHRINK = 64  # ranges tried a side by "mse"
 
 
 class HistogramRange(UniformQuantizationObserverBase):
-    """Counts values in bins of equal width over [-bound, bound); the bound doubles when values need it, so counts are exact.
+    """Counts values in bins of equal width over [-bound, bound); the bound doubles where needed, so counts are exact.
 
     `choose(counts, bound, low, high)` returns the range to cover, of which zero is always a part.
     """
@@ -95,8 +96,8 @@ def percentile_range(seen: HistogramRange) -> tuple[float, float]:
 def mse_range(seen: HistogramRange) -> tuple[float, float]:
     """Return the range with the least squared error among fractions of what was seen.
 
-    What lies outside errs by its distance from the end; what lies inside by a twelfth of the squared step, but values below
-    half a step, which become zero, by themselves.
+    What lies outside errs by its distance from the end; what lies inside by a twelfth of the squared step, but values
+    below half a step, which become zero, by themselves.
     """
     x, counts = seen.centres, seen.counts
     share = torch.linspace(1, 1 / _SHRINK, _SHRINK, dtype=torch.float64, device=x.device)

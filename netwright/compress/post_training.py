@@ -32,8 +32,8 @@ def quantize(
 ) -> QuantizedGraph:
     """Return a module in integers: int8 weights, symmetric, a scale a channel; int8 activations, a scale a tensor.
 
-    The module is left as it was. It is exported by torch.export, observed and converted by torchao's PT2E, and folded into
-    operations with int32 bias and fixed-point multipliers. Images x_BCHW become NHWC.
+    The module is left as it was. It is exported by torch.export, observed and converted by torchao's PT2E, and folded
+    into operations with int32 bias and fixed-point multipliers. Images x_BCHW become NHWC.
 
     Args:
         module: anything that torch.export takes and whose operations are known (`annotate`).
@@ -75,7 +75,8 @@ def run(graph_module: GraphModule, data: list[tuple[Tensor, ...]]) -> None:
     sizes = {len(inputs[0]) for inputs in data}
     if len(sizes) > 1 and not takes_any_batch(graph_module):
         raise NetwrightError(
-            f"The module fixes its batch size, and the batches are of {sorted(sizes)} images. Leave out the last, smaller one."
+            f"The module fixes its batch size, and the batches are of {sorted(sizes)} images. "
+            "Leave out the last, smaller one."
         )
     for inputs in data:
         if not all(tensor.isfinite().all() for tensor in inputs):

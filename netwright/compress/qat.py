@@ -1,8 +1,8 @@
 """Quantization-aware training: the network learns on while its weights and activations are rounded as they will be.
 
-Jacob et al. 2018, arXiv:1712.05877, section 3, with straight-through gradients; normalization is folded into the weights
-before, so that what is trained is what is stored. The ranges of activations stay as they were calibrated; those of the
-weights follow the weights.
+Jacob et al. 2018, arXiv:1712.05877, section 3, with straight-through gradients; normalization is folded into the
+weights before, so that what is trained is what is stored. The ranges of activations stay as they were calibrated; those
+of the weights follow the weights.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ def quantize_aware(
     teacher: nn.Module | None = None,
     run: Run | None = None,
 ) -> QuantizedGraph:
-    """Return a trained module in integers, after training it further with fake quantization; the module stays as it was.
+    """Return a trained module in integers, after training it further with fake quantization; the module stays as is.
 
     Args:
         module: takes images x_BCHW of the data set, normalized; see `quantize` for what it may hold.
@@ -74,7 +74,8 @@ class FakeQuantized(nn.Module):
         exported = export(copy.deepcopy(module).cpu(), (batches[0],))
         if not takes_any_batch(exported):
             raise NetwrightError(
-                f"{self._name} fixes its batch size, and training needs it free: write x.shape[0] for len(x) in its forward."
+                f"{self._name} fixes its batch size, and training needs it free: "
+                "write x.shape[0] for len(x) in its forward."
             )
         self.graph: GraphModule = prepare_qat_pt2e(exported, Int8Quantizer(observer, trained=True))
         for parameter in self.graph.parameters():

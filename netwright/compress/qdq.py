@@ -1,8 +1,9 @@
 """Write integers as ONNX with QuantizeLinear and DequantizeLinear around float operations, as ONNX Runtime fuses them.
 
-The stored inputs, weights, biases and scales are the same. ONNX Runtime rounds each result once, in float32, to the nearest
-with ties to even, where the integer arithmetic here multiplies by a 32-bit mantissa and rounds twice: a stored value may
-differ by 1 where the exact one lies near a half, and what follows from it by more. benchmarks/compress_quantize.py counts.
+The stored inputs, weights, biases and scales are the same. ONNX Runtime rounds each result once, in float32, to the
+nearest with ties to even, where the integer arithmetic here multiplies by a 32-bit mantissa and rounds twice: a stored
+value may differ by 1 where the exact one lies near a half, and what follows from it by more.
+benchmarks/compress_quantize.py counts.
 """
 
 from __future__ import annotations
@@ -28,7 +29,8 @@ _TYPES = {"int8": TensorProto.INT8, "uint8": TensorProto.UINT8, "float32": Tenso
 def write_qdq(model: QuantizedGraph, path: str | Path) -> None:
     """Write a quantized graph as an ONNX file, whose inputs and outputs are those of the graph for any batch.
 
-    Images stay NHWC at both ends; inside, convolutions and pooling stand between transposes, which ONNX Runtime removes.
+    Images stay NHWC at both ends; inside, convolutions and pooling stand between transposes, which ONNX Runtime
+    removes.
 
     Raises:
         NetwrightError: an operator has no such form, or the file cannot be written.
@@ -51,7 +53,7 @@ def write_qdq(model: QuantizedGraph, path: str | Path) -> None:
 
 
 class Writing:
-    """Nodes and constants written so far. A tensor of the model has a name for its integers and one for its real values."""
+    """Nodes and constants written so far. A tensor has a name for its integers and one for its real values."""
 
     def __init__(self, model: QuantizedGraph):
         self.model = model
@@ -65,7 +67,8 @@ class Writing:
         kind = op.kind.removeprefix("tflite.")
         if kind not in OPERATORS:
             raise NetwrightError(
-                f"{kind} {op.path!r} is not written as ONNX. Known are: {', '.join(sorted(OPERATORS))}. Write the model with write_tflite."
+                f"{kind} {op.path!r} is not written as ONNX. Known are: {', '.join(sorted(OPERATORS))}. "
+                "Write the model with write_tflite."
             )
         result = OPERATORS[kind](self, op)
         self._keep(result, op.outputs[0])

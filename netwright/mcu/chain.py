@@ -1,8 +1,8 @@
 """The arena of a chain of blocks, without making its network: what a search asks for tens of thousands of candidates.
 
 Only one value lives between two blocks, so what an option (`partition`) needs depends on the blocks that it touches
-alone. It is found once for every block and input shape that is ever met, and for neighbouring blocks together only around
-those that need most on their own.
+alone. It is found once for every block and input shape that is ever met, and for neighbouring blocks together only
+around those that need most on their own.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ def block_memory(block: Block, in_shape: Shape, *, mode: str = "stream") -> int:
 
 
 def _shared(units: list[_Unit], crowded: set[int], ceiling: int) -> int:
-    """Return the least bytes where segments may reach over several blocks, one of them crowded; `ceiling` is known to do."""
+    """Return the least bytes where segments reach over several blocks, one of them crowded; `ceiling` is enough."""
     starts = [0]
     for unit in units:
         starts.append(starts[-1] + _span((unit,)).count)
@@ -86,7 +86,7 @@ class _Span:
         self.outlined = self._outlined()
 
     def options(self, ceiling: int) -> list[tuple[int, int, int]]:
-        """Return (begin, end, bytes) by rising end, those of at most `ceiling` bytes; both counted in the block they lie in."""
+        """Return (begin, end, bytes) by rising end, of at most `ceiling` bytes; both counted in their block."""
         for (first, last), least in list(self.outlined.items()):
             if least <= ceiling:
                 del self.outlined[first, last]

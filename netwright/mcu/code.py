@@ -13,14 +13,14 @@ _PER_LINE = {"int8": 24, "uint8": 24, "int16": 16, "int32": 8}
 
 @dataclass(frozen=True)
 class Data:
-    """C definitions of one layer's constants, and the kernel headers they and the layer's calls need ("conv": nw_conv.h)."""
+    """C definitions of one layer's constants; the kernel headers that they and its calls need ("conv": nw_conv.h)."""
 
     text: str
     kernels: frozenset[str]
 
 
 def array(name: str, values: NDArray[np.integer], *, qualifiers: str = "static const") -> str:
-    """Return the definition of a C array with the values in C order; int32's least is written so that no literal overflows."""
+    """Return the definition of a C array, values in C order; int32's least is written so that no literal overflows."""
     kind = values.dtype.name
     flat = values.reshape(-1).tolist()
     texts = ["(-2147483647 - 1)" if value == -(1 << 31) else str(value) for value in flat] or ["0"]

@@ -58,9 +58,9 @@ def read(network: Network, layer: Layer) -> tuple[int, ...]:
 def in_place(network: Network, layer: Layer) -> tuple[int, ...]:
     """Return the values (roots) at whose very offset the result of a layer may begin, as it runs on whole tensors.
 
-    Elementwise layers, where shapes are equal. Depthwise convolutions without a channel multiplier, any stride: they run
-    channel by channel and gather each input row of the channel once; a channel's results only replace elements of that
-    channel, and output row y ends, densely packed, no later than input row y, which is gathered by then.
+    Elementwise layers, where shapes are equal. Depthwise convolutions without a channel multiplier, any stride: they
+    run channel by channel and gather each input row of the channel once; a channel's results only replace elements of
+    that channel, and output row y ends, densely packed, no later than input row y, which is gathered by then.
     """
     made = network.values[layer.output]
     if isinstance(layer, Lookup | Add | Multiply):
@@ -84,7 +84,7 @@ def _gathered_in_time(network: Network, layer: Depthwise) -> bool:
 
 
 def dies_at(flow: Flow, order: Sequence[int]) -> list[int]:
-    """Return for each value of a flow the place in the order of the last step that needs it; the last one if it is kept."""
+    """Return for each value the place of the last step that needs it in the order; the last one if it is kept."""
     place = {step: position for position, step in enumerate(order)}
     last = []
     for value in flow.values:

@@ -61,7 +61,8 @@ def emit(network: Network, plan: Schedule, *, name: str = "net", weights: Weight
     files = {
         "net.h": _header(network, plan, name),
         "net.c": _body(network, plan, used, functions, calls),
-        "net_data.h": f"/* Constants of {_comment(name)}, weights in the order in which the kernels read them. */\n{constants}",
+        "net_data.h": f"/* Constants of {_comment(name)}, weights in the order in which the kernels read them. */\n"
+        f"{constants}",
         **{kernel: _kernel(kernel) for kernel in used},
         **host_files(),
         "README.md": readme(network, plan, name, used, weights),
@@ -116,9 +117,9 @@ def _header(network: Network, plan: Schedule, name: str) -> str:
     ]
     return f"""/* {_comment(name)}: an int8 network as C. Written by netwright {version}; change the model, not this file.
  *
- * Takes NET_INPUT_BYTES and gives NET_OUTPUT_BYTES of int8, tensors back to back, height x width x channels. Stored and real
- * values: real = SCALE * (stored - ZERO_POINT). Uses no heap, no library but memcpy and memset, and no memory but the
- * arena and the stack. Not reentrant: one arena, one run at a time. */
+ * Takes NET_INPUT_BYTES and gives NET_OUTPUT_BYTES of int8, tensors back to back, height x width x channels. Stored and
+ * real values: real = SCALE * (stored - ZERO_POINT). Uses no heap, no library but memcpy and memset, and no memory but
+ * the arena and the stack. Not reentrant: one arena, one run at a time. */
 #ifndef NET_H
 #define NET_H
 #include <stdint.h>
@@ -133,8 +134,8 @@ extern "C" {{
 #define NET_ARENA_ALIGNMENT {ALIGNMENT}
 
 {"".join(borders)}
-/* With NET_ARENA_EXTERNAL defined, the caller defines this, aligned to NET_ARENA_ALIGNMENT bytes, in memory of its choice;
- * between two runs it may hold anything. */
+/* With NET_ARENA_EXTERNAL defined, the caller defines this, aligned to NET_ARENA_ALIGNMENT bytes, in memory of its
+ * choice; between two runs it may hold anything. */
 extern int8_t net_arena[NET_ARENA_BYTES];
 
 /* Where the input may be written to save a copy; net_invoke overwrites it. 0 of a network with several inputs. */

@@ -107,7 +107,7 @@ def scratch_bytes(layer: Layer, network: Network) -> int:
 
 
 def _lines(layer: Depthwise, network: Network) -> int:
-    """Return the padded lines of one channel that are gathered at a time: those under the kernel, or all if they are few."""
+    """Return the padded lines of one channel gathered at a time: those under the kernel, or all if they are few."""
     window, rows = layer.window, network.values[layer.output].shape[0]
     span = (window.kernel[0] - 1) * window.dilation[0] + 1
     total = (rows - 1) * window.stride[0] + span
@@ -115,7 +115,7 @@ def _lines(layer: Depthwise, network: Network) -> int:
 
 
 def line_bytes(layer: Depthwise, network: Network) -> int:
-    """Return the bytes of a padded line of one channel: zero points, the row, zero points, and what kernels may read."""
+    """Return the bytes of a padded line of one channel: zero points, the row, zero points, what kernels may read."""
     window = layer.window
     width, out_width = network.values[layer.inputs[0]].shape[1], network.values[layer.output].shape[1]
     read = (out_width - 1) * window.stride[1] + (window.kernel[1] - 1) * window.dilation[1] + 1

@@ -12,7 +12,7 @@ from netwright.mcu.network import Conv, Dense, Depthwise, Layer, Network
 
 @dataclass(frozen=True)
 class Place:
-    """Where a layer finds what it needs: C expressions of type int8_t * by value, and that of its scratch ("0": none)."""
+    """Where a layer finds what it needs: C expressions of type int8_t * by value, and of its scratch ("0": none)."""
 
     pointers: Mapping[int, str]
     scratch: str

@@ -1,8 +1,8 @@
 """C constants and calls of all layers but convolutions: sums, products, pools, means, tables, softmax, copies.
 
-`data` gives the definitions of a layer's constants, `simple_call` the statement that runs it on whole tensors, `run_call` one
-on so many contiguous elements, for layers whose elements do not depend on each other. Pointers are C expressions of type
-(const) int8_t *.
+`data` gives the definitions of a layer's constants, `simple_call` the statement that runs it on whole tensors,
+`run_call` one on so many contiguous elements, for layers whose elements do not depend on each other. Pointers are C
+expressions of type (const) int8_t *.
 """
 
 from __future__ import annotations
@@ -311,7 +311,7 @@ def _broadcast_call(layer: Add | Multiply | Prelu, network: Network, name: str, 
 
 
 def _runs(layer: Add | Multiply | Prelu, network: Network) -> list[tuple[int, int, int]]:
-    """Return (count, stride, stride of the second operand) of the merged dimensions of a sum or product, innermost last."""
+    """Return (count, stride, stride of the second operand) of the merged dimensions of two operands, innermost last."""
     shape = network.values[layer.output].shape
     other = network.values[layer.inputs[1]].shape if layer.constant is None else layer.constant.shape
     other = (1,) * (len(shape) - len(other)) + tuple(other)

@@ -14,14 +14,16 @@ from netwright.mcu import emit_conv, emit_simple
 from netwright.mcu.network import Add, Conv, Depthwise, Lookup, Multiply, Network, Pool
 from netwright.mcu.stream import Part, Read, Rows, Segment, Stage, row_bytes
 
-# First row, columns made, where they begin in their slot; then for two inputs: where the columns read begin, how many, padding.
+# First row, columns made, where they begin in their slot; then for two inputs: where the columns read begin, how many,
+# padding.
 _FIELDS = 9
 
 
 @dataclass(frozen=True)
 class SegmentCode:
-    """`text`: C functions to stand after the layers' constants; `call`: the statement that runs the segment; `kernels`: the
-    headers it needs besides those of its layers ("rows": nw_rows.h).
+    """`text`: C functions to stand after the layers' constants; `call`: the statement that runs the segment.
+
+    `kernels`: the headers it needs besides those of its layers ("rows": nw_rows.h).
     """
 
     text: str
@@ -34,8 +36,9 @@ def segment_code(
 ) -> SegmentCode:
     """Return the C of a segment.
 
-    `offsets`: `Schedule.offsets`. `names`: by layer, the name that its constants were given (`data(network, layer, name)`).
-    `name`: prefix for the functions made here. `arena`: C expression of the arena, `int8_t *`.
+    `offsets`: `Schedule.offsets`. `names`: by layer, the name that its constants were given
+    (`data(network, layer, name)`). `name`: prefix for the functions made here. `arena`: C expression of the arena,
+    `int8_t *`.
     """
     writer = _Writer(network, segment, offsets, names, name)
     parts = [writer.table()] if segment.tiles else []

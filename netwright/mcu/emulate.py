@@ -1,7 +1,8 @@
 """The generated C on an emulated Cortex-M: its outputs, the instructions it executes, its stack, its flash.
 
-Instructions are exact: under QEMU's -icount each takes 2^8 ns of virtual time, several ticks of the board's clock, so that
-ticks round to whole instructions. They are not cycles: the emulator models neither pipeline nor caches nor wait states.
+Instructions are exact: under QEMU's -icount each takes 2^8 ns of virtual time, several ticks of the board's clock, so
+that ticks round to whole instructions. They are not cycles: the emulator models neither pipeline nor caches nor wait
+states.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from netwright.mcu.host import check_inputs
 from netwright.mcu.toolchain import WARNINGS, call, harness, missing, sizes
 
 TOOLS = ("arm-none-eabi-gcc", "arm-none-eabi-size", "qemu-system-arm")
+OPTIMIZATIONS = ("-O1", "-O2", "-O3", "-Os")
 ICOUNT_SHIFT = 8  # 2^8 ns an instruction, at least 5 ticks: a difference of two differences is wrong by 2 at most
 KNOWN_INSTRUCTIONS = 1_000_002  # of the function that calibrates the clock, see harness/emulated.c
 CLOCK_ROUND = (1 << 32) - 1  # ticks
@@ -28,7 +30,7 @@ _MB = 1 << 20
 
 @dataclass(frozen=True)
 class Board:
-    """An emulated machine. Regions are (origin, bytes); large constants go to the second one. `clock`: its FPGAIO block."""
+    """An emulated machine. Regions: (origin, bytes); large constants go to the second. `clock`: its FPGAIO block."""
 
     machine: str
     flags: tuple[str, ...]
@@ -70,10 +72,10 @@ BOARDS = {
 class Emulation:
     """What runs under emulation gave.
 
-    `outputs`: [N, output_bytes]. `instructions`: of each run of net_invoke, its return included. `stack_bytes`: the most
-    that net_invoke and what it calls used. `code_bytes`: instructions and the literals among them, of net.c and of
-    the library functions that it calls; `flash_bytes`: those and all constants. `ram_bytes`: static memory, which is the
-    arena and whatever net.c has besides. The harness is in none of them.
+    `outputs`: [N, output_bytes]. `instructions`: of each run of net_invoke, its return included. `stack_bytes`: the
+    most that net_invoke and what it calls used. `code_bytes`: instructions and the literals among them, of net.c and of
+    the library functions that it calls; `flash_bytes`: those and all constants. `ram_bytes`: static memory, which is
+    the arena and whatever net.c has besides. The harness is in none of them.
     """
 
     outputs: NDArray[np.int8]
@@ -90,16 +92,19 @@ def emulate(
 ) -> Emulation:
     """Build a generated directory for `cpu` and run N inputs, any shape after the first dimension.
 
+    Nothing is written into the directory. `optimize`: one of `OPTIMIZATIONS`.
+
     Raises:
-        NetwrightError: a tool is missing (with the Debian package that holds it), the directory holds no network, the code
-            does not compile, does not fit the board, or crashes.
+        NetwrightError: a tool is missing (with the Debian package that holds it), the processor or the optimization is
+            not known, the directory holds no network, the code does not compile, does not fit the board, or crashes.
     """
     stated = sizes(directory)
     checked = check_inputs(inputs, stated["input"])
-    elf = build_elf(directory, cpu=cpu, optimize=optimize)
-    outputs, instructions, stack = _run(elf, checked, stated["output"], cpu, seconds)
-    code, flash = flash_of(elf)
-    used = {name: size for name, (_, size) in sections(elf).items()}
+    with tempfile.TemporaryDirectory(prefix="netwright-") as folder:
+        elf = build_elf(directory, cpu=cpu, optimize=optimize, folder=Path(folder))
+        outputs, instructions, stack = _run(elf, checked, stated["output"], cpu, seconds)
+        code, flash = flash_of(elf)
+        used = {name: size for name, (_, size) in sections(elf).items()}
     ram = used.get(".bss", 0) + used.get(".data", 0)
     return Emulation(outputs, instructions, stack, flash, code, stated["arena"], ram)
 
@@ -124,6 +129,16 @@ def board_of(cpu: str) -> Board:
     return BOARDS[cpu]
 
 
+def check_optimization(optimize: str) -> None:
+    """Refuse an option of the compiler that is none of `OPTIMIZATIONS`.
+
+    Raises:
+        NetwrightError: it is another one.
+    """
+    if optimize not in OPTIMIZATIONS:
+        raise unknown("Optimization", optimize, OPTIMIZATIONS)
+
+
 def build_elf(
     directory: Path, *, cpu: str, optimize: str = "-O2", flags: tuple[str, ...] = (), folder: Path | None = None
 ) -> Path:
@@ -132,6 +147,7 @@ def build_elf(
     Raises:
         NetwrightError: as of `emulate`.
     """
+    check_optimization(optimize)
     board = board_of(cpu)
     stated = sizes(directory)
     folder = ((folder or directory / "emulated") / cpu).resolve()
@@ -199,7 +215,9 @@ def _instructions(records: NDArray[np.uint32]) -> NDArray[np.int64]:
 def run_elf(
     elf: Path, inputs: NDArray[np.int8], folder: Path, *, cpu: str, seconds: float, options: tuple[str, ...] = ()
 ) -> tuple[bytes, NDArray[np.uint32]]:
-    """Run a program of `build_elf` in `folder`; returns its outputs and its records of [ticks, hundredths of a second, stack bytes].
+    """Run a program of `build_elf` in `folder`; return its outputs and its records.
+
+    A record: [ticks, hundredths of a second, stack bytes].
 
     Raises:
         NetwrightError: the emulator or the program failed.

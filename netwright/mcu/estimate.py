@@ -1,6 +1,7 @@
 """Instructions of a layer on a Cortex-M7, roughly: enough to choose between schedules where no fitted model is given.
 
-Depthwise figures are of 24 layers of kernels 3, 5 and 7, 5 to 40 pixels wide, counted under emulation; within 11 % of each.
+Depthwise figures are of 24 layers of kernels 3, 5 and 7, 5 to 40 pixels wide, counted under emulation; within 11 %
+of each.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ _ROW = 150  # of a convolution's row call
 
 
 def estimate(network: Network, layer: Layer, rows: int = 0) -> float:
-    """Return the instructions of a layer; `rows`: how many rows it makes one by one, 0 for one call on whole tensors."""
+    """Return the instructions of a layer; `rows`: how many it makes one by one, 0 for one call on whole tensors."""
     made = network.values[layer.output]
     share = rows / made.shape[0] if rows else 1.0
     outputs = made.bytes * share
@@ -28,7 +29,7 @@ def estimate(network: Network, layer: Layer, rows: int = 0) -> float:
 
 
 def _depthwise(network: Network, layer: Depthwise, rows: int, outputs: float) -> float:
-    """Return the instructions of a depthwise layer: products, gathering of channels, and set-up of filters by channel."""
+    """Return the instructions of a depthwise layer: products, gathering of channels, set-up of filters by channel."""
     high, wide = layer.window.kernel
     taps = high * wide
     channels, height = network.values[layer.output].shape[2], network.values[layer.output].shape[0]

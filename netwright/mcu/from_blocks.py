@@ -1,7 +1,7 @@
 """Integer networks from block descriptions, with random weights: what a network costs before anybody has trained it.
 
-Shapes, schedule, arena, flash and instructions of the C code do not depend on the values of trained weights, so the whole
-way from `Network` to an emulator can be measured for any architecture of a space.
+Shapes, schedule, arena, flash and instructions of the C code do not depend on the values of trained weights, so the
+whole way from `Network` to an emulator can be measured for any architecture of a space.
 """
 
 from __future__ import annotations
@@ -28,12 +28,13 @@ def network_of_blocks(
 ) -> Network:
     """Return the integer network of a chain of blocks for an input (channels, height, width).
 
-    Normalization is folded into the convolutions, as quantization does. Weights, biases and multipliers are random, such
-    that activations fill int8; with `seed` None all are the same few values, which takes no time and is enough to plan.
+    Normalization is folded into the convolutions, as quantization does. Weights, biases and multipliers are random,
+    such that activations fill int8; with `seed` None all are the same few values, which takes no time and is enough to
+    plan.
 
     Raises:
-        NetwrightError: a block other than `ConvNorm`, `MBConv` without squeeze-excitation, and `PoolHead`; or an activation
-            that is no clamp.
+        NetwrightError: a block other than `ConvNorm`, `MBConv` without squeeze-excitation, and `PoolHead`; or an
+            activation that is no clamp.
     """
     builder = _Builder(in_shape, None if seed is None else np.random.default_rng(seed))
     for block in blocks.values() if isinstance(blocks, Mapping) else blocks:
@@ -150,7 +151,7 @@ class _Builder:
         return np.clip(np.rint(self.rng.normal(0, _DEVIATION, shape)), -127, 127).astype(np.int8)
 
     def _requantize(self, weights_OK: NDArray[np.int8], clamped: bool) -> Requantize:
-        """Return multipliers that bring sums of K products of weights and activations back to int8, each a little different."""
+        """Return multipliers that bring sums of K products back to int8, each a little different."""
         channels, terms = weights_OK.shape
         zero_point = -128 if clamped else 0
         if self.rng is None:

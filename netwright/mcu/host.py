@@ -26,7 +26,8 @@ class HostNet:
         """Run N inputs, any shape after the first dimension; returns the outputs as [N, output_bytes].
 
         Raises:
-            NetwrightError: the inputs are not of the network's size, or the program failed, as when a sanitizer objects.
+            NetwrightError: the inputs are not of the network's size, or the program failed, as when a sanitizer
+                objects.
         """
         checked = check_inputs(inputs, self.input_bytes)
         written = call([self.program], stdin=checked.tobytes())

@@ -33,9 +33,8 @@ class Hotspot:
 
 @dataclass(frozen=True)
 class Hotspots:
-    """Where one run's instructions went, largest first; `addresses`: executions of each instruction address of `elf`."""
+    """Where one run's instructions went, largest first; `addresses`: executions of each instruction address."""
 
-    elf: Path
     spots: tuple[Hotspot, ...]
     addresses: dict[int, int]
 
@@ -55,28 +54,36 @@ class Hotspots:
 
 @dataclass(frozen=True)
 class _Place:
-    """What stands at an address: its innermost function, and the line of net.c it belongs to, 0 for shared functions."""
+    """What stands at an address: its innermost function, the line of net.c it belongs to, 0 for shared functions."""
 
     function: str
     line: int
 
 
 def hotspots(
-    directory: Path, inputs: NDArray[np.int8], *, cpu: str = "cortex-m7", optimize: str = "-O2", seconds: float = 600
+    directory: Path,
+    inputs: NDArray[np.int8],
+    *,
+    cpu: str = "cortex-m7",
+    optimize: str = "-O2",
+    seconds: float = 600,
+    keep: Path | None = None,
 ) -> Hotspots:
     """Count the instructions of the run with the first of `inputs`, [N, input bytes].
+
+    Nothing is written into the directory. `keep`: a folder in which the program, net-CPU.elf, is left.
 
     Raises:
         NetwrightError: as of `emulate`; besides it needs gcc, for the plugin.
     """
     stated = sizes(directory)
     one = check_inputs(inputs, stated["input"])[:1]
-    elf = build_elf(directory, cpu=cpu, optimize=optimize, flags=("-g",))
-    low, size = sections(elf)[".text"]
-    places = _places(elf, range(low, low + size, 2))
-    lines = sorted({place.line for place in places.values() if place.line})
     with tempfile.TemporaryDirectory(prefix="netwright-") as made:
         folder = Path(made)
+        elf = build_elf(directory, cpu=cpu, optimize=optimize, flags=("-g",), folder=keep or folder)
+        low, size = sections(elf)[".text"]
+        places = _places(elf, range(low, low + size, 2))
+        lines = sorted({place.line for place in places.values() if place.line})
         plugin = folder / "count.so"
         call(["gcc", "-shared", "-fPIC", "-O2", f"-DPLUGIN_API={_plugin_api()}", harness("count.c"), "-o", plugin])
         steps = [f"{address:x} {lines.index(place.line)}\n" for address, place in places.items() if place.line]
@@ -92,19 +99,17 @@ def hotspots(
             options=("-plugin", f"{plugin},{numbers},steps=steps,out=counts"),
         )
         counts = [line.split() for line in (folder / "counts").read_text().splitlines()]
-    return _gathered(elf, (directory / "net.c").read_text().splitlines(), lines, places, counts)
+    return _gathered((directory / "net.c").read_text().splitlines(), lines, places, counts)
 
 
 def _plugin_api() -> int:
-    """Return the version of the plugin interface to ask for: QEMU 9 refuses the first, those before it know no other."""
+    """Return the version of the plugin interface to ask for: QEMU 9 refuses 1, those before it know no other."""
     told = call(["qemu-system-arm", "--version"]).decode()
     found = re.search(r"version (\d+)\.", told)
     return 1 if found is None or int(found[1]) < 9 else 2
 
 
-def _gathered(
-    elf: Path, source: list[str], lines: list[int], places: dict[int, _Place], counts: list[list[str]]
-) -> Hotspots:
+def _gathered(source: list[str], lines: list[int], places: dict[int, _Place], counts: list[list[str]]) -> Hotspots:
     totals: dict[tuple[int, str], int] = defaultdict(int)
     addresses: dict[int, int] = defaultdict(int)
     for step, address, count in counts:
@@ -112,7 +117,7 @@ def _gathered(
         totals[lines[int(step)], places[at].function] += int(count)
         addresses[at] += int(count)
     spots = [Hotspot(_step(source, line), line, function, total) for (line, function), total in totals.items()]
-    return Hotspots(elf, tuple(sorted(spots, key=lambda spot: -spot.instructions)), dict(addresses))
+    return Hotspots(tuple(sorted(spots, key=lambda spot: -spot.instructions)), dict(addresses))
 
 
 def _step(source: list[str], line: int) -> str:

@@ -1,8 +1,8 @@
-"""How many instructions the generated C executes, and its bytes of flash: linear in what every layer has, fitted under emulation.
+"""How many instructions the generated C executes, and its bytes of flash, fitted under emulation.
 
-Kernels have no branches on data, so that shapes decide. Each kind of kernel (a convolution of one size and stride, say) has
-features whose coefficients are found by non-negative least squares on relative errors; `benchmarks/mcu_instructions.py` fits
-them and states the error on networks held out.
+Both are linear in what every layer has. Kernels have no branches on data, so that shapes decide. Each kind of kernel
+(a convolution of one size and stride, say) has features whose coefficients are found by non-negative least squares on
+relative errors; `benchmarks/mcu_instructions.py` fits them and states the error on networks held out.
 """
 
 from __future__ import annotations
@@ -32,8 +32,9 @@ Work = tuple[str, tuple[float, ...]]
 def work_of(layer: Layer, network: Network, *, by_rows: bool = False, repeated: float = 1.0) -> Work:
     """Return the kind of a layer's kernel and the features its instructions are linear in.
 
-    `by_rows`: it runs row by row in a streaming segment; `repeated`: how often its output is computed (patches: above 1).
-    Features: what the kernel loops over; a call by itself is nothing beside that. Kernel sizes and strides are part of the kind.
+    `by_rows`: it runs row by row in a streaming segment; `repeated`: how often its output is computed (above 1 in
+    patches). Features: what the kernel loops over; a call by itself is nothing beside that. Kernel sizes and strides
+    are part of the kind.
     """
     given, made = (network.values[index].shape for index in (layer.inputs[0], layer.output))
     kind, features = _work(layer, given, made, by_rows)
@@ -72,7 +73,7 @@ def _products(made: tuple[int, ...], depth: int, by_rows: bool) -> tuple[float, 
 
 
 def _depthwise(given: tuple[int, ...], made: tuple[int, ...]) -> tuple[float, ...]:
-    """Return rows of channels read and made, elements read and made, the latter also in groups of four beside each other."""
+    """Return rows of channels and elements, read and made, the last also in groups of four beside each other."""
     height, width, channels = made
     rows = channels * height
     return (channels * given[0], rows, math.prod(given), rows * width, rows * -(-width // _GROUP))
@@ -95,7 +96,7 @@ def works_of(network: Network, plan: Schedule) -> list[Work]:
 
 
 def flash_of(layers: Iterable[Layer]) -> list[Work]:
-    """Return the works whose sum is the flash of a network: constants of every layer, code of every kind of kernel once."""
+    """Return the works whose sum is a network's flash: constants of each layer, code of each kind of kernel once."""
     works: list[Work] = []
     kernels: set[str] = set()
     for layer in layers:
@@ -115,7 +116,7 @@ def flash_of(layers: Iterable[Layer]) -> list[Work]:
 
 @dataclass(frozen=True)
 class InstructionModel:
-    """Instructions of one processor. `coefficients`: by kind, one a feature; `error`: of networks held out, relative, mean.
+    """Instructions of one processor. `coefficients`: by kind, one a feature; `error`: of networks held out, mean.
 
     Flash has models of the same form.
     """
@@ -143,7 +144,7 @@ class InstructionModel:
         return work[0].removesuffix(BY_ROWS) in self.coefficients
 
     def estimate(self, network: Network, layer: Layer, rows: int = 0) -> float:
-        """Return the instructions of a layer, in `rows` row calls or (0) on whole tensors: what `schedule` takes as cost."""
+        """Return the instructions of a layer, in `rows` row calls or (0) on whole tensors: a `Cost` for `schedule`."""
         made = network.values[layer.output].shape
         repeated = rows / made[0] if rows and len(made) == 3 else 1.0
         return self.of(work_of(layer, network, by_rows=rows > 0, repeated=repeated))
@@ -166,7 +167,8 @@ class InstructionModel:
 def fit(cpu: str, samples: Sequence[tuple[Sequence[Work], float]]) -> InstructionModel:
     """Fit to measurements: the layers of each program, and the instructions it executed.
 
-    Non-negative least squares on relative errors (Lawson and Hanson 1974, "Solving Least Squares Problems", chapter 23).
+    Non-negative least squares on relative errors (Lawson and Hanson 1974, "Solving Least Squares Problems",
+    chapter 23).
 
     Raises:
         NetwrightError: nothing was measured, or a kind has features of different number.

@@ -1,7 +1,8 @@
 """An integer network as its C code sees it: layers with every constant precomputed, on int8 tensors of batch 1.
 
-`lower` makes it from a `QuantizedGraph`; scheduling, packing and code generation read it. Quantization is gone from here
-on: what is left of it are zero points, 32-bit multipliers with shifts, and clamps (Jacob et al. 2018, arXiv:1712.05877).
+`lower` makes it from a `QuantizedGraph`; scheduling, packing and code generation read it. Quantization is gone from
+here on: what is left of it are zero points, 32-bit multipliers with shifts, and clamps (Jacob et al. 2018,
+arXiv:1712.05877).
 """
 
 from __future__ import annotations
@@ -37,9 +38,9 @@ class Value:
 class Requantize:
     """How int32 accumulators become int8, per output channel.
 
-    clamp(multiply_by_quantized_multiplier(acc + bias, multiplier, shift) + zero_point, low, high), where shift > 0 is to
-    the left, with TensorFlow Lite's double rounding. `bias` already holds -input_zero_point x (sum of the weights), so
-    kernels multiply stored values; a padded element therefore stands for `input_zero_point`.
+    clamp(multiply_by_quantized_multiplier(acc + bias, multiplier, shift) + zero_point, low, high), where shift > 0 is
+    to the left, with TensorFlow Lite's double rounding. `bias` already holds -input_zero_point x (sum of the weights),
+    so kernels multiply stored values; a padded element therefore stands for `input_zero_point`.
     """
 
     bias: NDArray[np.int32]

@@ -1,8 +1,8 @@
 """Which layers run alone, on whole tensors, and which together, row by row, all columns at once or in patches.
 
-Every run of consecutive layers that can be streamed is one option, every layer alone another; what an option needs is known
-before the others are chosen, for the values alive around it depend on the order alone. So the cheapest chain of options
-within a limit of bytes, and the chain of least bytes, each are a shortest path.
+Every run of consecutive layers that can be streamed is one option, every layer alone another; what an option needs is
+known before the others are chosen, for the values alive around it depend on the order alone. So the cheapest chain of
+options within a limit of bytes, and the chain of least bytes, each are a shortest path.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ def options(network: Network, flow: Flow, order: Sequence[int], cost: Cost, *, s
 
 
 def patches(network: Network, flow: Flow, order: Sequence[int], cost: Cost, enough: int) -> list[Option]:
-    """Return the options that run in patches, by rising `last`, but for those whose layers each need at most `enough` bytes."""
+    """Return options in patches, by rising `last`, but for those whose layers each need at most `enough` bytes."""
     alive, users = Alive(network, flow, order), users_of(network)
     needed = [alive.whole(place) for place in range(len(order))]
     result = []
@@ -87,7 +87,7 @@ def least_bytes(choices: Sequence[Option], steps: int) -> int:
 
 
 def cheapest(choices: Sequence[Option], steps: int, limit: int, *, by_bytes: bool = False) -> tuple[Option, ...] | None:
-    """Return the chain of options of least cost, each within `limit` bytes, or None; of equal ones that of fewest bytes.
+    """Return the chain of options of least cost, each within `limit` bytes, or None; of equals that of fewest bytes.
 
     `by_bytes`: that of fewest bytes, summed over steps, and among equal ones the cheapest: it is easier to pack.
     """

@@ -1,8 +1,8 @@
-"""Patches: the output of a segment made tile by tile, each with just the rows and columns of everything before it that it needs.
+"""Patches: the output of a segment made tile by tile, each with just what it needs of everything before it.
 
-Lin et al. 2021, "MCUNetV2: Memory-efficient patch-based inference for tiny deep learning" (arXiv:2110.15352). Inside a tile
-rows are pulled as in `stream`, so that a tile needs rings of its own width only; what neighbouring tiles both need is made
-twice, and that is counted.
+Lin et al. 2021, "MCUNetV2: Memory-efficient patch-based inference for tiny deep learning" (arXiv:2110.15352). Inside a
+tile rows are pulled as in `stream`, so that a tile needs rings of its own width only; what neighbouring tiles both need
+is made twice, and that is counted.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ class _Area:
 
 
 def patched(network: Network, found: Segment, grid: tuple[int, int]) -> Segment | None:
-    """Return an outline or a segment computed in `grid` tiles (down, across); None where one would be empty, or a pool among them."""
+    """Return an outline or a segment in `grid` tiles (down, across); None where one would be empty, or with a pool."""
     height, width, _ = network.values[found.output].shape
     down, across = grid
     if any(isinstance(network.layers[index], Pool) for index in found.layers):

@@ -1,4 +1,4 @@
-"""Where buffers lie in one arena when some of them may run into each other: results over inputs that are being consumed.
+"""Where buffers lie in one arena when some may run into each other: results over inputs that are being consumed.
 
 First fit in several orders, again with those that ended above the bound placed first, then with pairs of neighbours
 exchanged, by the same pseudo-random sequence in every run. Without such overlaps `graph.plan` solves the same problem

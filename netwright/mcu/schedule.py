@@ -1,7 +1,8 @@
 """Which layer runs when, and where in the arena everything lies: the plan that the generated C carries out.
 
-A `Schedule` is a tuple of steps. `Whole` runs one layer on whole tensors; a `Segment` runs several layers row by row, so
-that what lies between them never exists as a whole (its C: `emit_stream`). Offsets are bytes from the start of the arena.
+A `Schedule` is a tuple of steps. `Whole` runs one layer on whole tensors; a `Segment` runs several layers row by row,
+so that what lies between them never exists as a whole (its C: `emit_stream`). Offsets are bytes from the start of the
+arena.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from netwright.core.errors import unknown
 from netwright.graph.flow import Flow
 from netwright.graph.order import Order, best_order
 from netwright.mcu.dataflow import dies_at, network_flow
+from netwright.mcu.emit_layer import layer_scratch
 from netwright.mcu.estimate import estimate
 from netwright.mcu.network import Layer, Network
 from netwright.mcu.partition import Cost, Option, cheapest, least_bytes, options, patches
@@ -30,9 +32,10 @@ Scratch = Callable[[Layer, Network], int]
 class Whole:
     """One layer on whole tensors: `layer` is its index in `Network.layers`.
 
-    `over`: the value (a root) at whose offset the result begins, -1 if none: a call in place. A depthwise convolution in
-    place writes its rows densely, whatever its stride: out_row_stride is the row of the output, and nothing is left to
-    compact. `scratch_bytes`: what the kernel needs besides; at `scratch` in the arena, or on the stack if that is -1.
+    `over`: the value (a root) at whose offset the result begins, -1 if none: a call in place. A depthwise convolution
+    in place writes its rows densely, whatever its stride: out_row_stride is the row of the output, and nothing is left
+    to compact. `scratch_bytes`: what the kernel needs besides; at `scratch` in the arena, or on the stack if that is
+    -1.
     """
 
     layer: int
@@ -48,11 +51,11 @@ Step = Whole | Segment
 class Schedule:
     """What runs, in which order and where.
 
-    `offsets`: by value with bytes of its own (`Network.root`), inputs and outputs of the network among them; a value that
-    exists only row by row has none. `arena_bytes` counts all of these, rings and scratch in the arena.
-    `lower_bound_bytes`: no placement of what these steps keep alive needs less; `bound` says so in words. `order_bound_bytes`:
-    no order of layers on whole tensors needs less, work in place included. `alive_bytes`: by step. `estimated_instructions`: what the costs given add up to.
-    `instructions`: estimated, for choosing between plans.
+    `offsets`: by value with bytes of its own (`Network.root`), inputs and outputs of the network among them; a value
+    that exists only row by row has none. `arena_bytes` counts all of these, rings and scratch in the arena.
+    `lower_bound_bytes`: no placement of what these steps keep alive needs less; `bound` says so in words.
+    `order_bound_bytes`: no order of layers on whole tensors needs less, work in place included. `alive_bytes`: by step.
+    `instructions`: what the costs given add up to; an estimate, for choosing between plans.
     """
 
     mode: str
@@ -76,25 +79,20 @@ class Schedule:
         return self.arena_bytes == self.lower_bound_bytes
 
 
-def no_scratch(_layer: Layer, _network: Network) -> int:
-    """Return that a layer needs no scratch."""
-    return 0
-
-
 def schedule(
     network: Network,
     *,
     sram_bytes: int | None = None,
     mode: str = "auto",
-    scratch: Scratch = no_scratch,
+    scratch: Scratch = layer_scratch,
     cost: Cost = estimate,
 ) -> Schedule:
     """Return the plan of a network.
 
-    `mode`: "layers" runs every layer on whole tensors; "stream" takes the least arena that streaming reaches, "patch" the
-    least that whole tensors and patches do; "auto" the fewest instructions within `sram_bytes`, or the least arena if
-    nothing fits (patches only where streaming does not); without a limit, the least arena that streaming reaches at no
-    more than 5 % above the fewest instructions. `scratch`: bytes that a layer's kernel needs besides its tensors.
+    `mode`: "layers" runs every layer on whole tensors; "stream" takes the least arena that streaming reaches, "patch"
+    the least that whole tensors and patches do; "auto" the fewest instructions within `sram_bytes`, or the least arena
+    if nothing fits (patches only where streaming does not); without a limit, the least arena that streaming reaches at
+    no more than 5 % above the fewest instructions. `scratch`: bytes that a layer's kernel needs besides its tensors.
     `cost(network, layer, rows)`: instructions of a layer in so many row calls, or, if 0, on whole tensors.
     """
     if mode not in MODES:
@@ -124,7 +122,7 @@ def schedule(
 def _attempts(
     choices: Sequence[Option], count: int, least: int, target: int
 ) -> Iterator[tuple[int, tuple[Option, ...]]]:
-    """Yield chains to pack within a number of bytes: the cheapest first, then those that are easier to pack, then larger ones."""
+    """Yield chains to pack within a number of bytes: the cheapest, then those easier to pack, then larger ones."""
     for by_bytes in (False, True):
         limit = target
         for _ in range(ATTEMPTS):

@@ -26,7 +26,13 @@ CODE_BYTES = {
     "nw_tiles.h": 872,
     "nw_widen.h": 134,
 }
-INLINED = {"nw_matrix.h", "nw_requant.h", "nw_rows.h", "nw_sum.h", "nw_scale.h"}  # next to no function of their own is left
+INLINED = {
+    "nw_matrix.h",
+    "nw_requant.h",
+    "nw_rows.h",
+    "nw_sum.h",
+    "nw_scale.h",
+}  # next to no function of their own is left
 OTHER_KERNEL_BYTES = 500  # those that none of the measured networks uses
 CALL_BYTES = 48  # a layer
 STRUCT_BYTES = 40

@@ -19,7 +19,7 @@ def layer_macs(network: Network, layer: Layer) -> int:
 
 
 def step_table(network: Network, plan: Schedule) -> list[dict[str, Any]]:
-    """Return for every layer, in the order in which it runs: name, kind, how it runs, output shape, MACs, bytes alive."""
+    """Return for every layer, in the order in which they run: name, kind, how, output shape, MACs, bytes alive."""
     rows = []
     for number, step in enumerate(plan.steps):
         for index in layers_of(step):

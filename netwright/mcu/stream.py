@@ -57,7 +57,7 @@ class Read:
 
 @dataclass(frozen=True, slots=True)
 class Stage:
-    """What makes rows: a layer, or, where `planar`, what lays the rows that a depthwise layer reads into its planar ring.
+    """What makes rows: a layer, or, where `planar`, what lays the rows for a depthwise layer into its planar ring.
 
     `made`: index in `Segment.rows`; -1 for the output, which exists as a whole. `height`: rows that it makes.
     """
@@ -98,8 +98,8 @@ class Segment:
 
     `inputs`, `output`: values (roots) that exist as a whole, the inputs before the segment. `offsets`: of each entry of
     `rows` in the arena. `overlaps`: by input, how the output may lie over it where nothing else needs that input.
-    `tiles`: one part a stage for each tile of the output, one tile after another; none where all columns are made at once.
-    `grid`: how many tiles the output has down and across.
+    `tiles`: one part a stage for each tile of the output, one tile after another; none where all columns are made at
+    once. `grid`: how many tiles the output has down and across.
     """
 
     layers: tuple[int, ...]
@@ -123,7 +123,7 @@ class Segment:
         return "row by row" if not self.tiles else f"patches {self.grid[0]}x{self.grid[1]}, row by row"
 
     def rows_made(self, network: Network, place: int) -> float:
-        """Return how many rows of its layer a stage makes, parts of rows counted as such: above its height in patches."""
+        """Return how many rows of its layer a stage makes, parts of rows counted too: above its height in patches."""
         stage = self.stages[place]
         width = network.values[network.layers[stage.layer].output].shape[1]
         parts = [tile[place] for tile in self.tiles]
@@ -161,9 +161,11 @@ def users_of(network: Network) -> Users:
 
 
 def segment(network: Network, layers: Sequence[int], users: Users | None = None) -> Segment | None:
-    """Return how to stream these layers, in an order in which they may run; None where they make several values for others.
+    """Return how to stream these layers, in an order in which they may run; None where they make several values for
+    others.
 
-    Offsets are still to be set. Every layer must be `streamable`. `users`: `users_of(network)`, where it is known already.
+    Offsets are still to be set. Every layer must be `streamable`. `users`: `users_of(network)`, where it is known
+    already.
     """
     found = outline(network, layers, users)
     return None if found is None else simulated(network, found)
@@ -228,7 +230,7 @@ class _Builder:
         return Read(value, rows, window.stride[0], window.padding[0], reach, dilation, self._shape(value)[0])
 
     def _planar(self, index: int, layer: Depthwise, value: int) -> Read:
-        """Return what a depthwise layer reads: its planar ring, filled by the maker of the value or by a stage of its own."""
+        """Return what a depthwise layer reads: its planar ring, filled by its maker or by a stage of its own."""
         ring = self.direct.get(value)
         if ring is None:
             ring = len(self.rows)

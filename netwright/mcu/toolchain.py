@@ -30,7 +30,7 @@ _MACRO = re.compile(r"^\s*#\s*define\s+NET_(INPUT|OUTPUT|ARENA)_BYTES\s+\(?(\d+)
 
 
 def missing(*tools: str) -> str:
-    """Return why `tools` cannot be used, or nothing: which are not installed, and the Debian packages that hold them."""
+    """Return why `tools` cannot be used, or nothing: which are absent, and the Debian packages that hold them."""
     absent = [tool for tool in tools if shutil.which(tool) is None]
     if not absent:
         return ""
@@ -101,7 +101,7 @@ def read_inputs(directory: Path, file: Path | None) -> NDArray[np.int8]:
     values = np.fromfile(file, np.int8)
     if len(values) == 0 or len(values) % count:
         raise NetwrightError(
-            f"{file} has {len(values):,} bytes, which is no whole number of inputs: the network of {directory} takes {count:,} "
-            "bytes of int8 each."
+            f"{file} has {len(values):,} bytes, which is no whole number of inputs: the network of "
+            f"{directory} takes {count:,} bytes of int8 each."
         )
     return values.reshape(-1, count)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -81,7 +81,8 @@ class Budget:
         given = {name: value for name, value in vars(self).items() if value is not None}
         if not given:
             raise NetwrightError(
-                "A budget needs at least one limit: latency, macs or params; for a microcontroller also SRAM, flash or instructions."
+                "A budget needs at least one limit: latency, macs or params; for a microcontroller also SRAM, flash or "
+                "instructions."
             )
         for name, value in given.items():
             if not (math.isfinite(value) and value > 0):
@@ -145,7 +146,8 @@ def reach(space: SearchSpace, limits: Sequence[Limit], rng: np.random.Generator)
     its bound proves that no arch exists.
 
     Raises:
-        NetwrightError: there is none, or none was found; names each limit with its least reachable value.
+        NetwrightError: there is none, or none was found; names those limits that cannot be held, all where only together
+            they cannot, with their least reachable values.
     """
     bounded = [limit for limit in limits if math.isfinite(limit.bound)]
     if not bounded:
@@ -153,7 +155,7 @@ def reach(space: SearchSpace, limits: Sequence[Limit], rng: np.random.Generator)
     least = [limit.table.minimum() for limit in bounded]
     beyond = [value > limit.bound for (value, _), limit in zip(least, bounded, strict=True)]
     if any(beyond):
-        raise NetwrightError(_infeasible(space, bounded, [value for value, _ in least]))
+        raise NetwrightError(_beyond(space, bounded, [value for value, _ in least]))
     scale = np.array([max(abs(limit.bound), 1e-12) for limit in bounded])
 
     def violation(genes: Genes) -> NDArray[np.float64]:
@@ -187,25 +189,31 @@ def reach(space: SearchSpace, limits: Sequence[Limit], rng: np.random.Generator)
     best = tried[worst.argmin()]
     if worst.min() > 0:
         raise NetwrightError(
-            _infeasible(space, bounded, [value for value, _ in least], costs_of(bounded, best[None])[0], proven)
+            _beyond_together(space, bounded, [value for value, _ in least], costs_of(bounded, best[None])[0], proven)
         )
     return best
 
 
-def _infeasible(
-    space: SearchSpace,
-    limits: Sequence[Limit],
-    least: Sequence[float],
-    joint: NDArray[np.float64] | None = None,
-    proven: bool = True,
-) -> str:
-    """Write the message: each limit with its least reachable value, and the nearest miss where only jointly impossible."""
-    parts = [
+def _reachable(least: Iterable[tuple[Limit, float]]) -> list[str]:
+    return [
         f"{limit.name} at most {limit.text(limit.bound)} (least reachable: {limit.text(value)})"
-        for limit, value in zip(limits, least, strict=True)
+        for limit, value in least
     ]
-    if joint is None:
-        return f"No network of space {space.name!r} fits this budget: {'; '.join(parts)}. Raise the limits to at least these."
+
+
+def _beyond(space: SearchSpace, limits: Sequence[Limit], least: Sequence[float]) -> str:
+    """Write the message where some limits cannot be held even alone: just those, each with its least reachable value."""
+    beyond = [pair for pair in zip(limits, least, strict=True) if pair[1] > pair[0].bound]
+    parts = _reachable(beyond)
+    advice = "Raise this limit to at least that" if len(parts) == 1 else "Raise these limits to at least those values"
+    return f"No network of space {space.name!r} fits this budget: {'; '.join(parts)}. {advice}."
+
+
+def _beyond_together(
+    space: SearchSpace, limits: Sequence[Limit], least: Sequence[float], joint: NDArray[np.float64], proven: bool
+) -> str:
+    """Write the message where only all limits together cannot be held: with least values and the nearest miss."""
+    parts = _reachable(zip(limits, least, strict=True))
     nearest = ", ".join(f"{limit.name} {limit.text(value)}" for limit, value in zip(limits, joint, strict=True))
     how = "fits" if proven else "was found to fit"
     return (

@@ -14,7 +14,6 @@ from dataclasses import dataclass, field
 from netwright.core.errors import NetwrightError
 from netwright.device.machine import Machine
 from netwright.device.machines import MACHINES, machine
-from netwright.mcu.emit_layer import layer_scratch
 from netwright.mcu.from_blocks import network_of_blocks
 from netwright.mcu.instructions import WHOLE, InstructionModel, flash_model, flash_of, instruction_model, works_of
 from netwright.mcu.network import Network
@@ -108,7 +107,7 @@ class McuPrices:
         made = network_of_blocks(blocks, in_shape, seed=None)
         limit = None if self.sram_bytes is None else int(self.sram_bytes)
         mode = "auto" if self.stream else "layers"
-        plan = schedule(made, sram_bytes=limit, mode=mode, scratch=layer_scratch)
+        plan = schedule(made, sram_bytes=limit, mode=mode)
         flash = self.flash.network(flash_of(made.layers))
         spent = self._spent(made, plan) + self.offset_instructions
         return NetworkCost(plan.arena_bytes, round(flash), round(spent), plan.mode)

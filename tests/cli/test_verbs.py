@@ -7,7 +7,7 @@ import shutil
 import numpy as np
 import pytest
 
-from netwright.cli.result import Result, verb
+from netwright.cli.result import BEGINS_ANEW, GOES_ON, Result, verb
 
 
 def result(call, *words):
@@ -42,6 +42,8 @@ def assert_refused(done, *parts, code=1):
         (["--macs", "5M", "--strategy", "evolutoin"], ["Did you mean 'evolution'"]),
         (["--macs", "5M", "--runtime", "onnx"], ["Did you mean 'onnxruntime'"]),
         ([], ["at least one limit"]),
+        (["--device", "stm32f999"], ["'stm32f999' is not known", "Did you mean 'stm32f746'", "stm32f412", "this"]),
+        (["--device", "stm32f999", "--limit", "sram=64KB"], ["'stm32f999' is not known"]),
     ],
 )
 def test_wrong_limits(call, trained, words, parts):
@@ -196,6 +198,7 @@ def test_infeasible_budgets_name_the_least_reachable_values(call, trained):
 
     made = family("tiny")
     assert f"{made.macs(made.space.smallest()) / 1e6:.4g} M" in done.err
+    assert "params" not in done.err  # it can be held
     assert not (trained / "evaluations.jsonl").exists()
 
 
@@ -284,7 +287,9 @@ def test_what_to_deploy(call, searched, tmp_path):
     (searched / "search" / "5-ms.json").write_text('{"candidates": [1]}')
     assert_refused(call("deploy", searched, "--out", out), "not a search result")
     shutil.rmtree(searched / "search")
-    assert_refused(call("deploy", searched, "--out", out), "was not searched yet")
+    assert_refused(
+        call("deploy", searched, "--out", out), "was not searched yet", "--latency 2ms", "--device stm32f746"
+    )
     assert not out.exists()
 
 
@@ -332,6 +337,30 @@ def test_exit_codes(error, code, says, capfd):
     assert out == ""
     assert says in err
     assert "Traceback" not in err
+
+
+def test_an_interrupt_says_whether_anything_is_kept(capfd):
+    def stopped() -> Result:
+        raise KeyboardInterrupt
+
+    import typer
+
+    for resumable, says, other in ((True, GOES_ON, BEGINS_ANEW), (False, BEGINS_ANEW, GOES_ON)):
+        with pytest.raises(typer.Exit):
+            verb(stopped, resumable=resumable)()
+        told = capfd.readouterr().err
+        assert says in told and other not in told
+
+
+@pytest.mark.parametrize("name", ["compile", "emulate"])
+def test_verbs_that_keep_nothing_say_so_when_interrupted(call, monkeypatch, tmp_path, name):
+    def stopped(*_words):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("netwright.mcu.compile.check_place", stopped)
+    monkeypatch.setattr("netwright.mcu.toolchain.read_inputs", stopped)
+    done = call(name, *(["x.tflite", "--out"] if name == "compile" else []), tmp_path / "net")
+    assert done.code == 130 and BEGINS_ANEW in done.err
 
 
 def test_debugging_shows_the_traceback(monkeypatch, capfd):

@@ -74,7 +74,8 @@ def test_hotspots_count_what_the_clock_counts(tmp_path):
   output[1] = (int8_t)(twice(input[1]) + twice(output[0]));"""
     write_toy(tmp_path, body, outside='#include "shared.h"')
     (tmp_path / "shared.h").write_text(twice)
-    found = hotspots(tmp_path, INPUTS)
+    found = hotspots(tmp_path, INPUTS, keep=tmp_path / "kept")
+    assert (tmp_path / "kept" / "net-cortex-m7.elf").is_file()
     assert found.instructions == sum(found.addresses.values()) == emulate(tmp_path, INPUTS).instructions[0]
     functions = dict(found.by("function"))
     assert set(functions) == {"net_invoke", "twice"}

@@ -117,6 +117,14 @@ def test_depthwise_in_place_halves_the_arena() -> None:
     assert step.over == 0
 
 
+def test_scratch_is_planned_without_being_asked_for() -> None:
+    network = random_network(3)
+    found = schedule(network, mode="layers")
+    needs = {step.layer: step.scratch_bytes for step in found.steps if isinstance(step, Whole)}
+    assert needs == {index: layer_scratch(layer, network) for index, layer in enumerate(network.layers)}
+    assert max(needs.values()) > 0
+
+
 def test_a_misspelt_mode_is_named() -> None:
     with pytest.raises(NetwrightError, match="stream"):
         schedule(random_network(0), mode="streams")

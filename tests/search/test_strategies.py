@@ -99,6 +99,7 @@ def test_a_budget_out_of_reach_names_the_least_value_within_a_second(search):
     assert time.process_time() - start < 1
     least = limits[0].table.minimum()[0]
     assert f"macs at most 1000 MACs (least reachable: {least / 1e6:.4g} M MACs)" in str(error.value)
+    assert "params" not in str(error.value) and "Raise this limit" in str(error.value)
 
 
 def test_limits_that_are_only_jointly_out_of_reach_say_so():
