@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from pathlib import Path
+import contextlib
+import dataclasses
+import io
+import logging
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
 from netwright.core.errors import NetwrightError
@@ -11,34 +16,63 @@ from netwright.core.errors import NetwrightError
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
+    from netwright.data.items import Items
     from netwright.graph.quantized import QuantizedGraph
 
 IMAGES = 256  # more change the found ranges little
 BATCH = 32
+LARGEST_SIDE = 4096
+GREY = (0.299, 0.587, 0.114)  # the luma of ITU-R BT.601, as PIL's mode L
 
 
-def quantized_module(model: str, data: str | None) -> QuantizedGraph:
+def quantized_module(model: str, data: str | None, shape: str | None = None) -> QuantizedGraph:
     """Return the integers of a module, its activations calibrated on images of `data`.
 
     A run's network takes the run's own images where `data` is None, and its trained weights; a module of a file brings its
-    weights itself; by name alone a model has random ones.
+    weights itself; by name alone a model has random ones. `shape`, as 1x3x32x32, is the module's input where its name does
+    not say it.
 
     Raises:
-        NetwrightError: no such model, no images, or an operation that has no integer form.
+        NetwrightError: no such model, no images, an input that is not known or not taken, or an operation that has no
+            integer form.
     """
     from netwright.compress import quantize
 
     head = model.partition(":")[0]
     if (Path(head) / "config.json").is_file():
+        if shape is not None:
+            raise NetwrightError(f"{model} has the size of its architecture: leave --input out.")
         module, batches = _of_run(model, data)
-    elif data is None:
+        with _quiet():
+            return quantize(module, batches)
+    if data is None:
         raise NetwrightError(
-            f"{model} is not quantized: images are needed to find the ranges of its activations. Give a folder of class "
-            "folders with --data."
+            f"{model} is not quantized: images are needed to find the ranges of its activations. Give a folder of images "
+            "with --data."
         )
-    else:
-        module, batches = _of_name(model, data)
-    return quantize(module, batches)
+    module, batches = _of_name(model, data, shape)
+    tried = "x".join(map(str, (1, *batches[0].shape[1:])))
+    try:
+        with _quiet():
+            return quantize(module, batches)
+    except NetwrightError as error:
+        raise NetwrightError(
+            f"{error} Tried with one input, images of {tried}; --input states another shape. "
+            "What takes several inputs is quantized with netwright.compress.quantize."
+        ) from error
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep torch from logging tracebacks and printing graphs where it fails: the error is raised and told anyway."""
+    before, written = logging.root.manager.disable, io.StringIO()
+    logging.disable(logging.CRITICAL)
+    try:
+        with contextlib.redirect_stderr(written):
+            yield
+    finally:
+        logging.disable(before)
+    sys.stderr.write(written.getvalue())  # nothing failed: what the module says is its own
 
 
 def _of_run(model: str, data: str | None) -> tuple[nn.Module, list[Tensor]]:
@@ -59,42 +93,113 @@ def _of_run(model: str, data: str | None) -> tuple[nn.Module, list[Tensor]]:
     return module, calibration_batches(dataset, resolution=arch.resolution, images=IMAGES, batch_size=BATCH)
 
 
-def _of_name(model: str, data: str) -> tuple[nn.Module, list[Tensor]]:
-    """Build a module by name and bring images to its size, normalized as its weights expect where that is known."""
+def _of_name(model: str, data: str, text: str | None) -> tuple[nn.Module, list[Tensor]]:
+    """Build a module by name and bring images to its input, normalized as its weights expect where that is known."""
     from torch import nn
 
     from netwright.cli.model import read_model
     from netwright.core.progress import say
-    from netwright.data.load import load_dataset
     from netwright.data.loader import normalized
 
-    read = read_model(model, real=True)
+    asked = None if text is None else _image_shape(text)
+    read = read_model(model, shape=asked, real=True)
     if not isinstance(read.made, nn.Module):
         raise NetwrightError(
             f"{model} is no module with weights. `compile` takes .tflite files, layer lists and modules."
         )
+    shape = asked or read.input
+    if shape is None:
+        raise NetwrightError(f"{model} does not say the size of its images. State it: --input 1x3x224x224.")
+    if len(shape) != 4 or shape[1] not in (1, 3):
+        raise NetwrightError(f"{model} takes {shape}; images of 1 or 3 channels are calibrated here. State --input.")
     if not model.partition(":")[0].endswith(".py"):
         say(f"{model} has random weights: what it needs is told rightly, what it answers means nothing")
-    side = _side(read.input, model)
-    dataset = load_dataset(data, size=side)
-    mean, std = _statistics(read.made, dataset.mean, dataset.std)
-    images = dataset.train.take(IMAGES, 0).images_NCHW
-    return read.made.eval(), [normalized(part, mean, std, side) for part in images.split(BATCH)]
+    _, channels, height, width = shape
+    side = max(height, width)
+    images_NCHW, mean, std = _images(data, side, grey=channels == 1)
+    if made_for := getattr(read.made, "pretrained_cfg", None):
+        mean, std = made_for["mean"], made_for["std"]
+    mean, std = mean[:channels], std[:channels]
+    top, left = (side - height) // 2, (side - width) // 2
+    images_NCHW = images_NCHW[:, :channels, top : top + height, left : left + width]
+    return read.made.eval(), [normalized(part, mean, std, width) for part in images_NCHW.split(BATCH)]
 
 
-def _side(shape: tuple[int, ...] | None, model: str) -> int:
-    if shape is None:
-        return 224
-    if len(shape) != 4 or shape[1] != 3 or shape[2] != shape[3]:
+def _image_shape(text: str) -> tuple[int, ...]:
+    """Return the shape of an input of one image.
+
+    Raises:
+        NetwrightError: several images, other than 1 or 3 channels, sides beyond the largest, or no floats.
+    """
+    from netwright.cli.model import read_shape
+
+    shape, dtype = read_shape(text)
+    if len(shape) != 4 or shape[0] != 1 or shape[1] not in (1, 3) or dtype != "float32" or max(shape) > LARGEST_SIDE:
         raise NetwrightError(
-            f"{model} takes {shape}; only square RGB images are calibrated here. Use netwright.compress.quantize."
+            f"--input {text!r} is no image that a module is calibrated on. Allowed: 1xCxHxW with 1 or 3 channels and sides "
+            f"up to {LARGEST_SIDE}, such as 1x3x224x224 or 1x1x28x28."
         )
-    return shape[2]
+    return shape
 
 
-def _statistics(
-    module: nn.Module, mean: Sequence[float], std: Sequence[float]
-) -> tuple[Sequence[float], Sequence[float]]:
-    """Return mean and deviation of the images that a module was made for; those of the dataset if it says nothing."""
-    made_for = getattr(module, "pretrained_cfg", None)
-    return (made_for["mean"], made_for["std"]) if made_for else (mean, std)
+def _images(data: str, side: int, *, grey: bool) -> tuple[Tensor, Sequence[float], Sequence[float]]:
+    """Return some images, uint8 [N, 3, side, side], and mean and deviation a channel; with `grey` the channels are equal.
+
+    Classes are not needed: any directory or .zip with images will do, besides what `load_dataset` takes.
+
+    Raises:
+        NetwrightError: no images there.
+    """
+    import torch
+
+    from netwright.data.decode import decode_all
+    from netwright.data.load import channel_statistics, load_dataset
+    from netwright.data.named import is_hugging_face
+
+    path = Path(data)
+    if data in ("", "digits") or not path.exists() or (path.is_dir() and is_hugging_face(path)):
+        dataset = load_dataset(data, size=side)
+        images_NCHW, mean, std = dataset.train.take(IMAGES, 0).images_NCHW, dataset.mean, dataset.std
+    else:
+        with contextlib.ExitStack() as stack:
+            images_NCHW = decode_all(_some(_listed(path, stack)), side).images_NCHW
+        mean, std = channel_statistics(images_NCHW)
+    if grey:
+        luma_N1HW = torch.einsum("nchw,c->nhw", images_NCHW.float(), torch.tensor(GREY))[:, None]
+        images_NCHW = luma_N1HW.round().to(torch.uint8).expand(-1, 3, -1, -1)
+        mean, std = channel_statistics(images_NCHW)
+    return images_NCHW, mean, std
+
+
+def _listed(path: Path, stack: contextlib.ExitStack) -> Items:
+    """List the training images where they are told from others, else every image at any depth."""
+    from netwright.data.files import open_tree
+    from netwright.data.folders import SUFFIXES, list_folders
+    from netwright.data.items import Items
+
+    with contextlib.suppress(NetwrightError):  # no class folders: none are needed; what cannot be opened raises again
+        items = list_folders([path], stack)
+        if items.train_count is not None:
+            return items
+    tree = open_tree(path, stack)
+    names = sorted(name for name in tree.stamps if name.lower().endswith(SUFFIXES) and not _is_hidden(name))
+    if not names:
+        raise NetwrightError(
+            f"{path} holds no images. Give a directory or .zip with files ending in {', '.join(SUFFIXES)}, at any depth, "
+            'or "digits", "torchvision:NAME[:ROOT]", a Hugging Face dataset directory.'
+        )
+    return Items(path.absolute().stem, ("image",), names, lambda place: (tree.read(names[place]), 0), "")
+
+
+def _is_hidden(name: str) -> bool:
+    return any(part.startswith(".") or part == "__MACOSX" for part in PurePosixPath(name).parts)
+
+
+def _some(items: Items) -> Items:
+    """Return at most as many training images as are calibrated with, drawn without regard to their order."""
+    import torch
+
+    count = len(items.names) if items.train_count is None else items.train_count
+    chosen = torch.randperm(count, generator=torch.Generator().manual_seed(0))[:IMAGES].tolist()
+    names = [items.names[place] for place in chosen]
+    return dataclasses.replace(items, names=names, open=lambda place: items.open(chosen[place]), train_count=None)

@@ -32,7 +32,10 @@ def compile(
     schedule: Annotated[str, typer.Option(help=f"{', '.join(MODES)}: how memory is saved.")] = "auto",
     weights: Annotated[str, typer.Option(help="Where weights lie: flash, or sram (faster on some devices).")] = "flash",
     data: Annotated[
-        str | None, typer.Option(help="Images that calibrate a module's activations, e.g. a folder of class folders.")
+        str | None, typer.Option(help="Images that calibrate a module's activations: a folder or .zip of them.")
+    ] = None,
+    input: Annotated[
+        str | None, typer.Option(help="A module's input, 1x3x32x32, where its name does not say it.")
     ] = None,
     emulate: Annotated[bool, typer.Option("--emulate", help="Build net.elf too, for `netwright emulate`.")] = False,
     json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
@@ -56,7 +59,7 @@ def compile(
     if cpu not in BOARDS:
         raise unknown("Processor", cpu, BOARDS)
     check_place(out)
-    read = read_integers(model, data)
+    read = read_integers(model, data, input)
     compiled = compile_network(
         read,
         out,
@@ -73,8 +76,10 @@ def compile(
     return Result({"folder": str(out), **compiled.to_json()}, describe(compiled), failed)
 
 
-def read_integers(model: str, data: str | None) -> QuantizedGraph:
+def read_integers(model: str, data: str | None, shape: str | None = None) -> QuantizedGraph:
     """Return the integer network that a word on the command line stands for; a module is quantized with images of `data`.
+
+    `shape`: the input of a module whose name does not say it.
 
     Raises:
         NetwrightError: nothing of that name, or it holds no integers and no images are given to find their ranges.
@@ -83,6 +88,8 @@ def read_integers(model: str, data: str | None) -> QuantizedGraph:
     if path.suffix in (".tflite", ".json"):
         if data is not None:
             raise NetwrightError(f"{model} is quantized already: leave --data out.")
+        if shape is not None:
+            raise NetwrightError(f"{model} says its input itself: leave --input out.")
         if path.suffix == ".json":
             from netwright.graph.layer_list import read_layer_list
 
@@ -90,13 +97,18 @@ def read_integers(model: str, data: str | None) -> QuantizedGraph:
         from netwright.graph.tflite import load_tflite
 
         return load_tflite(path)
+    if path.suffix == ".npz":
+        raise NetwrightError(
+            f"{model} holds the numbers of a layer list; its structure is the .json beside it. Give "
+            f"{path.with_suffix('.json')}, or write it if it is not there."
+        )
     if path.suffix in (".onnx", ".pt2"):
         raise NetwrightError(
             f"{model}: `compile` takes .tflite files, layer lists (.json) and PyTorch modules (a timm name, RUN:ARCH, FILE.py:FUNCTION)."
         )
     from netwright.cli.calibration import quantized_module
 
-    return quantized_module(model, data)
+    return quantized_module(model, data, shape)
 
 
 def describe(compiled: Compiled) -> list[Any]:
