@@ -1,11 +1,13 @@
 """The bytes that a compiled network takes and gives, and the tensors that its graph takes and gives.
 
-In C both ends are int8. A graph that begins by quantizing a float32 image, or ends by dequantizing, is fed with the values
-that these bytes stand for, and its result is brought back to bytes: both ways without loss. A uint8 end is 128 higher.
+In C both ends are int8. A graph that begins by quantizing a float32 image, or ends by dequantizing, is fed with the
+values that these bytes stand for, and its result is brought back to bytes: both ways without loss. A uint8 end is 128
+higher.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -29,13 +31,15 @@ def as_tensors(model: QuantizedGraph, network: Network, bytes_NB: NDArray[np.int
 
 
 def as_bytes(model: QuantizedGraph, network: Network, tensors: Sequence[NDArray[Any]]) -> NDArray[np.int8]:
-    """Return what the C code gives where the graph gives `tensors`: a row of bytes for each of N inputs."""
+    """Return what the C code gives where the graph gives `tensors`: a row of bytes for each of N inputs.
+
+    The first dimension of a tensor need not be N: one that joins 2 images to a batch makes 2 N.
+    """
     rows = []
     for value_index, tensor in zip(network.outputs, tensors, strict=True):
         value = network.values[value_index]
         stored = tensor if tensor.dtype == value.dtype else _stored(value, tensor)
-        count = tensor.shape[0] if tensor.ndim else 1
-        rows.append(np.ascontiguousarray(stored).reshape(count, -1).view(np.int8))
+        rows.append(np.ascontiguousarray(stored).reshape(-1, math.prod(value.shape)).view(np.int8))
     return np.concatenate(rows, axis=1)
 
 

@@ -1,7 +1,7 @@
 """Movements of elements as parts of one `Copy`: padding, transposition, slices, concatenation, nearest neighbours.
 
-Shapes are those of values, without the batch. A part's dimensions are merged where both sides stay contiguous, so that the
-innermost one is as long as it can be.
+Shapes are those of values, without the batch. A part's dimensions are merged where both sides stay contiguous, so that
+the innermost one is as long as it can be.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from netwright.mcu.network import Copy, Part
 
-MOST_PARTS = 32  # of one copy: beyond, tables of constants would outgrow what they move
+MOST_PARTS = 32  # of one copy of fewer inputs: beyond, tables of constants would outgrow what they move
 
 Run = tuple[int, list[tuple[int, int, int]]]  # a start along one axis; (size, step read, step written), outermost first
 
@@ -74,12 +74,13 @@ def from_indices(index: NDArray[np.integer], sizes: Sequence[int]) -> tuple[Part
         sizes: elements of each input.
 
     Returns:
-        None where an input's elements fill no box of the output, at equal distances; where what is read is no sum of what
-        each axis adds; or where more than `MOST_PARTS` parts are needed.
+        None where an input's elements fill no box of the output, at equal distances; where what is read is no sum of
+        what each axis adds; or where more parts are needed than `MOST_PARTS` and than there are inputs.
     """
     starts = np.concatenate([[0], np.cumsum(sizes)])
     strides = dense_strides(index.shape)
     parts: list[Part] = []
+    most = max(MOST_PARTS, len(sizes))
     for number, (start, stop) in enumerate(itertools.pairwise(starts.tolist())):
         inside = (index >= start) & (index < stop)
         if not inside.any():
@@ -94,7 +95,7 @@ def from_indices(index: NDArray[np.integer], sizes: Sequence[int]) -> tuple[Part
         corner = sum(side.start * stride for side, stride in zip(box, strides, strict=True))
         first = int(local.reshape(-1)[0])
         choices = [_runs(axis) for axis in axes]
-        if len(parts) + math.prod(len(choice) for choice in choices) > MOST_PARTS:
+        if len(parts) + math.prod(len(choice) for choice in choices) > most:
             return None
         stretched = tuple(side.step * stride for side, stride in zip(box, strides, strict=True))
         parts += _parts(number, first, corner, choices, axes, stretched)

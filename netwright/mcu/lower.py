@@ -89,7 +89,7 @@ def lower(model: QuantizedGraph) -> Network:
     inputs = [_input(work, tensor) for tensor in graph.inputs]
     for op in graph.ops:
         _lower_op(work, op)
-    outputs = _outputs(work, graph.outputs)
+    outputs = _outputs(work, inputs)
     made = Network(tuple(work.values), tuple(work.layers), tuple(inputs), tuple(outputs), 0, tuple(work.notes))
     return merge_clamps(_without_the_unread(made))
 
@@ -123,7 +123,7 @@ def _input(work: Lowering, tensor: int) -> int:
         return elementwise.border(work, tensor, tensor)
     readers = [op for op in graph.ops if tensor in op.inputs]
     made = {op.outputs[0] for op in readers if op.kind == "tflite.QUANTIZE" and len(op.outputs) == 1}
-    if given.dtype not in ("float32", "uint8") or len(made) != 1 or len(readers) != 1 or tensor in graph.outputs:
+    if given.dtype not in ("float32", "uint8") or len(made) != 1 or len(readers) != 1:
         raise NetwrightError(
             f"The input {name!r} is of type {given.dtype}: int8 is compiled, or float32 or uint8 that one QUANTIZE reads. "
             "Convert the model with int8 inputs (inference_input_type)."
@@ -140,21 +140,31 @@ def _input(work: Lowering, tensor: int) -> int:
         )
     how = "its values less 128" if given.dtype == "uint8" else "its int8 values, as the header says"
     work.notes.append(f"the input {name!r} is {given.dtype} in the model: give {how}")
-    return elementwise.border(work, stored, tensor)
+    value = elementwise.border(work, stored, tensor)
+    if tensor in graph.outputs:  # as its bytes say, which are given in the same way
+        work.stands[tensor] = value
+        work.notes.append(f"the output {name!r} is that input: its int8 values are given")
+    return value
 
 
-def _outputs(work: Lowering, tensors: Sequence[int]) -> list[int]:
+def _outputs(work: Lowering, inputs: Sequence[int]) -> list[int]:
     """Return the values of a network's outputs, each its own: one that is an input or another output is copied."""
     graph = work.model.graph
     makers = {output: op for op in graph.ops for output in op.outputs}
     values: list[int] = []
-    taken = {work.stands[tensor] for tensor in graph.inputs if tensor in work.stands}
-    for tensor in tensors:
-        if tensor not in makers:
-            raise NetwrightError(
-                f"Its output {work.model.names[tensor]!r} is made by no operation: nothing to compile."
+    taken = set(inputs)
+    for tensor in graph.outputs:
+        if tensor in makers:
+            value = work.value(makers[tensor], tensor)
+        elif tensor in graph.inputs:
+            value = work.stands[tensor]
+        else:
+            why = (
+                "a constant, the same for every input: take it out of the outputs, whoever calls the network can hold it"
+                if tensor in work.model.values
+                else "made by no operation and is no input: the model is damaged, convert it again"
             )
-        value = work.value(makers[tensor], tensor)
+            raise NetwrightError(f"The output {work.model.names[tensor]!r} is {why}.")
         if work.root(value) in taken:
             old = work.values[value]
             copied = work.new(old.shape, f"{old.name} copied", old.scale, old.zero_point)

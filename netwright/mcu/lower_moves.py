@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from netwright.graph.graph import Op
 from netwright.graph.integer_call import Call
@@ -78,22 +80,22 @@ def move(work: Lowering, op: Op) -> None:
     """Operators that only move elements: what the interpreter does to their indices says where each comes from."""
     name = op.kind.removeprefix("tflite.")
     _check_size(work, op, name)
-    given = [tensor for tensor in work.operands(op) if tensor is not None and work.constant(tensor) is None]
-    if any(work.dtype(tensor) == "int8" for tensor in work.operands(op) if tensor is not None and tensor not in given):
-        raise work.refuse(op, "one of what it moves is a constant", "Fold constants before converting.")
-    sources = [work.value(op, tensor) for tensor in given]
-    sizes = [work.values[source].bytes for source in sources]
-    starts = dict(zip(given, np.cumsum([0, *sizes]).tolist(), strict=False))
-    arrays = tuple(
-        np.arange(starts[tensor], starts[tensor] + work.model.graph.tensors[tensor].elements, dtype=np.int32).reshape(
-            work.model.graph.tensors[tensor].shape
-        )
-        if tensor in starts
-        else work.constant(tensor)
-        for tensor in work.operands(op)
-    )
+    sources: list[int] = []
+    arrays: list[NDArray[Any] | None] = []
+    start = 0
+    for tensor in work.operands(op):  # one that stands twice is counted twice: each has its place in the result
+        constant = work.constant(tensor)
+        if tensor is None or constant is not None:
+            if constant is not None and constant.dtype == np.int8:
+                raise work.refuse(op, "one of what it moves is a constant", "Fold constants before converting.")
+            arrays.append(constant)
+            continue
+        sources.append(work.value(op, tensor))
+        given = work.model.graph.tensors[tensor]
+        arrays.append(np.arange(start, start + given.elements, dtype=np.int32).reshape(given.shape))
+        start += work.values[sources[-1]].bytes
     try:
-        made = KERNELS[name](Call(work.model, op, arrays))
+        made = KERNELS[name](Call(work.model, op, tuple(arrays)))
     except (ArithmeticError, LookupError, TypeError, ValueError) as error:
         raise work.refuse(op, f"its options do not fit its operands ({error})", "Convert the model again.") from error
     made = made if isinstance(made, tuple) else (made,)
@@ -112,7 +114,9 @@ def _check_size(work: Lowering, op: Op, name: str) -> None:
     largest = max(tensor.elements for tensor in declared)
     sides = [side for tensor in tensors if tensor is not None for side in graph.tensors[tensor].shape]
     made = 0
-    if name == "MIRROR_PAD":
+    if name in ("CONCATENATION", "PACK"):
+        made = sum(graph.tensors[tensor].elements for tensor in tensors if tensor is not None)
+    elif name == "MIRROR_PAD":
         widths = work.integers(op, tensors[1] if len(tensors) > 1 else None, "padding")
         made = math.prod(side + low + high for side, low, high in zip(sides, widths[::2], widths[1::2], strict=False))
     elif name in ("RESIZE_NEAREST_NEIGHBOR", "RESIZE_BILINEAR"):
@@ -145,7 +149,7 @@ def resize(work: Lowering, op: Op) -> None:
         or max(*shape, *made) > 1 << 14
         or 0 in (*shape, *made)
     ):
-        raise work.refuse(op, f"it makes {made} of {shape}", "Images of sides from 1 to 16,384 are resized.")
+        raise work.refuse(op, f"it makes {made} of {shape}", "One image is resized, of sides from 1 to 16,384.")
     options = {"align": bool(op.arguments["align_corners"]), "half": bool(op.arguments["half_pixel_centers"])}
     if (
         nearest

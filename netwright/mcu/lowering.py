@@ -6,7 +6,7 @@ itself (a convolution its padding, a mean its axes). Only what must lie in memor
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -24,6 +24,7 @@ from netwright.mcu.network import Layer, Value
 LARGEST_ELEMENTS = 1 << 24  # of one value: above any microcontroller, below what exhausts a workstation
 
 LARGEST_REMEMBERED = 1 << 20  # elements of a moved value whose origins are kept
+LARGEST_COUNTED = 1 << 30  # elements of all origins of one movement: their numbers stay within 32 bits
 
 
 @dataclass(frozen=True, slots=True)
@@ -192,37 +193,57 @@ class Lowering:
         Raises:
             NetwrightError: the elements come in too many pieces.
         """
-        for origins, places in (self._origins(sources, index), (tuple(sources), index)):
+        for origins, places in self._readings(sources, index):
             sizes = [self.values[origin].bytes for origin in origins]
             if len(origins) == 1 and np.array_equal(places.reshape(-1), np.arange(sizes[0])):
                 self.make(op, tensor, alias=origins[0])
                 return
             if (parts := copies.from_indices(places, sizes)) is not None:
-                used = sorted({part.source for part in parts})
-                parts = tuple(replace(part, source=used.index(part.source)) for part in parts)
+                read = tuple(dict.fromkeys(origins[part.source] for part in parts))
+                parts = tuple(replace(part, source=read.index(origins[part.source])) for part in parts)
                 output = self.make(op, tensor)
-                self.layers.append(copies.copy(tuple(origins[place] for place in used), output, name, parts))
+                self.layers.append(copies.copy(read, output, name, parts))
                 if index.size <= LARGEST_REMEMBERED:
                     self._moved[output] = origins, places.reshape(-1)
                 return
         raise self.refuse(op, "it moves elements in too many pieces", "Choose sizes that divide each other.")
 
-    def _origins(self, sources: Sequence[int], index: NDArray[np.int32]) -> tuple[tuple[int, ...], NDArray[np.int32]]:
-        """Return the values that `sources` were moved from, and where among them each element of `index` lies."""
-        starts: dict[int, int] = {}
+    def _readings(
+        self, sources: Sequence[int], index: NDArray[np.int32]
+    ) -> Iterator[tuple[tuple[int, ...], NDArray[np.int32]]]:
+        """Yield ways to read `index`: values, some perhaps more than once, and where in them, laid end to end, each lies.
+
+        First from where the sources were moved from, each value once: what was split and joined again is whole. Then
+        operand by operand, for one value that stands at several places fills no box. Last from the sources themselves.
+        """
+        for once in (True, False):
+            found = self._origins(sources, index, once=once)
+            if found is not None:
+                yield found
+        yield tuple(sources), index
+
+    def _origins(
+        self, sources: Sequence[int], index: NDArray[np.int32], *, once: bool
+    ) -> tuple[tuple[int, ...], NDArray[np.int32]] | None:
+        """Return the values that `sources` were moved from, and where among them each element of `index` lies.
+
+        `once`: a value that several sources come from is given once. None where there is too much of them to count.
+        """
+        starts: dict[tuple[int, int, int], int] = {}  # by (number of the source, place in its origins, value)
         moved, total = [], 0
-        for source in map(self.root, sources):
+        for number, source in enumerate(map(self.root, sources)):
             origins, places = self._moved.get(source, ((source,), np.arange(self.values[source].bytes, dtype=np.int32)))
-            for origin in origins:
-                if origin not in starts:
-                    starts[origin], total = total, total + self.values[origin].bytes
+            keys = [(0, 0, origin) if once else (number, place, origin) for place, origin in enumerate(origins)]
+            for key in keys:
+                if key not in starts:
+                    starts[key], total = total, total + self.values[key[2]].bytes
+            if total > LARGEST_COUNTED:
+                return None
             ends = np.cumsum([self.values[origin].bytes for origin in origins])
             which = np.searchsorted(ends, places, side="right")
-            shifts = [
-                starts[origin] - int(end) + self.values[origin].bytes for origin, end in zip(origins, ends, strict=True)
-            ]
+            shifts = [starts[key] - int(end) + self.values[key[2]].bytes for key, end in zip(keys, ends, strict=True)]
             moved.append(places + np.asarray(shifts, np.int32)[which])
-        return tuple(starts), np.concatenate(moved)[index]
+        return tuple(origin for _, _, origin in starts), np.concatenate(moved)[index]
 
 
 def without_batch(shape: tuple[int, ...]) -> tuple[int, ...]:
