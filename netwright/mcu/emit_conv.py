@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 import numpy as np
+from numpy.typing import NDArray
 
 from netwright.core.errors import NetwrightError
 from netwright.mcu.code import Data, array, struct
@@ -23,6 +24,8 @@ def data(network: Network, layer: Layer, name: str) -> Data:
         return _depthwise_data(network, layer, name)
     if isinstance(layer, Conv):
         return _pointwise_data(network, layer, name) if layer.pointwise else _conv_data(network, layer, name)
+    if isinstance(layer, Dense) and layer.requantize.reals is not None:
+        return _real_dense_data(layer, layer.requantize.reals, name)
     if isinstance(layer, Dense):
         rows = network.values[layer.inputs[0]].bytes // layer.weights.shape[1]
         packed = pack_matrix(layer.weights, layer.requantize, pixels=rows, once=True)
@@ -96,7 +99,27 @@ def dense_call(layer: Dense, network: Network, name: str, in_: str, out: str) ->
     """Return the statement that applies a dense layer to every row of its input."""
     outputs, depth = layer.weights.shape
     rows = network.values[layer.inputs[0]].bytes // depth
+    if layer.requantize.reals is not None:
+        return f"nw_dense_real_all(&{name}_dense, {in_}, {out}, {rows});"
     return f"nw_pointwise(&{name}_matrix, {in_}, {out}, {rows}, {depth}, {outputs}, 1);"
+
+
+def _real_dense_data(layer: Dense, reals: NDArray[np.float64], name: str) -> Data:
+    requantize, (outputs, depth) = layer.requantize, layer.weights.shape
+    scales = ", ".join(value.hex() for value in reals.tolist())
+    fields = {
+        "weights": f"{name}_weights",
+        "bias": f"{name}_bias",
+        "scales": f"{name}_scales",
+        "depth": depth,
+        "outputs": outputs,
+        "zero_point": requantize.zero_point,
+        "low": requantize.low,
+        "high": requantize.high,
+    }
+    text = array(f"{name}_weights", layer.weights) + array(f"{name}_bias", requantize.bias)
+    text += f"static const double {name}_scales[{outputs}] = {{{scales}}};\n"
+    return Data(text + struct("nw_dense_real", f"{name}_dense", fields.items()), frozenset({"dense_real"}))
 
 
 def scratch_bytes(layer: Layer, network: Network) -> int:

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from netwright.graph.graph import Op
 from netwright.graph.integer_conv import conv_multipliers, dense_multipliers, window_padding
-from netwright.graph.integer_fixed import multipliers_once
+from netwright.graph.integer_fixed import HIGHEST, multipliers_once, quantize_multipliers
 from netwright.mcu import copies
 from netwright.mcu.lowering import Lowering
 from netwright.mcu.network import BatchMatmul, Conv, Dense, Depthwise, Layer, Requantize, TransposeConv, Value, Window
@@ -194,17 +194,20 @@ def requantization(work: Lowering, op: Op, rows: NDArray[np.int8], bias: int | N
         raise work.refuse(
             op, f"its sums may reach {int(reach.max()):,}, beyond 32 bits", "Quantize with smaller biases."
         )
+    reals = None
     if op.kind == "tflite.FULLY_CONNECTED":
-        multipliers = multipliers_once(
-            dense_multipliers(call, len(rows)), np.abs(folded) + 128 * np.abs(wide).sum(axis=1)
-        )
+        scales = dense_multipliers(call, len(rows))
+        farthest = np.abs(folded) + 128 * np.abs(wide).sum(axis=1)
+        if np.any(scales * farthest >= HIGHEST):
+            raise work.refuse(op, "its results may leave 32 bits", "Quantize it with other scales.")
+        multipliers = multipliers_once(scales, farthest)
+        if multipliers is None:
+            reals, multipliers = scales, quantize_multipliers(scales)
     else:
         multipliers = conv_multipliers(call, 1, len(rows), read)
-    if multipliers is None:
-        raise work.refuse(op, "no 32-bit multiplier gives its results exactly", "Quantize it with other scales.")
     multiplier, shift = multipliers
     low, high = work.clamp(op, op.outputs[0])
-    return Requantize(folded.astype(np.int32), multiplier, shift, output_zero_point, low, high)
+    return Requantize(folded.astype(np.int32), multiplier, shift, output_zero_point, low, high, reals)
 
 
 def bias_of(work: Lowering, op: Op) -> int | None:

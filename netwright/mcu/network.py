@@ -40,7 +40,8 @@ class Requantize:
 
     clamp(multiply_by_quantized_multiplier(acc + bias, multiplier, shift) + zero_point, low, high), where shift > 0 is
     to the left, with TensorFlow Lite's double rounding. `bias` already holds -input_zero_point x (sum of the weights),
-    so kernels multiply stored values; a padded element therefore stands for `input_zero_point`.
+    so kernels multiply stored values; a padded element therefore stands for `input_zero_point`. `reals`: what a dense layer's
+    sums are multiplied by in float64, where no multiplier gives the same; multipliers then only tell their size.
     """
 
     bias: NDArray[np.int32]
@@ -49,6 +50,7 @@ class Requantize:
     zero_point: int
     low: int
     high: int
+    reals: NDArray[np.float64] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +102,8 @@ class Dense(Layer):
     """Fully connected layer, applied to every row of the last dimension; `weights` as (out, in).
 
     Its products are rounded once, ties away from zero, unlike a convolution's: acc x multiplier / 2**(31 - shift) in 64
-    bits. LiteRT 2 computes them in float64; lowering proves both equal (graph/integer_fixed.py: multipliers_once).
+    bits. LiteRT 2 computes them in float64; lowering proves both equal (graph/integer_fixed.py: multipliers_once), or
+    leaves them in float64 (`Requantize.reals`).
     """
 
     weights: NDArray[np.int8]

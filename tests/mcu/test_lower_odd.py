@@ -14,7 +14,7 @@ from netwright.graph.quantized import QuantizedGraph
 from netwright.graph.quantized_builder import GraphBuilder, quantization
 from netwright.mcu.compile import compile_network
 from netwright.mcu.lower import lower
-from netwright.mcu.network import Copy, Network
+from netwright.mcu.network import Copy, Dense, Network
 from netwright.mcu.toolchain import missing
 from tests.mcu.test_lower import FOUND, conv, ints, pairs
 
@@ -193,3 +193,16 @@ def test_outputs_that_nothing_makes_are_refused_with_the_reason() -> None:
     model = made(lambda build, x, k: [k])
     with pytest.raises(NetwrightError, match="made by no operation and is no input"):
         lower(replace(model, graph=replace(model.graph, ops=())))
+
+
+@needs_gcc
+def test_dense_layers_that_no_multiplier_rounds_rightly_are_computed_in_float64(tmp_path):
+    rng = np.random.default_rng(0)
+    graph = GraphBuilder()
+    image = graph.input("x", (1, 32), quantization(0.001, 5))
+    weights = graph.constant("w", rng.integers(-127, 128, (9, 32), dtype=np.int8), quantization(1.8e-5))
+    bias = graph.constant("b", rng.integers(-(1 << 29), 1 << 29, 9, dtype=np.int32), quantization(1.8e-8))
+    model = graph.build([graph.op("FULLY_CONNECTED", [image, weights, bias], (1, 9), quantization(0.1, -3))])
+    (layer,) = lower(model).layers
+    assert isinstance(layer, Dense) and layer.requantize.reals is not None
+    compile_network(model, tmp_path / "net")  # held against the interpreter there
