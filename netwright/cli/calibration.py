@@ -8,7 +8,7 @@ import io
 import logging
 import sys
 from collections.abc import Iterator, Sequence
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from netwright.core.errors import NetwrightError
@@ -174,7 +174,7 @@ def _images(data: str, side: int, *, grey: bool) -> tuple[Tensor, Sequence[float
 def _listed(path: Path, stack: contextlib.ExitStack) -> Items:
     """List the training images where they are told from others, else every image at any depth."""
     from netwright.data.files import open_tree
-    from netwright.data.folders import SUFFIXES, list_folders
+    from netwright.data.folders import SUFFIXES, is_image, list_folders
     from netwright.data.items import Items
 
     with contextlib.suppress(NetwrightError):  # no class folders: none are needed; what cannot be opened raises again
@@ -182,17 +182,13 @@ def _listed(path: Path, stack: contextlib.ExitStack) -> Items:
         if items.train_count is not None:
             return items
     tree = open_tree(path, stack)
-    names = sorted(name for name in tree.stamps if name.lower().endswith(SUFFIXES) and not _is_hidden(name))
+    names = sorted(filter(is_image, tree.stamps))
     if not names:
         raise NetwrightError(
             f"{path} holds no images. Give a directory or .zip with files ending in {', '.join(SUFFIXES)}, at any depth, "
             'or "digits", "torchvision:NAME[:ROOT]", a Hugging Face dataset directory.'
         )
     return Items(path.absolute().stem, ("image",), names, lambda place: (tree.read(names[place]), 0), "")
-
-
-def _is_hidden(name: str) -> bool:
-    return any(part.startswith(".") or part == "__MACOSX" for part in PurePosixPath(name).parts)
 
 
 def _some(items: Items) -> Items:

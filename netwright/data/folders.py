@@ -34,7 +34,7 @@ def list_folders(paths: list[Path], stack: contextlib.ExitStack) -> Items:
         NetwrightError: a path is wrong, or its folders are not class folders with images.
     """
     trees = [open_tree(path, stack) for path in paths]
-    if len(trees) == 1 and not any(map(_is_image, trees[0].stamps)) and (pair := _pair_of_zips(paths[0])):
+    if len(trees) == 1 and not any(map(is_image, trees[0].stamps)) and (pair := _pair_of_zips(paths[0])):
         trees = [open_tree(path, stack) for path in pair]
     parts = _split_folders(trees[0]) if len(trees) == 1 else [_class_folders(tree, "") for tree in trees]
     for part in parts:
@@ -115,7 +115,7 @@ def _class_folders(tree: Tree, base: str) -> _Classes:
         base = _unwrap(tree)
     files: dict[str, list[str]] = {name: [] for name in _children(tree.folders, base)}
     loose = []
-    for name in sorted(filter(_is_image, tree.stamps)):
+    for name in sorted(filter(is_image, tree.stamps)):
         if name.startswith(base):
             top, below, _ = name[len(base) :].partition("/")
             files[top].append(name) if below else loose.append(name)
@@ -129,7 +129,8 @@ def _children(folders: Iterable[str], base: str) -> list[str]:
     return sorted(name for name in names if name and not name.startswith(".") and name != "__MACOSX")
 
 
-def _is_image(name: str) -> bool:
+def is_image(name: str) -> bool:
+    """Say whether a path in a tree is an image by its name; what is hidden is not."""
     parts = PurePosixPath(name).parts
     hidden = any(part.startswith(".") or part == "__MACOSX" for part in parts)
     return not hidden and name.lower().endswith(SUFFIXES)

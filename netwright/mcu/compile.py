@@ -19,13 +19,13 @@ from netwright.core.errors import NetwrightError
 from netwright.core.files import read_json, write_json
 from netwright.graph.quantized import QuantizedGraph
 from netwright.mcu.emit import Weights, emit
-from netwright.mcu.emit_layer import layer_scratch
-from netwright.mcu.emulate import build_elf
+from netwright.mcu.emulate import TOOLS, build_elf
 from netwright.mcu.lower import lower
 from netwright.mcu.network import Network
 from netwright.mcu.schedule import Schedule, schedule
 from netwright.mcu.sizes import Sizes, measured_sizes, predicted_sizes
 from netwright.mcu.steps import peak_words, step_table
+from netwright.mcu.toolchain import missing
 
 MANIFEST = "net.json"
 MADE_BY = "netwright compile"
@@ -108,30 +108,33 @@ def compile_network(
     earlier = check_place(out)
     network = lower(model)
     note(f"{len(network.layers)} layers, {network.macs:,} MACs")
-    plan = schedule(network, sram_bytes=sram_bytes, mode=mode, scratch=layer_scratch)
+    plan = schedule(network, sram_bytes=sram_bytes, mode=mode)
     source = emit(network, plan, name=name, weights=weights)
     if weights == "sram" and sram_bytes is not None:
         left = max(1, sram_bytes - predicted_sizes(source, 0).constant_bytes)
-        plan = schedule(network, sram_bytes=left, mode=mode, scratch=layer_scratch)
+        plan = schedule(network, sram_bytes=left, mode=mode)
         source = emit(network, plan, name=name, weights=weights)
     new = not out.exists()
     try:
         out.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(prefix=".netwright-", dir=out) as beside:
-            scratch = Path(beside)
+        with (
+            tempfile.TemporaryDirectory(prefix=".netwright-", dir=out) as beside,
+            tempfile.TemporaryDirectory(prefix="netwright-") as objects,
+        ):
+            scratch, files = Path(beside), [*source.files, MANIFEST]
             source.write(scratch)
-            sizes = measured_sizes(scratch, cpu) or predicted_sizes(source, len(network.layers))
+            sizes = predicted_sizes(source, len(network.layers))
+            if emulated or not missing(*TOOLS):
+                elf = build_elf(scratch, cpu=cpu, folder=Path(objects))
+                sizes = measured_sizes(elf, cpu)
+                if emulated:
+                    (scratch / "emulated").mkdir()
+                    shutil.copyfile(elf, scratch / "emulated" / elf.name)
+                    files.append(f"emulated/{elf.name}")
             proven = prove(model, network, scratch)
             note(proven)
             advice = _advice(network, plan, sizes, sram_bytes, flash_bytes, weights)
             result = Compiled(out, cpu, network, plan, sizes, sram_bytes, flash_bytes, weights, proven, advice)
-            files = [*source.files, MANIFEST]
-            if emulated:
-                with tempfile.TemporaryDirectory(prefix="netwright-") as folder:
-                    elf = build_elf(scratch, cpu=cpu, folder=Path(folder))
-                    (scratch / "emulated").mkdir()
-                    shutil.copyfile(elf, scratch / "emulated" / elf.name)
-                files.append(f"emulated/{elf.name}")
             write_json(scratch / MANIFEST, {"made_by": MADE_BY, **result.to_json(), "files": files})
             _publish(scratch, out, files, earlier)
     except OSError as error:
@@ -170,7 +173,6 @@ def prove(model: QuantizedGraph, network: Network, directory: Path) -> str:
     from netwright.graph.interpret import interpret
     from netwright.mcu.border import as_bytes, as_tensors
     from netwright.mcu.host import build_host
-    from netwright.mcu.toolchain import missing
 
     if reason := missing("gcc"):
         return f"not proven: {reason}"
@@ -214,7 +216,7 @@ def _smaller(network: Network, plan: Schedule, left: int) -> str:
     """Say what the planner finds where it may choose among all schedules; `left`: bytes that the arena may have."""
     least = plan.arena_bytes
     if plan.mode != "auto":
-        least = schedule(network, sram_bytes=max(1, left), mode="auto", scratch=layer_scratch).arena_bytes
+        least = schedule(network, sram_bytes=max(1, left), mode="auto").arena_bytes
     if least >= plan.arena_bytes:
         return " No smaller schedule was found: lower the resolution or the width, or search a network for this device."
     return f" --schedule auto takes {least:,} bytes of arena{', which fits' if least <= left else ', still too many'}."

@@ -13,7 +13,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from netwright.core.errors import NetwrightError
-from netwright.mcu.network import Add, Conv, Dense, Depthwise, Layer, Mean, Network, Requantize, Value, Window
+from netwright.mcu.network import (
+    Add,
+    Conv,
+    Dense,
+    Depthwise,
+    Layer,
+    Mean,
+    Network,
+    Requantize,
+    Value,
+    Window,
+    layer_macs,
+)
 from netwright.nn.block import Block, Shape
 from netwright.nn.mbconv import MBConv
 from netwright.nn.simple import ConvNorm, PoolHead
@@ -50,12 +62,12 @@ class _Builder:
         self.rng = rng
         self.values = [Value("input", (height, width, channels), scale=1.0)]
         self.layers: list[Layer] = []
-        self.macs = 0
         self.last = 0
 
     def network(self) -> Network:
         """Return what was built."""
-        return Network(tuple(self.values), tuple(self.layers), (0,), (self.last,), self.macs)
+        macs = sum(layer_macs(layer, self.values) for layer in self.layers)
+        return Network(tuple(self.values), tuple(self.layers), (0,), (self.last,), macs)
 
     def block(self, block: Block) -> None:
         """Append the layers of one block."""
@@ -91,7 +103,6 @@ class _Builder:
         shape = self._after(stride, out)
         requantize = self._requantize(weights.reshape(out, -1), clamped)
         self._append(Conv, shape, clamped, self._window(kernel, stride), weights, self._zero_point(), requantize)
-        self.macs += math.prod(shape) * kernel**2 * channels
 
     def depthwise(self, kernel: int, stride: int, clamped: bool) -> None:
         """Append a depthwise convolution with padding kernel // 2."""
@@ -100,14 +111,12 @@ class _Builder:
         shape = self._after(stride, channels)
         requantize = self._requantize(weights.reshape(-1, channels).T, clamped)
         self._append(Depthwise, shape, clamped, self._window(kernel, stride), weights, self._zero_point(), requantize)
-        self.macs += math.prod(shape) * kernel**2
 
     def dense(self, out: int, clamped: bool) -> None:
         """Append a fully connected layer."""
         weights = self._weights((out, self.values[self.last].shape[-1]))
         requantize = self._requantize(weights, clamped)
         self._append(Dense, (out,), clamped, weights, self._zero_point(), requantize)
-        self.macs += weights.size
 
     def mean(self) -> None:
         """Append global average pooling; the multiplier is one over the number of pixels."""

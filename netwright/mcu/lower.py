@@ -23,7 +23,7 @@ from netwright.mcu import lower_moves as moves
 from netwright.mcu import lower_reduce as reduce
 from netwright.mcu.lower_clamps import merge_clamps
 from netwright.mcu.lowering import Lowering
-from netwright.mcu.network import Layer, Network
+from netwright.mcu.network import Layer, Network, layer_macs
 
 RULES: dict[str, Callable[[Lowering, Op], None]] = {
     "ADD": elementwise.add,
@@ -205,6 +205,6 @@ def _without_the_unread(network: Network) -> Network:
         layers,
         tuple(place[value] for value in network.inputs),
         tuple(place[value] for value in network.outputs),
-        convs.macs(layers, values),
+        sum(layer_macs(layer, values) for layer in layers),
         notes,
     )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -13,7 +12,7 @@ from netwright.graph.integer_conv import conv_multipliers, dense_multipliers, wi
 from netwright.graph.integer_fixed import HIGHEST, multipliers_once, quantize_multipliers
 from netwright.mcu import copies
 from netwright.mcu.lowering import Lowering
-from netwright.mcu.network import BatchMatmul, Conv, Dense, Depthwise, Layer, Requantize, TransposeConv, Value, Window
+from netwright.mcu.network import Conv, Dense, Depthwise, Requantize, Window
 
 LARGEST_ACCUMULATOR = (1 << 31) - 1
 
@@ -85,24 +84,6 @@ def fully_connected(work: Lowering, op: Op) -> None:
     _, zero_point = work.quantization(op, tensors[0])  # pyright: ignore[reportArgumentType]
     output = work.make(op, op.outputs[0])
     work.layers.append(Dense((source,), output, op.path, weights, zero_point, requantize))
-
-
-def macs(layers: Sequence[Layer], values: Sequence[Value]) -> int:
-    """Return the multiplications of weights that one inference needs, those with padding included."""
-    total = 0
-    for layer in layers:
-        if isinstance(layer, Conv | Depthwise):
-            height, width, _ = values[layer.output].shape
-            total += height * width * layer.weights.size
-        elif isinstance(layer, TransposeConv):
-            height, width, _ = values[layer.inputs[0]].shape
-            total += height * width * layer.weights.size
-        elif isinstance(layer, BatchMatmul):
-            depth = values[layer.inputs[0]].shape[-2 if layer.turned[0] else -1]
-            total += values[layer.output].bytes * depth
-        elif isinstance(layer, Dense):
-            total += values[layer.inputs[0]].bytes * len(layer.weights)
-    return total
 
 
 def _window(work: Lowering, op: Op, given: int | None, made: int) -> tuple[int, Window]:

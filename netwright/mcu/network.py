@@ -8,6 +8,7 @@ arXiv:1712.05877).
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -269,3 +270,18 @@ class Network:
         while self.values[value].alias >= 0:
             value = self.values[value].alias
         return value
+
+
+def layer_macs(layer: Layer, values: Sequence[Value]) -> int:
+    """Return the multiplications of weights, or of two values, that a layer needs, those with padding included."""
+    if isinstance(layer, Conv | Depthwise):
+        height, width, _ = values[layer.output].shape
+        return height * width * layer.weights.size
+    if isinstance(layer, TransposeConv):
+        height, width, _ = values[layer.inputs[0]].shape
+        return height * width * layer.weights.size
+    if isinstance(layer, BatchMatmul):
+        return values[layer.output].bytes * values[layer.inputs[0]].shape[-2 if layer.turned[0] else -1]
+    if isinstance(layer, Dense):
+        return values[layer.inputs[0]].bytes * len(layer.weights)
+    return 0

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import re
-import tempfile
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
 from netwright.mcu.emit import Source
-from netwright.mcu.emulate import BOARDS, TOOLS, build_elf, flash_of
-from netwright.mcu.toolchain import missing
+from netwright.mcu.emulate import BOARDS, flash_of
 
 # Bytes of code by kernel header, arm-none-eabi-gcc 12.2 -O2 for Cortex-M7: means of what benchmarks/mcu_code.py measured.
 CODE_BYTES = {
@@ -26,18 +24,14 @@ CODE_BYTES = {
     "nw_tiles.h": 872,
     "nw_widen.h": 134,
 }
-INLINED = {
-    "nw_matrix.h",
-    "nw_requant.h",
-    "nw_rows.h",
-    "nw_sum.h",
-    "nw_scale.h",
-}  # next to no function of their own is left
+# Next to no function of their own is left of these.
+INLINED = {"nw_matrix.h", "nw_requant.h", "nw_rows.h", "nw_scale.h", "nw_sum.h"}
 OTHER_KERNEL_BYTES = 500  # those that none of the measured networks uses
 CALL_BYTES = 48  # a layer
 STRUCT_BYTES = 40
 
-_ARRAY = re.compile(r"^static (?:const )?u?int(8|16|32)_t \w+\[(\d+)\]", re.MULTILINE)
+_BYTES = {"int8_t": 1, "uint8_t": 1, "int16_t": 2, "uint16_t": 2, "int32_t": 4, "uint32_t": 4, "double": 8}
+_ARRAY = re.compile(rf"^static (?:const )?({'|'.join(_BYTES)}) \w+\[(\d+)\]", re.MULTILINE)
 _STRUCT = re.compile(r"^static const nw_\w+ \w+ =", re.MULTILINE)
 
 
@@ -55,19 +49,16 @@ class Sizes:
         return self.code_bytes + self.constant_bytes
 
 
-def measured_sizes(directory: Path, cpu: str) -> Sizes | None:
-    """Return the sizes that the linker gives, library functions included; None without a cross-compiler."""
-    if missing(*TOOLS):
-        return None
-    with tempfile.TemporaryDirectory(prefix="netwright-") as folder:
-        code, flash = flash_of(build_elf(directory, cpu=cpu, folder=Path(folder)))
+def measured_sizes(elf: Path, cpu: str) -> Sizes:
+    """Return the sizes of a program of `build_elf` as the linker gives them, library functions included."""
+    code, flash = flash_of(elf)
     return Sizes(code, flash - code, f"measured: arm-none-eabi-gcc -O2, {BOARDS[cpu].flags[0]}")
 
 
 def predicted_sizes(source: Source, layers: int) -> Sizes:
     """Return the sizes of a source: constants counted in its text, code from what its kernels took elsewhere."""
     text = source.files["net_data.h"]
-    constants = sum(int(bits) // 8 * int(count) for bits, count in _ARRAY.findall(text))
+    constants = sum(_BYTES[kind] * int(count) for kind, count in _ARRAY.findall(text))
     constants += STRUCT_BYTES * len(_STRUCT.findall(text))
     return Sizes(predicted_code_bytes(source.kernels, layers), constants, "predicted: no cross-compiler here")
 

@@ -4,18 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from netwright.mcu.network import Conv, Dense, Depthwise, Layer, Network
+from netwright.mcu.network import Network, layer_macs
 from netwright.mcu.schedule import Schedule, Step, Whole
-
-
-def layer_macs(network: Network, layer: Layer) -> int:
-    """Return the multiply-accumulates of a layer; only convolutions and dense layers have any."""
-    if not isinstance(layer, Conv | Depthwise | Dense):
-        return 0
-    outputs = network.values[layer.output].bytes  # int8: one byte each
-    if isinstance(layer, Depthwise):
-        return outputs * layer.window.kernel[0] * layer.window.kernel[1]
-    return outputs * (layer.weights.size // len(layer.weights))
 
 
 def step_table(network: Network, plan: Schedule) -> list[dict[str, Any]]:
@@ -31,7 +21,7 @@ def step_table(network: Network, plan: Schedule) -> list[dict[str, Any]]:
                     "kind": type(layer).__name__.lower(),
                     "how": how(step),
                     "shape": list(network.values[layer.output].shape),
-                    "macs": layer_macs(network, layer),
+                    "macs": layer_macs(layer, network.values),
                     "alive_bytes": plan.alive_bytes[number],
                 }
             )
