@@ -22,21 +22,21 @@ from typing import Any
 
 import torch
 
-from netwright.core.arch import Arch
 from netwright.core.files import read_json, write_json
 from netwright.core.run import Run, environment
 from netwright.data import Dataset, calibration_batches, load_dataset, split
 from netwright.device.measure import measure_network
 from netwright.device.store import find_model
-from netwright.search.limits import Budget
-from netwright.search.specialize import specialize
-from netwright.supernet.family import Family
-from netwright.supernet.spaces import family
+from netwright.models.arch import Arch
+from netwright.models.families import family
+from netwright.models.family import Family
+from netwright.searching.limits.budget import Budget
+from netwright.specialization.specialize import specialize
 from netwright.supernet.supernet import Supernet
-from netwright.train.evaluate import accuracy
-from netwright.train.load import load_supernet
-from netwright.train.loop import train_network, train_supernet
-from netwright.train.recipe import RECIPES, Recipe, fine_tuning, static_training
+from netwright.training.evaluate import accuracy
+from netwright.training.load import load_supernet
+from netwright.training.loop import train_network, train_supernet
+from netwright.training.recipe import RECIPES, Recipe, fine_tuning, static_training
 
 SPACE = "mobilenet-v3-small"
 WIDTHS = (0.35, 0.6, 1.0)

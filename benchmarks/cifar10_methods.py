@@ -21,11 +21,11 @@ import torch
 
 from netwright.core.run import environment
 from netwright.data import Dataset, calibration_batches, load_dataset
-from netwright.supernet.spaces import family
+from netwright.models.families import family
 from netwright.supernet.supernet import Supernet
-from netwright.train.evaluate import accuracy
-from netwright.train.loop import train_supernet
-from netwright.train.recipe import RECIPES
+from netwright.training.evaluate import accuracy
+from netwright.training.loop import train_supernet
+from netwright.training.recipe import RECIPES
 
 PASSES = 16.0  # network passes an image gets, over the whole training
 PASSES_A_STEP = {"random": 4.0, "sandwich": 4.0, "progressive": 0.4 + 0.15 + 2 * 0.2 + 4 * 0.25}

@@ -43,9 +43,9 @@ from netwright.core.errors import NetwrightError  # noqa: E402 - the checkout fi
 from netwright.core.files import read_json  # noqa: E402
 from netwright.core.run import environment  # noqa: E402
 from netwright.cost.count import count  # noqa: E402
+from netwright.graph.capture.trace import capture  # noqa: E402
+from netwright.graph.files.read import SUFFIXES, read_graph  # noqa: E402
 from netwright.graph.graph import Graph  # noqa: E402
-from netwright.graph.read import SUFFIXES, read_graph  # noqa: E402
-from netwright.graph.trace import capture  # noqa: E402
 from netwright.runtime.export import export_onnx  # noqa: E402
 
 TIME_LIMIT = 150  # processor seconds for one model

@@ -36,7 +36,7 @@ sys.path.insert(0, str(ROOT))
 from benchmarks.results import save  # noqa: E402 - the checkout first
 from netwright.core.run import environment  # noqa: E402
 from netwright.cost.count import count  # noqa: E402
-from netwright.graph.trace import capture  # noqa: E402
+from netwright.graph.capture.trace import capture  # noqa: E402
 from tests.cost.cases import CASES  # noqa: E402
 
 # Name, input side, multiply-accumulates of convolutions and matrix products, attention by the math kernel.

@@ -38,11 +38,11 @@ sys.path.insert(0, str(ROOT))
 
 from netwright.core.files import write_json  # noqa: E402 - the checkout first
 from netwright.core.run import environment  # noqa: E402
-from netwright.cost.memory import inference_memory  # noqa: E402
+from netwright.cost.memory.inference import inference_memory  # noqa: E402
+from netwright.cost.memory.workspace import convolution_workspace  # noqa: E402
 from netwright.cost.real_memory import allocator_peak  # noqa: E402
-from netwright.cost.workspace import convolution_workspace  # noqa: E402
+from netwright.graph.capture.trace import capture  # noqa: E402
 from netwright.graph.graph import Graph  # noqa: E402
-from netwright.graph.trace import capture  # noqa: E402
 
 NETWORKS: dict[str, tuple[Callable[..., nn.Module], int]] = {
     "mobilenetv2_100": (timm.create_model, 224),
@@ -308,7 +308,7 @@ def markdown(result: dict[str, Any]) -> str:
     lines += [
         "",
         "ExecuTorch's int8 programs for its portable kernels dequantize all weights first, so they need more memory than fp32.",
-        "Predicted eager figures are tensors and what convolutions allocate besides them (`cost/workspace.py`).",
+        "Predicted eager figures are tensors and what convolutions allocate besides them (`cost/memory/workspace.py`).",
         "",
         "## What a planning compiler needs",
         "",

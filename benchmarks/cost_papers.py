@@ -26,7 +26,7 @@ sys.path.insert(0, str(ROOT))
 from benchmarks.results import save  # noqa: E402 - the checkout first
 from netwright.core.run import environment  # noqa: E402
 from netwright.cost.count import count  # noqa: E402
-from netwright.graph.trace import capture  # noqa: E402
+from netwright.graph.capture.trace import capture  # noqa: E402
 
 Row = dict[str, Any]
 

@@ -31,16 +31,16 @@ sys.path.insert(0, str(ROOT))
 
 from benchmarks.results import save  # noqa: E402 - the checkout first
 from netwright.core.run import environment  # noqa: E402
-from netwright.cost.carbon import once_for_all_table  # noqa: E402
 from netwright.cost.count import count  # noqa: E402
-from netwright.cost.energy import energy, measure_energy  # noqa: E402
-from netwright.cost.measured import Gap, Timed, efficiency_gaps, time_module  # noqa: E402
-from netwright.cost.roofline import roofline  # noqa: E402
-from netwright.cost.traffic import moved_bytes  # noqa: E402
+from netwright.cost.formulas.carbon import once_for_all_table  # noqa: E402
+from netwright.cost.speed.energy import energy, measure_energy  # noqa: E402
+from netwright.cost.speed.measured import Gap, Timed, efficiency_gaps, time_module  # noqa: E402
+from netwright.cost.speed.roofline import roofline  # noqa: E402
+from netwright.cost.speed.traffic import moved_bytes  # noqa: E402
 from netwright.device.machine import Machine  # noqa: E402
 from netwright.device.machines import MACHINES  # noqa: E402
 from netwright.device.peaks import Peaks, measure_peaks  # noqa: E402
-from netwright.graph.trace import capture  # noqa: E402
+from netwright.graph.capture.trace import capture  # noqa: E402
 from netwright.runtime.runtimes import runtime  # noqa: E402
 
 MODELS = (

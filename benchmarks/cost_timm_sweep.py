@@ -38,7 +38,7 @@ from netwright.core.errors import NetwrightError  # noqa: E402 - the checkout fi
 from netwright.core.files import append_line, read_lines  # noqa: E402
 from netwright.core.run import environment  # noqa: E402
 from netwright.cost.count import count  # noqa: E402
-from netwright.graph.trace import capture  # noqa: E402
+from netwright.graph.capture.trace import capture  # noqa: E402
 
 LARGEST = 200_000_000  # parameters
 LIMIT_S = 300  # for one network

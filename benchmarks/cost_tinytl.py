@@ -25,9 +25,9 @@ sys.path.insert(0, str(ROOT))
 from benchmarks.cost_training import real_run  # noqa: E402 - the checkout first
 from benchmarks.results import save  # noqa: E402 - the checkout first
 from netwright.core.run import environment  # noqa: E402
-from netwright.cost.tinytl import CONVENTIONS, tinytl_memory  # noqa: E402
-from netwright.cost.training import training_memory  # noqa: E402
-from netwright.graph.trace import capture  # noqa: E402
+from netwright.cost.formulas.tinytl import CONVENTIONS, tinytl_memory  # noqa: E402
+from netwright.cost.memory.training import training_memory  # noqa: E402
+from netwright.graph.capture.trace import capture  # noqa: E402
 from netwright.models.proxylessnas import proxylessnas_mobile  # noqa: E402
 
 BATCH, CLASSES = 8, 102

@@ -29,10 +29,10 @@ sys.path.insert(0, str(ROOT))
 
 from benchmarks.results import save  # noqa: E402 - the checkout first
 from netwright.core.run import environment  # noqa: E402
+from netwright.cost.memory.training import training_memory  # noqa: E402
 from netwright.cost.real_memory import allocator_peak, autograd_saves  # noqa: E402
-from netwright.cost.trainable import trainable_names  # noqa: E402
-from netwright.cost.training import training_memory  # noqa: E402
-from netwright.graph.trace import capture  # noqa: E402
+from netwright.graph.capture.trace import capture  # noqa: E402
+from netwright.nn.trainable import trainable_names  # noqa: E402
 
 NETWORKS = {  # pixels, and a pattern of names for the fifth frozen set: the last stage
     "mobilenetv2_100": (224, "blocks.6.*,conv_head.*,bn2.*,classifier.*"),

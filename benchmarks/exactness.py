@@ -27,9 +27,9 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
 from benchmarks.results import save  # noqa: E402 - the checkout first
-from netwright.core.arch import Arch  # noqa: E402 - the checkout first
 from netwright.core.run import environment  # noqa: E402
-from netwright.supernet.spaces import SPACES, family  # noqa: E402
+from netwright.models.arch import Arch  # noqa: E402 - the checkout first
+from netwright.models.families import SPACES, family  # noqa: E402
 from netwright.supernet.supernet import Supernet  # noqa: E402
 
 OFA_SIZE = 32  # input pixels for the once-for-all spaces: the cuts are those of any size

@@ -27,19 +27,19 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
 from benchmarks.results import save  # noqa: E402 - the checkout first
-from netwright.core.arch import Arch  # noqa: E402 - the checkout first
 from netwright.core.progress import say, track  # noqa: E402
 from netwright.core.run import environment  # noqa: E402
 from netwright.device.fit import quality  # noqa: E402
 from netwright.device.latency import LatencyModel  # noqa: E402
 from netwright.device.measure import measure, measure_programs  # noqa: E402
+from netwright.models.arch import Arch  # noqa: E402 - the checkout first
+from netwright.models.families import family  # noqa: E402
+from netwright.models.family import Family  # noqa: E402
 from netwright.runtime import onnxruntime  # noqa: E402
 from netwright.runtime.export import export_onnx  # noqa: E402
 from netwright.runtime.runtimes import RUNTIMES, Program, runtime  # noqa: E402
-from netwright.search.layout import Layout  # noqa: E402
-from netwright.search.specialize import spread_sample  # noqa: E402
-from netwright.supernet.family import Family  # noqa: E402
-from netwright.supernet.spaces import family  # noqa: E402
+from netwright.searching.layout import Layout  # noqa: E402
+from netwright.specialization.specialize import spread_sample  # noqa: E402
 from netwright.supernet.supernet import Supernet  # noqa: E402
 
 

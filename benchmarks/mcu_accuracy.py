@@ -33,10 +33,10 @@ sys.path.insert(0, str(ROOT))
 
 from benchmarks.results import save  # noqa: E402 - the checkout first
 from netwright.core.run import environment  # noqa: E402
-from netwright.graph.interpret import interpret  # noqa: E402
-from netwright.graph.layer_list import read_layer_list  # noqa: E402
+from netwright.graph.files.layer_list import read_layer_list  # noqa: E402
+from netwright.graph.integers.interpret import interpret  # noqa: E402
 from netwright.mcu.compile import compile_network  # noqa: E402
-from netwright.mcu.host import build_host  # noqa: E402
+from netwright.mcu.run.host import build_host  # noqa: E402
 
 # Top-1 that the data's description states: exact arithmetic, the authors' own code.
 STATED = {"mbv2-w0.35": (51.4, 51.9), "mcunet-5fps": (61.9, 60.9)}

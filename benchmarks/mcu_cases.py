@@ -13,9 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from netwright.graph.graph import Graph, Op, Ref, Storage, Tensor
-from netwright.graph.integer_conv import window_padding
-from netwright.graph.quantized import Quantization, QuantizedGraph
-from netwright.graph.quantized_builder import GraphBuilder, quantization
+from netwright.graph.integers.builder import GraphBuilder, quantization
+from netwright.graph.integers.conv import window_padding
+from netwright.graph.integers.quantized import Quantization, QuantizedGraph
 
 Rng = np.random.Generator
 Made = tuple[GraphBuilder, list[int]]

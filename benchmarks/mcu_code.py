@@ -1,4 +1,4 @@
-"""Code bytes of generated networks by kernel header: where the table in netwright/mcu/sizes.py comes from.
+"""Code bytes of generated networks by kernel header: where the table in netwright/mcu/price/sizes.py comes from.
 
     python benchmarks/mcu_code.py DIRECTORY    # every .tflite and layer list there, and small MobileNets
 
@@ -22,12 +22,12 @@ sys.path.insert(0, str(ROOT))
 
 from benchmarks.results import save  # noqa: E402 - the checkout first
 from netwright.core.run import environment  # noqa: E402
-from netwright.graph.layer_list import read_layer_list  # noqa: E402
-from netwright.graph.tflite import load_tflite  # noqa: E402
+from netwright.graph.files.layer_list import read_layer_list  # noqa: E402
+from netwright.graph.files.tflite import load_tflite  # noqa: E402
 from netwright.mcu.compile import compile_network  # noqa: E402
-from netwright.mcu.emulate import build_elf, flash_of  # noqa: E402
-from netwright.mcu.sizes import predicted_code_bytes  # noqa: E402
-from netwright.mcu.toolchain import call  # noqa: E402
+from netwright.mcu.price.sizes import predicted_code_bytes  # noqa: E402
+from netwright.mcu.run.emulate import build_elf, flash_of  # noqa: E402
+from netwright.mcu.run.toolchain import call  # noqa: E402
 
 _FUNCTION = re.compile(r"\b(nw_\w+)\(")
 _INDENTED = re.compile(r"^[ #].*$", re.MULTILINE)

@@ -38,33 +38,33 @@ from benchmarks.results import save  # noqa: E402 - the checkout first
 from netwright.cli.microcontroller import with_memories  # noqa: E402 - the checkout first
 from netwright.cli.train import prepare, train_run  # noqa: E402
 from netwright.cli.workspace import dataset_of, family_of, open_run, parts_of, training_part  # noqa: E402
-from netwright.compress import quantize  # noqa: E402
-from netwright.compress.post_training import to_integers  # noqa: E402
-from netwright.compress.qat import quantization_aware, quantize_aware  # noqa: E402
-from netwright.core.arch import Arch  # noqa: E402
+from netwright.compression import quantize  # noqa: E402
+from netwright.compression.quantization.post_training import to_integers  # noqa: E402
+from netwright.compression.quantization.qat import quantization_aware, quantize_aware  # noqa: E402
 from netwright.core.files import read_json, write_json  # noqa: E402
 from netwright.core.run import Run, environment  # noqa: E402
 from netwright.core.state import load_state, save_state  # noqa: E402
 from netwright.data import Dataset, ImageSet, calibration_batches  # noqa: E402
 from netwright.data.loader import normalized  # noqa: E402
 from netwright.device.machines import machine  # noqa: E402
-from netwright.graph.interpret import interpret  # noqa: E402
-from netwright.graph.quantized import QuantizedGraph  # noqa: E402
-from netwright.graph.tflite import load_tflite  # noqa: E402
-from netwright.graph.tflite_writer import write_tflite  # noqa: E402
+from netwright.graph.files.tflite import load_tflite  # noqa: E402
+from netwright.graph.files.tflite_writer import write_tflite  # noqa: E402
+from netwright.graph.integers.interpret import interpret  # noqa: E402
+from netwright.graph.integers.quantized import QuantizedGraph  # noqa: E402
 from netwright.mcu.compile import compile_network  # noqa: E402
-from netwright.mcu.emulate import emulate  # noqa: E402
-from netwright.mcu.host import build_host  # noqa: E402
 from netwright.mcu.network import Conv, Dense, Depthwise, Network  # noqa: E402
-from netwright.search.limits import Budget  # noqa: E402
-from netwright.search.mcu_prices import McuPrices, mcu_prices  # noqa: E402
-from netwright.search.specialize import specialize  # noqa: E402
-from netwright.search.tinynas import choose_space  # noqa: E402
-from netwright.supernet.family import Family  # noqa: E402
-from netwright.train.evaluate import accuracy  # noqa: E402
-from netwright.train.load import load_supernet  # noqa: E402
-from netwright.train.loop import train_network  # noqa: E402
-from netwright.train.recipe import fine_tuning  # noqa: E402
+from netwright.mcu.run.emulate import emulate  # noqa: E402
+from netwright.mcu.run.host import build_host  # noqa: E402
+from netwright.models.arch import Arch  # noqa: E402
+from netwright.models.family import Family  # noqa: E402
+from netwright.searching.limits.budget import Budget  # noqa: E402
+from netwright.searching.limits.microcontroller import McuPrices, mcu_prices  # noqa: E402
+from netwright.specialization.specialize import specialize  # noqa: E402
+from netwright.specialization.tinynas import choose_space  # noqa: E402
+from netwright.training.evaluate import accuracy  # noqa: E402
+from netwright.training.load import load_supernet  # noqa: E402
+from netwright.training.loop import train_network  # noqa: E402
+from netwright.training.recipe import fine_tuning  # noqa: E402
 
 DEVICES = ("stm32f746", "stm32f412")
 SETTINGS = ["space.depth=2", "stages=0.35,0.15,0.2,0.3", "subnets_per_step=3", "evaluate_every=1"]

@@ -40,21 +40,21 @@ from benchmarks.results import save  # noqa: E402
 from netwright.core.errors import NetwrightError  # noqa: E402
 from netwright.core.files import read_json  # noqa: E402
 from netwright.core.run import environment  # noqa: E402
-from netwright.graph.interpret import interpret  # noqa: E402
-from netwright.graph.layer_list import read_layer_list  # noqa: E402
-from netwright.graph.quantized import QuantizedGraph  # noqa: E402
-from netwright.graph.tflite import load_tflite  # noqa: E402
-from netwright.graph.tflite_writer import tflite_bytes  # noqa: E402
-from netwright.mcu.border import as_bytes, as_tensors  # noqa: E402
+from netwright.graph.files.layer_list import read_layer_list  # noqa: E402
+from netwright.graph.files.tflite import load_tflite  # noqa: E402
+from netwright.graph.files.tflite_writer import tflite_bytes  # noqa: E402
+from netwright.graph.integers.interpret import interpret  # noqa: E402
+from netwright.graph.integers.quantized import QuantizedGraph  # noqa: E402
 from netwright.mcu.compile import compile_network  # noqa: E402
-from netwright.mcu.emit import emit  # noqa: E402
-from netwright.mcu.emit_layer import layer_scratch  # noqa: E402
-from netwright.mcu.emulate import TOOLS, emulate  # noqa: E402
-from netwright.mcu.host import build_host  # noqa: E402
-from netwright.mcu.lower import lower  # noqa: E402
+from netwright.mcu.emit.emit import emit  # noqa: E402
+from netwright.mcu.emit.layer import layer_scratch  # noqa: E402
+from netwright.mcu.lower.border import as_bytes, as_tensors  # noqa: E402
+from netwright.mcu.lower.lower import lower  # noqa: E402
 from netwright.mcu.network import Network  # noqa: E402
-from netwright.mcu.schedule import Schedule, Whole  # noqa: E402
-from netwright.mcu.toolchain import missing  # noqa: E402
+from netwright.mcu.run.emulate import TOOLS, emulate  # noqa: E402
+from netwright.mcu.run.host import build_host  # noqa: E402
+from netwright.mcu.run.toolchain import missing  # noqa: E402
+from netwright.mcu.schedule.schedule import Schedule, Whole  # noqa: E402
 
 MODELS = (
     "mlperf-resnet8-cifar10-int8.tflite",

@@ -40,12 +40,12 @@ from benchmarks.results import save  # noqa: E402 - the checkout first
 from netwright.core.errors import NetwrightError  # noqa: E402
 from netwright.core.files import append_line, read_lines  # noqa: E402
 from netwright.core.run import environment  # noqa: E402
-from netwright.graph.tflite import parse_tflite  # noqa: E402
-from netwright.mcu.emit import emit  # noqa: E402
-from netwright.mcu.emit_layer import layer_scratch  # noqa: E402
-from netwright.mcu.host import build_host  # noqa: E402
-from netwright.mcu.lower import lower  # noqa: E402
-from netwright.mcu.schedule import schedule  # noqa: E402
+from netwright.graph.files.tflite import parse_tflite  # noqa: E402
+from netwright.mcu.emit.emit import emit  # noqa: E402
+from netwright.mcu.emit.layer import layer_scratch  # noqa: E402
+from netwright.mcu.lower.lower import lower  # noqa: E402
+from netwright.mcu.run.host import build_host  # noqa: E402
+from netwright.mcu.schedule.schedule import schedule  # noqa: E402
 from tests.mcu.fuzz_cases import Case, case, hostile, read_and_plan, seeds  # noqa: E402
 from tests.mcu.simple_cases import inputs_of, wanted  # noqa: E402
 

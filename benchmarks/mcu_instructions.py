@@ -32,20 +32,20 @@ from benchmarks.results import save  # noqa: E402 - the checkout first
 from netwright.core.errors import NetwrightError  # noqa: E402
 from netwright.core.files import append_line, read_lines, write_json  # noqa: E402
 from netwright.core.run import environment  # noqa: E402
-from netwright.mcu.emit import emit  # noqa: E402
-from netwright.mcu.emit_layer import layer_scratch  # noqa: E402
-from netwright.mcu.emulate import emulate  # noqa: E402
-from netwright.mcu.from_blocks import network_of_blocks  # noqa: E402
-from netwright.mcu.host import build_host  # noqa: E402
-from netwright.mcu.instructions import COEFFICIENTS, Work, fit, flash_of, works_of  # noqa: E402
+from netwright.mcu.emit.emit import emit  # noqa: E402
+from netwright.mcu.emit.layer import layer_scratch  # noqa: E402
 from netwright.mcu.network import Network  # noqa: E402
-from netwright.mcu.schedule import Schedule, schedule  # noqa: E402
+from netwright.mcu.price.from_blocks import network_of_blocks  # noqa: E402
+from netwright.mcu.price.instructions import COEFFICIENTS, Work, fit, flash_of, works_of  # noqa: E402
+from netwright.mcu.run.emulate import emulate  # noqa: E402
+from netwright.mcu.run.host import build_host  # noqa: E402
+from netwright.mcu.schedule.schedule import Schedule, schedule  # noqa: E402
+from netwright.models.families import family  # noqa: E402
+from netwright.models.family import Family  # noqa: E402
 from netwright.nn.block import Block, Shape  # noqa: E402
-from netwright.search.layout import Layout  # noqa: E402
-from netwright.search.mcu_prices import mcu_prices  # noqa: E402
-from netwright.search.specialize import spread_sample  # noqa: E402
-from netwright.supernet.family import Family  # noqa: E402
-from netwright.supernet.spaces import family  # noqa: E402
+from netwright.searching.layout import Layout  # noqa: E402
+from netwright.searching.limits.microcontroller import mcu_prices  # noqa: E402
+from netwright.specialization.specialize import spread_sample  # noqa: E402
 
 DEVICES = {"cortex-m7": "stm32f746", "cortex-m4": "stm32f412"}
 FITTED_ON = "cortex-m7"

@@ -26,13 +26,13 @@ sys.path.insert(0, str(ROOT))
 
 from benchmarks.results import save  # noqa: E402 - the checkout first
 from netwright.core.run import environment  # noqa: E402
-from netwright.mcu.emit import emit  # noqa: E402
-from netwright.mcu.emit_layer import layer_scratch  # noqa: E402
-from netwright.mcu.emulate import emulate  # noqa: E402
-from netwright.mcu.host import build_host  # noqa: E402
+from netwright.mcu.emit.emit import emit  # noqa: E402
+from netwright.mcu.emit.layer import layer_scratch  # noqa: E402
 from netwright.mcu.network import Conv, Dense, Depthwise, Network, Requantize, Value, Window  # noqa: E402
-from netwright.mcu.schedule import schedule  # noqa: E402
-from netwright.mcu.toolchain import call  # noqa: E402
+from netwright.mcu.run.emulate import emulate  # noqa: E402
+from netwright.mcu.run.host import build_host  # noqa: E402
+from netwright.mcu.run.toolchain import call  # noqa: E402
+from netwright.mcu.schedule.schedule import schedule  # noqa: E402
 
 Rng = np.random.Generator
 # side of the square image, channels, outputs; where there is one: kernel; stride

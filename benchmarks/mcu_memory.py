@@ -25,23 +25,23 @@ sys.path.insert(0, str(ROOT))
 
 from benchmarks.results import save  # noqa: E402 - the checkout first
 from netwright.core.run import environment  # noqa: E402
-from netwright.graph.interpret import interpret  # noqa: E402
-from netwright.graph.layer_list import read_layer_list  # noqa: E402
-from netwright.graph.quantized import QuantizedGraph  # noqa: E402
-from netwright.graph.tflite import load_tflite  # noqa: E402
-from netwright.mcu.border import as_bytes, as_tensors  # noqa: E402
-from netwright.mcu.chain import chain_memory  # noqa: E402
-from netwright.mcu.emit import emit  # noqa: E402
-from netwright.mcu.emit_layer import layer_scratch  # noqa: E402
-from netwright.mcu.emulate import TOOLS, emulate  # noqa: E402
-from netwright.mcu.from_blocks import network_of_blocks  # noqa: E402
-from netwright.mcu.host import build_host  # noqa: E402
-from netwright.mcu.lower import lower  # noqa: E402
+from netwright.graph.files.layer_list import read_layer_list  # noqa: E402
+from netwright.graph.files.tflite import load_tflite  # noqa: E402
+from netwright.graph.integers.interpret import interpret  # noqa: E402
+from netwright.graph.integers.quantized import QuantizedGraph  # noqa: E402
+from netwright.mcu.emit.emit import emit  # noqa: E402
+from netwright.mcu.emit.layer import layer_scratch  # noqa: E402
+from netwright.mcu.lower.border import as_bytes, as_tensors  # noqa: E402
+from netwright.mcu.lower.lower import lower  # noqa: E402
 from netwright.mcu.network import Network  # noqa: E402
-from netwright.mcu.schedule import Schedule, Whole, schedule  # noqa: E402
-from netwright.mcu.steps import how, peak_words  # noqa: E402
-from netwright.mcu.toolchain import missing  # noqa: E402
-from netwright.supernet.spaces import mcunet  # noqa: E402
+from netwright.mcu.price.chain import chain_memory  # noqa: E402
+from netwright.mcu.price.from_blocks import network_of_blocks  # noqa: E402
+from netwright.mcu.run.emulate import TOOLS, emulate  # noqa: E402
+from netwright.mcu.run.host import build_host  # noqa: E402
+from netwright.mcu.run.toolchain import missing  # noqa: E402
+from netwright.mcu.schedule.schedule import Schedule, Whole, schedule  # noqa: E402
+from netwright.mcu.schedule.steps import how, peak_words  # noqa: E402
+from netwright.models.families import mcunet  # noqa: E402
 
 CPU = "cortex-m7"
 FILES = (

@@ -25,15 +25,15 @@ sys.path.insert(0, str(ROOT))
 
 from benchmarks.results import save  # noqa: E402 - the checkout first
 from netwright.core.run import environment  # noqa: E402
-from netwright.graph.interpret import interpret  # noqa: E402
-from netwright.graph.layer_list import read_layer_list  # noqa: E402
-from netwright.graph.quantized import QuantizedGraph  # noqa: E402
-from netwright.graph.tflite import load_tflite  # noqa: E402
-from netwright.mcu.border import as_bytes, as_tensors  # noqa: E402
+from netwright.graph.files.layer_list import read_layer_list  # noqa: E402
+from netwright.graph.files.tflite import load_tflite  # noqa: E402
+from netwright.graph.integers.interpret import interpret  # noqa: E402
+from netwright.graph.integers.quantized import QuantizedGraph  # noqa: E402
 from netwright.mcu.compile import Compiled, compile_network  # noqa: E402
-from netwright.mcu.emulate import emulate  # noqa: E402
-from netwright.mcu.host import build_host  # noqa: E402
-from netwright.mcu.toolchain import call  # noqa: E402
+from netwright.mcu.lower.border import as_bytes, as_tensors  # noqa: E402
+from netwright.mcu.run.emulate import emulate  # noqa: E402
+from netwright.mcu.run.host import build_host  # noqa: E402
+from netwright.mcu.run.toolchain import call  # noqa: E402
 
 INPUTS = 4
 SCHEDULES = ("layers", "auto", "stream")

@@ -15,9 +15,9 @@ from pathlib import Path
 
 import numpy as np
 
-from netwright.mcu.emulate import BOARDS, emulate
-from netwright.mcu.hotspots import Hotspots, hotspots
-from netwright.mcu.toolchain import sizes
+from netwright.mcu.run.emulate import BOARDS, emulate
+from netwright.mcu.run.hotspots import Hotspots, hotspots
+from netwright.mcu.run.toolchain import sizes
 
 
 def main() -> None:

@@ -26,16 +26,16 @@ sys.path.insert(0, str(ROOT))
 from benchmarks.results import save  # noqa: E402 - the checkout first
 from netwright.core.run import environment  # noqa: E402
 from netwright.device.machines import machine  # noqa: E402
-from netwright.mcu.chain import chain_memory  # noqa: E402
-from netwright.search import evolution  # noqa: E402
-from netwright.search.candidates import Result  # noqa: E402
-from netwright.search.limits import Budget, Limit  # noqa: E402
-from netwright.search.mcu_prices import McuPrices, mcu_prices  # noqa: E402
-from netwright.search.tables import AdditiveTable, MaxTable, macs_price  # noqa: E402
-from netwright.search.tinynas import QUANTILES, choose_space  # noqa: E402
-from netwright.supernet.family import Family  # noqa: E402
-from netwright.supernet.space import Genes  # noqa: E402
-from netwright.supernet.spaces import family  # noqa: E402
+from netwright.mcu.price.chain import chain_memory  # noqa: E402
+from netwright.models.families import family  # noqa: E402
+from netwright.models.family import Family  # noqa: E402
+from netwright.models.space import Genes  # noqa: E402
+from netwright.searching.candidates import Result  # noqa: E402
+from netwright.searching.limits.budget import Budget, Limit  # noqa: E402
+from netwright.searching.limits.microcontroller import McuPrices, mcu_prices  # noqa: E402
+from netwright.searching.strategies import evolution  # noqa: E402
+from netwright.searching.tables import AdditiveTable, MaxTable, macs_price  # noqa: E402
+from netwright.specialization.tinynas import QUANTILES, choose_space  # noqa: E402
 
 DEVICES = ("stm32f746", "stm32f412")
 WIDTHS = (0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0)

@@ -36,13 +36,13 @@ from netwright.core.files import write_bytes, write_json
 from netwright.core.progress import say
 from netwright.core.run import environment
 from netwright.core.seeds import derive_seed
-from netwright.search import nsga2
-from netwright.search.limits import Limit, costs_of
-from netwright.search.pareto import front
-from netwright.search.tables import AdditiveTable, macs_price, params_price
-from netwright.supernet.family import Family
-from netwright.supernet.space import Genes, SearchSpace
-from netwright.supernet.spaces import family
+from netwright.models.families import family
+from netwright.models.family import Family
+from netwright.models.space import Genes, SearchSpace
+from netwright.searching.limits.budget import Limit, costs_of
+from netwright.searching.pareto import front
+from netwright.searching.strategies import nsga2
+from netwright.searching.tables import AdditiveTable, macs_price, params_price
 
 RESULTS = Path(__file__).parent.parent / "results"
 Floats = np.ndarray

@@ -33,13 +33,13 @@ from ofa.nas.search_algorithm import EvolutionFinder
 from netwright.core.files import write_bytes, write_json
 from netwright.core.progress import say
 from netwright.core.run import environment
-from netwright.search import evolution
-from netwright.search.limits import Limit
-from netwright.search.specialize import spread_sample
-from netwright.search.tables import AdditiveTable, macs_price
-from netwright.supernet.family import Family
-from netwright.supernet.space import Genes
-from netwright.supernet.spaces import family
+from netwright.models.families import family
+from netwright.models.family import Family
+from netwright.models.space import Genes
+from netwright.searching.limits.budget import Limit
+from netwright.searching.strategies import evolution
+from netwright.searching.tables import AdditiveTable, macs_price
+from netwright.specialization.specialize import spread_sample
 
 RESULTS = Path(__file__).parent.parent / "results"
 OFA_POPULATION, OFA_GENERATIONS = 100, 500

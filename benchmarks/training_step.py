@@ -37,9 +37,9 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
 from benchmarks.results import save  # noqa: E402 - the checkout first
-from netwright.core.arch import Arch  # noqa: E402 - the checkout first
 from netwright.core.run import environment  # noqa: E402
-from netwright.supernet.spaces import family  # noqa: E402
+from netwright.models.arch import Arch  # noqa: E402 - the checkout first
+from netwright.models.families import family  # noqa: E402
 from netwright.supernet.supernet import Supernet  # noqa: E402
 
 SPACE, BATCH, SIZE = "ofa-mbv3-w1.0", 16, 128

@@ -9,41 +9,41 @@ from importlib import import_module, metadata
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from netwright.compress import quantize
-    from netwright.core.arch import Arch
+    from netwright.compression import quantize
     from netwright.core.errors import NetwrightError
     from netwright.core.run import Run
     from netwright.cost.count import count
     from netwright.cost.profile import Profile, profile
     from netwright.data import Augment, Dataset, ImageSet, Loader, calibration_batches, eval_batches, load_dataset
-    from netwright.deploy.network import load_network
-    from netwright.deploy.onnx import Artifact, deploy_onnx
+    from netwright.deployment.network import load_network
+    from netwright.deployment.onnx import Artifact, deploy_onnx
     from netwright.device.latency import LatencyModel
     from netwright.device.machine import Machine
     from netwright.device.machines import machine
+    from netwright.graph.capture.trace import capture
+    from netwright.graph.files.tflite import load_tflite
+    from netwright.graph.files.tflite_writer import write_tflite
     from netwright.graph.graph import Graph
-    from netwright.graph.interpret import interpret
-    from netwright.graph.quantized import QuantizedGraph
-    from netwright.graph.tflite import load_tflite
-    from netwright.graph.tflite_writer import write_tflite
-    from netwright.graph.trace import capture
+    from netwright.graph.integers.interpret import interpret
+    from netwright.graph.integers.quantized import QuantizedGraph
     from netwright.mcu.compile import compile_network
-    from netwright.mcu.emulate import emulate
+    from netwright.mcu.run.emulate import emulate
+    from netwright.models.arch import Arch
+    from netwright.models.families import SPACES, family
+    from netwright.models.family import Family
+    from netwright.models.space import SearchSpace
     from netwright.nn.block import Block
-    from netwright.search.candidates import Result
-    from netwright.search.limits import Budget
-    from netwright.search.predictor import AccuracyPredictor
-    from netwright.search.specialize import Specialization, specialize
-    from netwright.search.tables import AdditiveTable
+    from netwright.searching.candidates import Result
+    from netwright.searching.limits.budget import Budget
+    from netwright.searching.predictor import AccuracyPredictor
+    from netwright.searching.tables import AdditiveTable
+    from netwright.specialization.specialize import Specialization, specialize
     from netwright.supernet.calibrate import calibrate
-    from netwright.supernet.family import Family
-    from netwright.supernet.space import SearchSpace
-    from netwright.supernet.spaces import SPACES, family
     from netwright.supernet.supernet import Supernet
-    from netwright.train.evaluate import accuracy, subnet_accuracy
-    from netwright.train.load import load_supernet
-    from netwright.train.loop import train_network, train_supernet
-    from netwright.train.recipe import (
+    from netwright.training.evaluate import accuracy, subnet_accuracy
+    from netwright.training.load import load_supernet
+    from netwright.training.loop import train_network, train_supernet
+    from netwright.training.recipe import (
         RECIPES,
         Recipe,
         fine_tuning,
@@ -110,10 +110,10 @@ __all__ = [
 ]
 
 _WHERE = {
-    "netwright.core.arch": ("Arch",),
+    "netwright.models.arch": ("Arch",),
     "netwright.core.errors": ("NetwrightError",),
     "netwright.core.run": ("Run",),
-    "netwright.compress": ("quantize",),
+    "netwright.compression": ("quantize",),
     "netwright.cost.count": ("count",),
     "netwright.cost.profile": ("Profile", "profile"),
     "netwright.data": (
@@ -125,34 +125,34 @@ _WHERE = {
         "eval_batches",
         "load_dataset",
     ),
-    "netwright.deploy.network": ("load_network",),
-    "netwright.deploy.onnx": ("Artifact", "deploy_onnx"),
+    "netwright.deployment.network": ("load_network",),
+    "netwright.deployment.onnx": ("Artifact", "deploy_onnx"),
     "netwright.device.latency": ("LatencyModel",),
     "netwright.device.machine": ("Machine",),
     "netwright.device.machines": ("machine",),
     "netwright.graph.graph": ("Graph",),
-    "netwright.graph.interpret": ("interpret",),
-    "netwright.graph.quantized": ("QuantizedGraph",),
-    "netwright.graph.tflite": ("load_tflite",),
-    "netwright.graph.tflite_writer": ("write_tflite",),
-    "netwright.graph.trace": ("capture",),
+    "netwright.graph.integers.interpret": ("interpret",),
+    "netwright.graph.integers.quantized": ("QuantizedGraph",),
+    "netwright.graph.files.tflite": ("load_tflite",),
+    "netwright.graph.files.tflite_writer": ("write_tflite",),
+    "netwright.graph.capture.trace": ("capture",),
     "netwright.mcu.compile": ("compile_network",),
-    "netwright.mcu.emulate": ("emulate",),
+    "netwright.mcu.run.emulate": ("emulate",),
     "netwright.nn.block": ("Block",),
-    "netwright.search.candidates": ("Result",),
-    "netwright.search.limits": ("Budget",),
-    "netwright.search.predictor": ("AccuracyPredictor",),
-    "netwright.search.specialize": ("Specialization", "specialize"),
-    "netwright.search.tables": ("AdditiveTable",),
+    "netwright.searching.candidates": ("Result",),
+    "netwright.searching.limits.budget": ("Budget",),
+    "netwright.searching.predictor": ("AccuracyPredictor",),
+    "netwright.specialization.specialize": ("Specialization", "specialize"),
+    "netwright.searching.tables": ("AdditiveTable",),
     "netwright.supernet.calibrate": ("calibrate",),
-    "netwright.supernet.family": ("Family",),
-    "netwright.supernet.space": ("SearchSpace",),
-    "netwright.supernet.spaces": ("SPACES", "family"),
+    "netwright.models.family": ("Family",),
+    "netwright.models.space": ("SearchSpace",),
+    "netwright.models.families": ("SPACES", "family"),
     "netwright.supernet.supernet": ("Supernet",),
-    "netwright.train.evaluate": ("accuracy", "subnet_accuracy"),
-    "netwright.train.load": ("load_supernet",),
-    "netwright.train.loop": ("train_network", "train_supernet"),
-    "netwright.train.recipe": (
+    "netwright.training.evaluate": ("accuracy", "subnet_accuracy"),
+    "netwright.training.load": ("load_supernet",),
+    "netwright.training.loop": ("train_network", "train_supernet"),
+    "netwright.training.recipe": (
         "RECIPES",
         "Recipe",
         "fine_tuning",

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any
 from netwright.core.errors import NetwrightError
 
 if TYPE_CHECKING:
-    from netwright.core.arch import Arch
     from netwright.core.run import Run
-    from netwright.cost.cost import Cost, Figure
-    from netwright.supernet.family import Family
+    from netwright.cost.figures import Cost, Figure
+    from netwright.models.arch import Arch
+    from netwright.models.family import Family
 
 
 def read_arch(made: Family, text: str) -> Arch:
@@ -20,8 +20,8 @@ def read_arch(made: Family, text: str) -> Arch:
     Raises:
         NetwrightError: no such word or file, or the arch is not of the space.
     """
-    from netwright.core.arch import Arch
     from netwright.core.files import read_json
+    from netwright.models.arch import Arch
 
     words = {"smallest": made.space.smallest, "largest": made.space.largest}
     if text in words:
@@ -41,8 +41,8 @@ def choose(run: Run, text: str, found: dict[str, Any] | None = None) -> tuple[Ar
         NetwrightError: there is no search result, no such place on the front, or no such file.
     """
     from netwright.cli.workspace import family_of, latest_search
-    from netwright.core.arch import Arch
-    from netwright.cost.cost import Cost, Figure
+    from netwright.cost.figures import Cost, Figure
+    from netwright.models.arch import Arch
 
     made = family_of(run)
     if text == "best" or text.startswith("front:"):

@@ -13,7 +13,7 @@ from netwright.core.errors import NetwrightError, unknown
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from netwright.graph.quantized import QuantizedGraph
+    from netwright.graph.integers.quantized import QuantizedGraph
     from netwright.mcu.compile import Compiled
 
 MODES = ("auto", "layers", "stream", "patch")
@@ -54,7 +54,7 @@ def compile(
         for text, option in ((sram, "--sram"), (flash, "--flash"))
     ]
     from netwright.mcu.compile import check_place, compile_network
-    from netwright.mcu.emulate import BOARDS
+    from netwright.mcu.run.emulate import BOARDS
 
     if cpu not in BOARDS:
         raise unknown("Processor", cpu, BOARDS)
@@ -91,10 +91,10 @@ def read_integers(model: str, data: str | None, shape: str | None = None) -> Qua
         if shape is not None:
             raise NetwrightError(f"{model} says its input itself: leave --input out.")
         if path.suffix == ".json":
-            from netwright.graph.layer_list import read_layer_list
+            from netwright.graph.files.layer_list import read_layer_list
 
             return read_layer_list(path)
-        from netwright.graph.tflite import load_tflite
+        from netwright.graph.files.tflite import load_tflite
 
         return load_tflite(path)
     if path.suffix == ".npz":
@@ -138,7 +138,7 @@ def _against(limit: int | None, fits: bool) -> str:
 def _table(compiled: Compiled) -> Table:
     from rich.table import Table
 
-    from netwright.mcu.steps import step_table
+    from netwright.mcu.schedule.steps import step_table
 
     table = Table(box=None, pad_edge=False)
     for title in ("step", "how", "output", "MACs", "bytes alive"):

@@ -13,7 +13,7 @@ from netwright.cli.result import Result
 
 if TYPE_CHECKING:
     from netwright.core.run import Run
-    from netwright.supernet.family import Family
+    from netwright.models.family import Family
 
 STEPS = 5
 
@@ -108,7 +108,7 @@ def _measure(run: Run, made: Family, size: Size) -> None:
 def _budgets(made: Family, size: Size) -> list[float]:
     """Return limits in milliseconds between what the space's fastest and its largest network take."""
     from netwright.cli.latency import latency_model
-    from netwright.search.limits import Budget
+    from netwright.searching.limits.budget import Budget
 
     model = latency_model(made, "this", "onnxruntime", needed=True)
     assert model is not None
@@ -120,8 +120,8 @@ def _budgets(made: Family, size: Size) -> list[float]:
 def _search(run: Run, latency_ms: float, size: Size) -> dict[str, Any]:
     from netwright.cli.search import Plan, name_of, search_run
     from netwright.core.progress import say
-    from netwright.report.shape import read_search
-    from netwright.search.limits import Budget
+    from netwright.core.shape import read_search
+    from netwright.searching.limits.budget import Budget
 
     done = run.path / "search" / f"{name_of(Budget(latency_ms=latency_ms))}.json"
     if done.exists():

@@ -13,11 +13,11 @@ from netwright.core.errors import unknown
 if TYPE_CHECKING:
     from torch import nn
 
-    from netwright.core.arch import Arch
     from netwright.core.run import Run
-    from netwright.cost.cost import Cost
+    from netwright.cost.figures import Cost
     from netwright.data.images import Dataset
-    from netwright.deploy.onnx import Artifact
+    from netwright.deployment.onnx import Artifact
+    from netwright.models.arch import Arch
 
 TARGETS = ("onnx",)
 
@@ -36,7 +36,7 @@ def deploy(
     del json
     from netwright.cli.archs import choose
     from netwright.cli.workspace import has_model, open_run
-    from netwright.deploy.onnx import check_folder
+    from netwright.deployment.onnx import check_folder
 
     if to not in TARGETS:
         raise unknown("Format", to, TARGETS)
@@ -55,7 +55,7 @@ def deploy_arch(
     from netwright.cli.workspace import dataset_of, family_of, training_part
     from netwright.core.files import append_line
     from netwright.core.progress import say
-    from netwright.deploy.onnx import deploy_onnx
+    from netwright.deployment.onnx import deploy_onnx
 
     made, dataset = family_of(run), dataset_of(run)
     say(f"extracting and exporting the network to {out}")
@@ -91,9 +91,9 @@ def deploy_arch(
 def extract(run: Run, arch: Arch, dataset: Dataset, fine_tune: float, calibration_images: int) -> nn.Module:
     """Cut a network out of the run's supernet, calibrate it, and train it further where asked."""
     from netwright.data.loader import calibration_batches
-    from netwright.train.load import load_supernet
-    from netwright.train.loop import train_network
-    from netwright.train.recipe import fine_tuning
+    from netwright.training.load import load_supernet
+    from netwright.training.loop import train_network
+    from netwright.training.recipe import fine_tuning
 
     supernet = load_supernet(run)
     calibration = calibration_batches(dataset, resolution=arch.resolution, images=calibration_images)

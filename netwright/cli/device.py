@@ -13,7 +13,7 @@ from netwright.core.errors import NetwrightError, unknown
 if TYPE_CHECKING:
     from netwright.device.latency import LatencyModel
     from netwright.device.machine import Machine
-    from netwright.supernet.family import Family
+    from netwright.models.family import Family
 
 DEFAULT_SPACE = "mobilenet-v3-small"
 LEAST_NETWORKS = 24
@@ -114,7 +114,7 @@ def read_family(space: str) -> Family:
         NetwrightError: neither.
     """
     from netwright.cli.workspace import family_of, open_run
-    from netwright.supernet.spaces import SPACES, family
+    from netwright.models.families import SPACES, family
 
     if space not in SPACES and Path(space).is_dir():
         return family_of(open_run(Path(space)))

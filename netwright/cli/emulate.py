@@ -26,8 +26,8 @@ def emulate(
 ) -> Result:
     """Run generated C on an emulated Cortex-M: outputs, instructions, memory."""
     from netwright.core.files import atomic_path
-    from netwright.mcu import emulate as emulation
-    from netwright.mcu.toolchain import read_inputs
+    from netwright.mcu.run import emulate as emulation
+    from netwright.mcu.run.toolchain import read_inputs
 
     del json
     emulation.check_optimization(optimize)
@@ -54,7 +54,7 @@ def emulate(
         "Instructions are not cycles: the emulator models neither pipeline nor caches nor wait states.",
     ]
     if hot:
-        from netwright.mcu.hotspots import hotspots
+        from netwright.mcu.run.hotspots import hotspots
 
         found = hotspots(build, inputs, cpu=cpu, optimize=optimize)
         for what in ("step", "function"):

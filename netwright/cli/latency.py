@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any
 from netwright.core.progress import say
 
 if TYPE_CHECKING:
-    from netwright.core.arch import Arch
-    from netwright.cost.cost import Figure
+    from netwright.cost.figures import Figure
     from netwright.device.latency import LatencyModel
-    from netwright.supernet.family import Family
+    from netwright.models.arch import Arch
+    from netwright.models.family import Family
 
 MOST_BLOCKS = 1000
 SECONDS_EACH = 1.0
@@ -23,8 +23,8 @@ def measure_space(made: Family, *, runtime: str, networks: int, seconds: float, 
     """Measure networks of all sizes of a space on this machine, and keep the latency model fitted to them."""
     from netwright.device.measure import measure
     from netwright.device.store import save_model
-    from netwright.search.layout import Layout
-    from netwright.search.specialize import spread_sample
+    from netwright.searching.layout import Layout
+    from netwright.specialization.specialize import spread_sample
 
     genes = spread_sample(made.space, networks, seed)
     priced = [made.priced_blocks(made.space.decode(row)) for row in genes]
@@ -70,14 +70,14 @@ def latency_model(made: Family, device: str, runtime: str, *, needed: bool) -> L
 
 def predicted_latency(model: LatencyModel, made: Family, arch: Arch) -> Figure:
     """Return the latency of a network with the error the model showed on networks it had not seen."""
-    from netwright.cost.cost import Figure
+    from netwright.cost.figures import Figure
 
     return Figure(model.predict(made.priced_blocks(arch)), "predicted", model.held_out["mape"] / 100)
 
 
 def measured_latencies(made: Family, archs: Sequence[Arch], runtime: str) -> dict[Arch, Figure]:
     """Time networks of the family on this machine, interleaved; their weights do not matter for that."""
-    from netwright.cost.cost import Figure
+    from netwright.cost.figures import Figure
     from netwright.device.measure import measure_programs
     from netwright.runtime.runtimes import runtime as runtime_of
 

@@ -9,11 +9,11 @@ from netwright.core.errors import NetwrightError, unknown
 from netwright.core.units import BYTES, COUNT, parse_quantity
 
 if TYPE_CHECKING:
-    from netwright.core.arch import Arch
-    from netwright.cost.cost import Figure
-    from netwright.search.limits import Budget
-    from netwright.search.mcu_prices import McuPrices
-    from netwright.supernet.family import Family
+    from netwright.cost.figures import Figure
+    from netwright.models.arch import Arch
+    from netwright.models.family import Family
+    from netwright.searching.limits.budget import Budget
+    from netwright.searching.limits.microcontroller import McuPrices
 
 LIMITS = {
     "sram": ("sram_bytes", BYTES),
@@ -53,7 +53,7 @@ def with_memories(device: str, limits: dict[str, float]) -> dict[str, float]:
     Raises:
         NetwrightError: a limit is above what the device has.
     """
-    from netwright.search.mcu_prices import microcontroller
+    from netwright.searching.limits.microcontroller import microcontroller
 
     found = microcontroller(device)
     limits = dict(limits)
@@ -70,7 +70,7 @@ def with_memories(device: str, limits: dict[str, float]) -> dict[str, float]:
 
 def describe_prices(prices: McuPrices, made: Family, budget: Budget) -> dict[str, Any]:
     """Return what a search result keeps of the device: the models used, and what TinyNAS says of resolutions and widths."""
-    from netwright.search.tinynas import choose_space
+    from netwright.specialization.tinynas import choose_space
 
     return {
         "cpu": prices.cpu,
@@ -84,7 +84,7 @@ def describe_prices(prices: McuPrices, made: Family, budget: Budget) -> dict[str
 
 def predicted_ms(prices: McuPrices, made: Family, arch: Arch) -> Figure:
     """Return the milliseconds of a network at one instruction a clock."""
-    from netwright.cost.cost import Figure
+    from netwright.cost.figures import Figure
 
     blocks_ms = sum(prices.block_ms(block, shape) for _, block, shape in made.priced_blocks(arch))
     source = f"{prices.cpu} at {prices.clock_hz / 1e6:g} MHz, one instruction a clock"

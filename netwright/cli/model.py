@@ -17,9 +17,9 @@ from netwright.core.errors import NetwrightError, unknown
 if TYPE_CHECKING:
     from torch import nn
 
-    from netwright.core.arch import Arch
     from netwright.graph.graph import Graph
-    from netwright.supernet.family import Family
+    from netwright.models.arch import Arch
+    from netwright.models.family import Family
 
 GRAPH_FILES = (".tflite", ".onnx", ".pt2")
 KNOWN = (
@@ -47,7 +47,7 @@ def read_model(text: str, *, shape: tuple[int, ...] | None = None, real: bool = 
     """
     path = Path(text)
     if path.suffix in GRAPH_FILES:
-        from netwright.graph.read import read_graph
+        from netwright.graph.files.read import read_graph
 
         return Model(text, read_graph(path))
     head, _, tail = text.partition(":")
@@ -59,7 +59,7 @@ def read_model(text: str, *, shape: tuple[int, ...] | None = None, real: bool = 
         return _from_hugging_face(Path(tail), real)
     if (Path(head) / "config.json").is_file():
         return _from_run(Path(head), tail or "best", text, real)
-    from netwright.supernet.spaces import SPACES
+    from netwright.models.families import SPACES
 
     if head in SPACES:
         return _from_space(head, tail or "largest", shape, text, real)
@@ -161,7 +161,7 @@ def _made_here(loaded: ModuleType) -> list[str]:
 def _from_space(space: str, arch: str, shape: tuple[int, ...] | None, name: str, real: bool) -> Model:
     from netwright.cli.archs import read_arch
     from netwright.cli.workspace import settings_for
-    from netwright.supernet.spaces import family
+    from netwright.models.families import family
 
     made = family(space, **settings_for(space, classes=10, size=shape[-1] if shape else None, given={}))
     return _from_family(made, read_arch(made, arch), name, real)

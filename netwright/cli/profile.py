@@ -129,10 +129,10 @@ def checkpointing(module: nn.Module, inputs: list[Tensor], mode: str, plan: str)
     Raises:
         NetwrightError: no such policy, no plan fits, or the network cannot be run again from a capture.
     """
-    from netwright.adapt.plan import POLICIES, plan_training
+    from netwright.adaptation.plan import POLICIES, plan_training
     from netwright.core.units import BYTES, parse_quantity
     from netwright.cost.profile import Checkpointing
-    from netwright.cost.trainable import learner
+    from netwright.nn.trainable import learner
 
     learning, names = learner(module, mode)
     if plan in POLICIES:

@@ -23,14 +23,14 @@ from netwright.core.errors import unknown
 from netwright.core.units import COUNT, TIME_MS, parse_quantity
 
 if TYPE_CHECKING:
-    from netwright.core.arch import Arch
     from netwright.core.run import Run
-    from netwright.cost.cost import Figure
+    from netwright.cost.figures import Figure
     from netwright.device.latency import LatencyModel
-    from netwright.search.limits import Budget
-    from netwright.search.mcu_prices import McuPrices
-    from netwright.search.specialize import Specialization
-    from netwright.supernet.family import Family
+    from netwright.models.arch import Arch
+    from netwright.models.family import Family
+    from netwright.searching.limits.budget import Budget
+    from netwright.searching.limits.microcontroller import McuPrices
+    from netwright.specialization.specialize import Specialization
 
 STRATEGY_NAMES = ("evolution", "nsga2", "random")
 LISTED = 5
@@ -140,11 +140,11 @@ def search_run(run: Run, limits: dict[str, float], plan: Plan) -> dict[str, Any]
     from netwright.cli.latency import describe_model, latency_model
     from netwright.cli.workspace import dataset_of, family_of, has_model, parts_of, training_part
     from netwright.core.files import write_json
-    from netwright.search.evaluate import evaluate_archs
-    from netwright.search.limits import Budget, reach
-    from netwright.search.mcu_prices import McuPrices, mcu_prices
-    from netwright.search.specialize import specialize
-    from netwright.train.load import load_supernet
+    from netwright.searching.limits.budget import Budget, reach
+    from netwright.searching.limits.microcontroller import McuPrices, mcu_prices
+    from netwright.specialization.evaluate import evaluate_archs
+    from netwright.specialization.specialize import specialize
+    from netwright.training.load import load_supernet
 
     made = family_of(run)
     if is_microcontroller(plan.device):
@@ -242,8 +242,8 @@ class Listing:
 
     def entry(self, arch: Arch, accuracy: float, measured: Figure | None = None) -> dict[str, Any]:
         """Return one network with its measured accuracy, and its predicted latency where none was measured."""
-        from netwright.cost.cost import Cost, Figure
-        from netwright.search.mcu_prices import McuPrices
+        from netwright.cost.figures import Cost, Figure
+        from netwright.searching.limits.microcontroller import McuPrices
 
         figure = Figure(round(accuracy, 4), "measured")
         cost = Cost(self.made.macs(arch), self.made.params(arch), measured or self.latency(arch), figure)
@@ -253,7 +253,7 @@ class Listing:
     def latency(self, arch: Arch) -> Figure | None:
         """Return the predicted latency of a network, None where no model is known."""
         from netwright.cli.latency import predicted_latency
-        from netwright.search.mcu_prices import McuPrices
+        from netwright.searching.limits.microcontroller import McuPrices
 
         if isinstance(self.model, McuPrices):
             return predicted_ms(self.model, self.made, arch)
@@ -263,7 +263,7 @@ class Listing:
         """Return the trade-off between accuracy and latency (MACs where it is unknown), best accuracy first, thinned."""
         import numpy as np
 
-        from netwright.search.pareto import front
+        from netwright.searching.pareto import front
 
         entries = [self.entry(arch, accuracy) for arch, accuracy in networks]
         costs = [one["latency_ms"]["value"] if self.model else one["macs"] for one in entries]
@@ -274,7 +274,7 @@ class Listing:
 
     def points(self, run: Run) -> list[list[float | None]]:
         """Return (latency or None, MACs, accuracy) of every network that was evaluated, for plots."""
-        from netwright.search.evaluate import recorded
+        from netwright.specialization.evaluate import recorded
 
         points: list[list[float | None]] = []
         for arch, accuracy in recorded(run.path / "evaluations.jsonl").items():
@@ -287,8 +287,8 @@ def held_out_pairs(made: Family, run: Run) -> dict[str, Any]:
     """Fit a predictor to four fifths of what was evaluated; return (predicted, measured) accuracies of the last fifth."""
     import numpy as np
 
-    from netwright.search.evaluate import recorded
-    from netwright.search.predictor import AccuracyPredictor
+    from netwright.searching.predictor import AccuracyPredictor
+    from netwright.specialization.evaluate import recorded
 
     known = recorded(run.path / "evaluations.jsonl")
     order = np.random.default_rng(0).permutation(len(known))

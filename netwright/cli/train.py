@@ -14,8 +14,8 @@ from netwright.core.errors import NetwrightError, unknown
 if TYPE_CHECKING:
     from netwright.core.run import Run
     from netwright.data.images import Dataset
-    from netwright.supernet.family import Family
-    from netwright.train.recipe import Recipe
+    from netwright.models.family import Family
+    from netwright.training.recipe import Recipe
 
 SUPERNET_RECIPES = ("progressive", "sandwich", "random", "static")
 
@@ -58,9 +58,9 @@ def prepare(
     Raises:
         NetwrightError: a wrong name, value or path.
     """
-    from netwright.supernet.spaces import family
-    from netwright.train import recipe as recipes
-    from netwright.train.distributed import create_run
+    from netwright.models.families import family
+    from netwright.training import recipe as recipes
+    from netwright.training.distributed import create_run
 
     if recipe not in SUPERNET_RECIPES:
         raise unknown("Recipe", recipe, SUPERNET_RECIPES)
@@ -126,7 +126,7 @@ def train_run(run: Run, dataset: Dataset, made: Family, plan: Recipe) -> None:
 
     from netwright.core.seeds import derive_seed
     from netwright.supernet.supernet import Supernet
-    from netwright.train.loop import train_supernet
+    from netwright.training.loop import train_supernet
 
     torch.manual_seed(derive_seed("weights", plan.seed))
     train_supernet(Supernet(made), training_part(run, dataset), plan, run)

@@ -13,7 +13,7 @@ from netwright.core.run import Run
 
 if TYPE_CHECKING:
     from netwright.data.images import Dataset, ImageSet
-    from netwright.supernet.family import Family
+    from netwright.models.family import Family
 
 KIND = "supernet"
 
@@ -128,7 +128,7 @@ def latest_search(run: Run) -> dict[str, Any]:
     Raises:
         NetwrightError: there is none, or its file is damaged.
     """
-    from netwright.report.shape import read_search
+    from netwright.core.shape import read_search
 
     files = sorted((run.path / "search").glob("*.json"), key=lambda file: (file.stat().st_mtime_ns, file.name))
     if not files:
@@ -145,14 +145,14 @@ def family_of(run: Run) -> Family:
     Raises:
         NetwrightError: this netwright has no such space, or it takes other settings.
     """
-    from netwright.supernet.spaces import family
+    from netwright.models.families import family
 
     return family(run.config["space"], **run.config["settings"])
 
 
 def settings_for(space: str, *, classes: int, size: int | None, given: dict[str, Any]) -> dict[str, Any]:
     """Return the settings of a space's function for a dataset: its classes, and the image size where it takes one."""
-    from netwright.supernet.spaces import SPACES
+    from netwright.models.families import SPACES
 
     if space not in SPACES:
         raise unknown("Space", space, SPACES)

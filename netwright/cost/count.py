@@ -8,8 +8,12 @@ from dataclasses import dataclass
 from typing import Literal, get_args
 
 from netwright.core.errors import unknown
-from netwright.cost import fvcore_convention, rules_aten, rules_onnx, rules_tflite, rules_torchvision
-from netwright.cost.work import MOVE, Group, Rule, Work
+from netwright.cost.rules import aten as rules_aten
+from netwright.cost.rules import fvcore_convention
+from netwright.cost.rules import onnx as rules_onnx
+from netwright.cost.rules import tflite as rules_tflite
+from netwright.cost.rules import torchvision as rules_torchvision
+from netwright.cost.rules.work import MOVE, Group, Rule, Work
 from netwright.graph.graph import Graph, Op, Stage
 
 Convention = Literal["macs", "flops", "fvcore"]

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from netwright.cost.count import Counts
-from netwright.cost.roofline import Roofline
+from netwright.cost.speed.roofline import Roofline
 from netwright.graph.graph import Graph
 
 

@@ -11,23 +11,23 @@ import torch
 from torch import nn
 
 from netwright.core.errors import NetwrightError, unknown
-from netwright.cost import fvcore_convention
-from netwright.cost.cost import Figure
 from netwright.cost.count import Counts, Unpriced, count
-from netwright.cost.energy import Metered, energy
+from netwright.cost.figures import Figure
 from netwright.cost.layers import Layer, layers_of
-from netwright.cost.measured import Timed, meter_module, time_module
-from netwright.cost.memory import InferenceMemory, inference_memory
-from netwright.cost.roofline import Roofline, roofline
+from netwright.cost.memory.inference import InferenceMemory, inference_memory
+from netwright.cost.memory.training import OPTIMIZERS, TrainingMemory, training_memory
+from netwright.cost.memory.workspace import convolution_workspace
+from netwright.cost.rules import fvcore_convention
 from netwright.cost.savings import Saving, savings_of
-from netwright.cost.traffic import moved_bytes
-from netwright.cost.trainable import learner
-from netwright.cost.training import OPTIMIZERS, TrainingMemory, training_memory
-from netwright.cost.workspace import convolution_workspace
+from netwright.cost.speed.energy import Metered, energy
+from netwright.cost.speed.measured import Timed, meter_module, time_module
+from netwright.cost.speed.roofline import Roofline, roofline
+from netwright.cost.speed.traffic import moved_bytes
 from netwright.device.machine import Machine
+from netwright.graph.capture.trace import capture
+from netwright.graph.capture.undisturbed import undisturbed
 from netwright.graph.graph import Graph
-from netwright.graph.trace import capture
-from netwright.graph.undisturbed import undisturbed
+from netwright.nn.trainable import learner
 
 
 @dataclass(frozen=True)

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from netwright.cost.count import Counts
-from netwright.cost.memory import InferenceMemory
-from netwright.cost.training import TrainingMemory
+from netwright.cost.memory.inference import InferenceMemory
+from netwright.cost.memory.training import TrainingMemory
 from netwright.graph.graph import Graph, Op
 
 
@@ -114,5 +114,5 @@ def _plan(memory: InferenceMemory, eager_bytes: int | None) -> Iterator[Saving]:
 def _frozen_aware(training: TrainingMemory | None) -> Iterator[Saving]:
     if training is not None:
         saved = training.saved_bytes - training.saved_bytes_frozen_aware
-        what = f"save for backward only what {training.mode} training needs (netwright.adapt)"
+        what = f"save for backward only what {training.mode} training needs (netwright.adaptation)"
         yield Saving(what, saved, training.saved_bytes, "saved bytes")

@@ -6,13 +6,17 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from netwright.graph.capture.trace import capture
+    from netwright.graph.files.read import read_graph
     from netwright.graph.graph import Graph
-    from netwright.graph.read import read_graph
-    from netwright.graph.trace import capture
 
 __all__ = ["Graph", "capture", "read_graph"]
 
-_WHERE = {"Graph": "netwright.graph.graph", "capture": "netwright.graph.trace", "read_graph": "netwright.graph.read"}
+_WHERE = {
+    "Graph": "netwright.graph.graph",
+    "capture": "netwright.graph.capture.trace",
+    "read_graph": "netwright.graph.files.read",
+}
 
 
 def __getattr__(name: str) -> Any:

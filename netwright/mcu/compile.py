@@ -17,15 +17,15 @@ import numpy as np
 
 from netwright.core.errors import NetwrightError
 from netwright.core.files import read_json, write_json
-from netwright.graph.quantized import QuantizedGraph
-from netwright.mcu.emit import Weights, emit
-from netwright.mcu.emulate import TOOLS, build_elf
-from netwright.mcu.lower import lower
+from netwright.graph.integers.quantized import QuantizedGraph
+from netwright.mcu.emit.emit import Weights, emit
+from netwright.mcu.lower.lower import lower
 from netwright.mcu.network import Network
-from netwright.mcu.schedule import Schedule, schedule
-from netwright.mcu.sizes import Sizes, measured_sizes, predicted_sizes
-from netwright.mcu.steps import peak_words, step_table
-from netwright.mcu.toolchain import missing
+from netwright.mcu.price.sizes import Sizes, measured_sizes, predicted_sizes
+from netwright.mcu.run.emulate import TOOLS, build_elf
+from netwright.mcu.run.toolchain import missing
+from netwright.mcu.schedule.schedule import Schedule, schedule
+from netwright.mcu.schedule.steps import peak_words, step_table
 
 MANIFEST = "net.json"
 MADE_BY = "netwright compile"
@@ -170,9 +170,9 @@ def prove(model: QuantizedGraph, network: Network, directory: Path) -> str:
     Raises:
         NetwrightError: they differ.
     """
-    from netwright.graph.interpret import interpret
-    from netwright.mcu.border import as_bytes, as_tensors
-    from netwright.mcu.host import build_host
+    from netwright.graph.integers.interpret import interpret
+    from netwright.mcu.lower.border import as_bytes, as_tensors
+    from netwright.mcu.run.host import build_host
 
     if reason := missing("gcc"):
         return f"not proven: {reason}"

@@ -103,7 +103,7 @@ class Dense(Layer):
     """Fully connected layer, applied to every row of the last dimension; `weights` as (out, in).
 
     Its products are rounded once, ties away from zero, unlike a convolution's: acc x multiplier / 2**(31 - shift) in 64
-    bits. LiteRT 2 computes them in float64; lowering proves both equal (graph/integer_fixed.py: multipliers_once), or
+    bits. LiteRT 2 computes them in float64; lowering proves both equal (graph/integers/fixed.py: multipliers_once), or
     leaves them in float64 (`Requantize.reals`).
     """
 

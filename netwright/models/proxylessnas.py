@@ -8,7 +8,7 @@ from __future__ import annotations
 import torch
 from torch import nn
 
-from netwright.core.arch import Arch
+from netwright.models.arch import Arch
 from netwright.models.mobilenet import MobileConfig, Stage, mobile_blocks
 from netwright.nn.block import chain
 from netwright.nn.layers import Norm, norm

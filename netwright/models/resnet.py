@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from netwright.core.arch import Arch
+from netwright.models.arch import Arch
 from netwright.nn.block import Block, divisible
 from netwright.nn.bottleneck import Bottleneck, MaxPool, ResidualConv
 from netwright.nn.layers import Norm

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from netwright.core.arch import Arch
+from netwright.models.arch import Arch
 from netwright.nn.block import Block, divisible
 from netwright.nn.transformer import EncoderLayer, PatchEmbed, TokenHead
 

@@ -9,7 +9,7 @@ from typing import Any
 from netwright.core.errors import NetwrightError
 from netwright.core.files import read_json, read_lines
 from netwright.core.run import Run
-from netwright.report.shape import DEPLOYED, EVAL, OBJECT, TRAIN, mismatch, read_search
+from netwright.core.shape import DEPLOYED, EVAL, OBJECT, TRAIN, mismatch, read_search
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from netwright.cost.layers import Layer
-from netwright.cost.memory import InferenceMemory
+from netwright.cost.memory.inference import InferenceMemory
 from netwright.device.machine import Machine
 from netwright.report.html import Markup
 from netwright.report.plots import SERIES, SOFT, drawing

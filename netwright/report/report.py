@@ -6,10 +6,10 @@ from pathlib import Path
 
 from netwright.core.files import write_bytes
 from netwright.core.run import Run
+from netwright.models.families import family
 from netwright.report import sections
 from netwright.report.facts import Facts
 from netwright.report.html import join, page, tag
-from netwright.supernet.spaces import family
 
 
 def write_report(run: Run) -> Path:

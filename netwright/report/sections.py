@@ -7,14 +7,14 @@ import shlex
 from collections.abc import Mapping
 from typing import Any
 
-from netwright.core.arch import Arch
 from netwright.core.errors import NetwrightError
+from netwright.models.arch import Arch
+from netwright.models.family import Family
 from netwright.report import plots
 from netwright.report.drawing import Scale, draw, legend
 from netwright.report.facts import Facts
 from netwright.report.html import Markup, figure, join, missing, table, tag
-from netwright.supernet.family import Family
-from netwright.train.recipe import RECIPES
+from netwright.training.recipe import RECIPES
 
 MOST_DRAWN = 6
 MOST_ROWS = 40

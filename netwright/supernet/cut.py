@@ -15,8 +15,8 @@ from torch.autograd import Function
 from torch.nn import functional
 
 from netwright.core.errors import NetwrightError
+from netwright.models.family import CutRule
 
-CutRule = Callable[[Tensor, torch.Size], Tensor]
 Cut = Callable[[Tensor], Tensor]
 
 

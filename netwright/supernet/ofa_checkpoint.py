@@ -16,10 +16,10 @@ import torch
 from torch import Tensor
 
 from netwright.core.errors import NetwrightError
+from netwright.models.family import Family
 from netwright.nn.block import Block
 from netwright.nn.bottleneck import Bottleneck
 from netwright.nn.mbconv import MBConv
-from netwright.supernet.family import Family
 from netwright.supernet.supernet import Supernet
 
 _MBCONV = {

@@ -12,12 +12,12 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from netwright.core.arch import Arch
 from netwright.core.errors import NetwrightError
+from netwright.models.arch import Arch
+from netwright.models.family import Family
 from netwright.nn.block import Block, chain
 from netwright.supernet.calibrate import calibrate, has_batch_norm
 from netwright.supernet.cut import kernel_name, kernel_steps, plan_cut
-from netwright.supernet.family import Family
 from netwright.supernet.pieces import Piece, Slot, build_piece
 
 _MOST_PIECES = 4096  # some 50 kB each

@@ -47,9 +47,9 @@ def latency_model():
     from netwright.device.features import block_key
     from netwright.device.latency import LatencyModel
     from netwright.device.store import processor, save_model
+    from netwright.models.families import family
     from netwright.runtime.runtimes import runtime
-    from netwright.search.layout import Layout
-    from netwright.supernet.spaces import family
+    from netwright.searching.layout import Layout
 
     keys = [key for key in Layout(family("tiny")).keys if key is not None]
     figures = {"networks": 10, "mape": 4.0, "within_10pct": 95.0, "kendall_tau": 0.97}
@@ -73,7 +73,7 @@ def latency_model():
 @pytest.fixture
 def searched(run, latency_model):
     """Return a run with a search result that nothing was evaluated for."""
-    from netwright.supernet.spaces import family
+    from netwright.models.families import family
 
     made = family("tiny")
     entries = []

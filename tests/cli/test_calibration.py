@@ -11,7 +11,7 @@ from PIL import Image
 
 from netwright.cli.calibration import quantized_module
 from netwright.core.errors import NetwrightError
-from netwright.graph.interpret import interpret
+from netwright.graph.integers.interpret import interpret
 from tests.cli.test_verbs import assert_refused, result
 
 NETS = """
@@ -162,7 +162,7 @@ def test_the_ranges_are_those_of_the_images(nets, photos):
     for name in ("1.png", "2.png", "3.png"):
         (photos / name).unlink()
     from netwright.cli.calibration import _of_name
-    from netwright.compress import to_integers
+    from netwright.compression import to_integers
 
     model = quantized_module(f"{nets}:Mean", str(photos), "1x3x32x32")
     module, batches = _of_name(f"{nets}:Mean", str(photos), "1x3x32x32")

@@ -8,11 +8,11 @@ import shutil
 import numpy as np
 import pytest
 
-from netwright.graph.interpret import interpret
-from netwright.graph.tflite import load_tflite
-from netwright.graph.tflite_writer import write_tflite
-from netwright.mcu.border import as_bytes, as_tensors
-from netwright.mcu.lower import lower
+from netwright.graph.files.tflite import load_tflite
+from netwright.graph.files.tflite_writer import write_tflite
+from netwright.graph.integers.interpret import interpret
+from netwright.mcu.lower.border import as_bytes, as_tensors
+from netwright.mcu.lower.lower import lower
 from tests.cli.test_verbs import assert_refused, result
 from tests.mcu.graphs import mobile
 

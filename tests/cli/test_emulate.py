@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 
 from netwright.core.errors import NetwrightError
-from netwright.mcu import emulate as emulation
-from netwright.mcu import hotspots as hot
-from netwright.mcu.toolchain import read_inputs
+from netwright.mcu.run import emulate as emulation
+from netwright.mcu.run import hotspots as hot
+from netwright.mcu.run.toolchain import read_inputs
 from tests.cli.test_verbs import assert_refused, result
 from tests.mcu.toy import compiled_with, emulated, write_toy
 

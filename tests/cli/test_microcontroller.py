@@ -6,8 +6,8 @@ import pytest
 
 from netwright.cli.microcontroller import is_microcontroller, needs, parse_more, predicted_ms, with_memories
 from netwright.core.errors import NetwrightError
-from netwright.search.mcu_prices import mcu_prices
-from netwright.supernet.spaces import family
+from netwright.models.families import family
+from netwright.searching.limits.microcontroller import mcu_prices
 
 
 def test_limits_are_read_with_their_units():

@@ -194,7 +194,7 @@ def test_a_measured_device_is_printed(call, trained):
 def test_infeasible_budgets_name_the_least_reachable_values(call, trained):
     done = call("search", trained, "--latency", "1us", "--macs", "1K", "--params", "1M")
     assert_refused(done, "latency", "macs", "least reachable")
-    from netwright.supernet.spaces import family
+    from netwright.models.families import family
 
     made = family("tiny")
     assert f"{made.macs(made.space.smallest()) / 1e6:.4g} M" in done.err
@@ -207,9 +207,9 @@ def test_networks_that_measure_above_the_limit_are_left_out_and_the_search_is_re
     from types import SimpleNamespace
 
     from netwright.cli import latency, search
-    from netwright.cost.cost import Figure
-    from netwright.search.limits import Budget
-    from netwright.supernet.spaces import family
+    from netwright.cost.figures import Figure
+    from netwright.models.families import family
+    from netwright.searching.limits.budget import Budget
 
     tiny = family("tiny")
     archs = {2.0: tiny.space.largest(), 1.8: tiny.space.smallest()}
@@ -296,7 +296,7 @@ def test_what_to_deploy(call, searched, tmp_path):
 def test_choice_of_the_network(searched):
     from netwright.cli.archs import choose
     from netwright.cli.workspace import open_run
-    from netwright.supernet.spaces import family
+    from netwright.models.families import family
 
     run, space = open_run(searched), family("tiny").space
     assert choose(run, "best")[0] == space.largest()
@@ -358,7 +358,7 @@ def test_verbs_that_keep_nothing_say_so_when_interrupted(call, monkeypatch, tmp_
         raise KeyboardInterrupt
 
     monkeypatch.setattr("netwright.mcu.compile.check_place", stopped)
-    monkeypatch.setattr("netwright.mcu.toolchain.read_inputs", stopped)
+    monkeypatch.setattr("netwright.mcu.run.toolchain.read_inputs", stopped)
     done = call(name, *(["x.tflite", "--out"] if name == "compile" else []), tmp_path / "net")
     assert done.code == 130 and BEGINS_ANEW in done.err
 

@@ -6,7 +6,7 @@ import itertools
 import pytest
 
 from netwright.core.errors import NetwrightError
-from netwright.cost.carbon import (
+from netwright.cost.formulas.carbon import (
     METHODS,
     V100_2019,
     Method,
@@ -16,7 +16,7 @@ from netwright.cost.carbon import (
     once_for_all_table,
     rates_of,
 )
-from netwright.cost.linear_model import training_macs
+from netwright.cost.formulas.linear_model import training_macs
 from netwright.device.machine import Sourced
 from netwright.device.machines import MACHINES
 

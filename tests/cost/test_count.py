@@ -8,7 +8,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from netwright.core.errors import NetwrightError
 from netwright.cost.count import count, work_of
-from netwright.graph.trace import capture
+from netwright.graph.capture.trace import capture
 
 SEVEN = [
     ("mobilenetv2_100", 224, 300_774_272),

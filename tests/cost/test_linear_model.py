@@ -7,7 +7,7 @@ from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from netwright.core.errors import NetwrightError
-from netwright.cost.linear_model import (
+from netwright.cost.formulas.linear_model import (
     LinearTraining,
     convolution_macs,
     separable_macs,

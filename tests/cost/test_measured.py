@@ -6,11 +6,11 @@ from torch import nn
 
 from netwright.core.errors import NetwrightError
 from netwright.cost.count import count
-from netwright.cost.measured import align, efficiency_gaps, time_module, time_ops
-from netwright.cost.roofline import roofline
+from netwright.cost.speed.measured import align, efficiency_gaps, time_module, time_ops
+from netwright.cost.speed.roofline import roofline
 from netwright.device.energies import HOROWITZ_45NM
 from netwright.device.machine import Machine, Sourced
-from netwright.graph.trace import capture
+from netwright.graph.capture.trace import capture
 
 MACHINE = Machine(
     "made",

@@ -7,11 +7,11 @@ import torch
 from torch import nn
 
 from netwright.core.errors import NetwrightError
-from netwright.cost.memory import inference_memory
-from netwright.graph.edge import as_edge, shared_objects
+from netwright.cost.memory.inference import inference_memory
+from netwright.graph.capture.trace import capture
 from netwright.graph.graph import Graph, Op, Storage, Tensor
-from netwright.graph.lifetimes import Buffer
-from netwright.graph.trace import capture
+from netwright.graph.memory.executorch import as_edge, shared_objects
+from netwright.graph.memory.lifetimes import Buffer
 
 PIXELS = 16 * 16
 

@@ -11,15 +11,15 @@ import timm
 import torch
 import torchvision
 
-from netwright.cost.memory import inference_memory
-from netwright.graph.elementwise import nothing_overwritable
-from netwright.graph.flow import flow
+from netwright.cost.memory.inference import inference_memory
+from netwright.graph.capture.trace import capture
+from netwright.graph.files.tflite import read_tflite
 from netwright.graph.graph import Graph
-from netwright.graph.lifetimes import lifetimes
-from netwright.graph.order import best_order
-from netwright.graph.plan import plan
-from netwright.graph.tflite import read_tflite
-from netwright.graph.trace import capture
+from netwright.graph.memory.elementwise import nothing_overwritable
+from netwright.graph.memory.flow import flow
+from netwright.graph.memory.lifetimes import lifetimes
+from netwright.graph.memory.order import best_order
+from netwright.graph.memory.plan import plan
 
 DATA = Path(os.environ.get("NETWRIGHT_DATA", "none"))
 MODELS = (DATA if DATA.is_dir() else DATA.parent) / "models"

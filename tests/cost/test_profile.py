@@ -14,7 +14,7 @@ from netwright.core.errors import NetwrightError
 from netwright.cost.layers import tree
 from netwright.cost.profile import profile
 from netwright.device.machines import machine
-from netwright.supernet.spaces import family
+from netwright.models.families import family
 
 KEYS = {
     "model", "input", "dtype", "params", "macs", "flops", "unpriced", "peak_memory_bytes", "peak_tensors", "training",

@@ -10,13 +10,13 @@ from torch import nn
 
 from netwright.core.errors import NetwrightError
 from netwright.cost.count import count
-from netwright.cost.energy import energy, energy_parts, measure_energy
-from netwright.cost.roofline import roofline
-from netwright.cost.traffic import moved_bytes
+from netwright.cost.speed.energy import energy, energy_parts, measure_energy
+from netwright.cost.speed.roofline import roofline
+from netwright.cost.speed.traffic import moved_bytes
 from netwright.device.energies import HOROWITZ_45NM
 from netwright.device.machine import Level, Machine, Sourced
 from netwright.device.machines import MACHINES
-from netwright.graph.trace import capture
+from netwright.graph.capture.trace import capture
 
 
 def paper(value):
@@ -117,7 +117,7 @@ def test_gpus_are_read_through_nvml(tmp_path, monkeypatch):
 
 
 def test_energy_is_measured_where_there_is_a_meter(tmp_path, monkeypatch):
-    monkeypatch.setattr("netwright.cost.energy._gpus", lambda: ([], "no GPU"))
+    monkeypatch.setattr("netwright.cost.speed.energy._gpus", lambda: ([], "no GPU"))
     told = measure_energy(lambda: None, seconds=0, powercap=tmp_path)
     assert told.figure is None and "no RAPL domain" in told.meter and "no GPU" in told.meter
     counters = {}

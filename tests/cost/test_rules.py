@@ -7,10 +7,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from netwright.cost.aten_products import einsum_macs
 from netwright.cost.count import RULES, count
+from netwright.cost.rules.aten_products import einsum_macs
+from netwright.graph.capture.trace import capture
 from netwright.graph.graph import Graph
-from netwright.graph.trace import capture
 from tests.cost.cases import CASES, Call, Case
 
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from netwright.core.errors import NetwrightError
-from netwright.cost.scaling_law import ScalingLaw, fit_scaling_law, read_runs
+from netwright.cost.formulas.scaling_law import ScalingLaw, fit_scaling_law, read_runs
 
 TRUE = ScalingLaw(1.69, 406.4, 0.34, 410.7, 0.28)  # Hoffmann et al. 2022, Appendix D.3
 

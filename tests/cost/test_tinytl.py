@@ -7,8 +7,8 @@ import torch
 from torch import Tensor, nn
 
 from netwright.core.errors import NetwrightError
-from netwright.cost.tinytl import tinytl_memory
-from netwright.graph.trace import capture
+from netwright.cost.formulas.tinytl import tinytl_memory
+from netwright.graph.capture.trace import capture
 from netwright.models.proxylessnas import LiteResidual, proxylessnas_mobile
 
 

@@ -3,8 +3,8 @@
 import torch
 from torch import nn
 
-from netwright.cost.traffic import compulsory_bytes, moved_bytes, tensor_bytes
-from netwright.graph.trace import capture
+from netwright.cost.speed.traffic import compulsory_bytes, moved_bytes, tensor_bytes
+from netwright.graph.capture.trace import capture
 
 
 def moved(module, *inputs, **options):

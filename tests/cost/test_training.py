@@ -7,11 +7,11 @@ import torch
 from torch import Tensor, nn
 
 from netwright.core.errors import NetwrightError
+from netwright.cost.memory.saved_tensors import saved_frozen_aware
+from netwright.cost.memory.training import OPTIMIZERS, timeline, training_memory
 from netwright.cost.real_memory import autograd_saves
-from netwright.cost.saved import saved_frozen_aware
-from netwright.cost.trainable import MODES, learner, trainable_names, with_adapters
-from netwright.cost.training import OPTIMIZERS, timeline, training_memory
-from netwright.graph.trace import capture
+from netwright.graph.capture.trace import capture
+from netwright.nn.trainable import MODES, learner, trainable_names, with_adapters
 
 
 class Block(nn.Module):

@@ -12,10 +12,10 @@ import torchvision
 from torch import nn
 
 from netwright.core.errors import NetwrightError
-from netwright.cost.memory import inference_memory
+from netwright.cost.memory.inference import inference_memory
+from netwright.cost.memory.workspace import convolution_workspace
 from netwright.cost.real_memory import allocator_peak
-from netwright.cost.workspace import convolution_workspace
-from netwright.graph.trace import capture
+from netwright.graph.capture.trace import capture
 
 THREADS = 1
 reads_like_here = pytest.mark.skipif(

@@ -7,9 +7,9 @@ from netwright.core.errors import NetwrightError
 from netwright.device import measure as measuring
 from netwright.device import timing
 from netwright.device.features import features
+from netwright.models.families import family
 from netwright.nn.mbconv import MBConv
 from netwright.runtime.runtimes import RUNTIMES
-from netwright.supernet.spaces import family
 from tests.device.machines import Machine
 
 

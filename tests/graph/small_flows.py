@@ -5,9 +5,9 @@ from __future__ import annotations
 import random
 from collections.abc import Iterator, Sequence
 
-from netwright.graph.flow import Flow
 from netwright.graph.graph import Graph, Op, Ref, Storage, Tensor
-from netwright.graph.lifetimes import Buffer
+from netwright.graph.memory.flow import Flow
+from netwright.graph.memory.lifetimes import Buffer
 
 KINDS = ("aten.relu", "aten.add", "aten.convolution", "aten.cat", "aten.relu_")
 

@@ -11,8 +11,8 @@ from torch import Tensor, nn
 
 from netwright.core.errors import NetwrightError
 from netwright.cost.real_memory import autograd_saves
+from netwright.graph.capture.trace import capture
 from netwright.graph.graph import Graph
-from netwright.graph.trace import capture
 
 
 class Small(nn.Module):
@@ -177,7 +177,7 @@ def test_backward_operations_belong_to_the_layer_of_their_forward_operation() ->
 
 def test_the_package_offers_capture_without_loading_torch_before_it_is_asked() -> None:
     program = (
-        "import sys; from netwright import graph; before = 'torch' in sys.modules; import netwright.graph.trace; "
+        "import sys; from netwright import graph; before = 'torch' in sys.modules; import netwright.graph.capture.trace; "
         "print(before, callable(graph.capture), callable(graph.read_graph))"
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)

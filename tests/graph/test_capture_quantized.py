@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.utils._pytree import tree_map
 
 from netwright.cost.count import count
-from netwright.graph.trace import capture
+from netwright.graph.capture.trace import capture
 
 
 class Int8Weight(torch.Tensor):

@@ -19,8 +19,8 @@ from torch.nn.utils import parametrizations, prune
 
 from netwright.core.errors import NetwrightError
 from netwright.cost.count import count
+from netwright.graph.capture.trace import capture
 from netwright.graph.graph import Graph
-from netwright.graph.trace import capture
 
 X = torch.zeros(2, 6)
 Pair = namedtuple("Pair", "first second")
@@ -97,7 +97,7 @@ def test_random_numbers_are_the_same_every_time_and_pass_through_a_deep_network(
 
 
 def test_random_numbers_are_not_tried_where_memory_is_short(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("netwright.graph.trace._free_memory", lambda: 100.0)
+    monkeypatch.setattr("netwright.graph.capture.trace._free_memory", lambda: 100.0)
     with pytest.raises(NetwrightError, match=r"more than 0\.0 GB of the 0\.0 GB that are free"):
         capture(Does(lambda self, x: self.linear(x)[x[:, 0] > 0]), X)
 

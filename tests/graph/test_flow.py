@@ -9,13 +9,13 @@ import pytest
 import torch
 from torch import nn
 
-from netwright.graph.elementwise import is_elementwise, nothing_overwritable, overwritable
-from netwright.graph.flow import flow
-from netwright.graph.fold import constant_operations, folded_batch_norms, unused_operations
+from netwright.graph.capture.trace import capture
 from netwright.graph.graph import Op
-from netwright.graph.lifetimes import lifetimes
-from netwright.graph.order import best_order, least_during
-from netwright.graph.trace import capture
+from netwright.graph.memory.elementwise import is_elementwise, nothing_overwritable, overwritable
+from netwright.graph.memory.flow import flow
+from netwright.graph.memory.fold import constant_operations, folded_batch_norms, unused_operations
+from netwright.graph.memory.lifetimes import lifetimes
+from netwright.graph.memory.order import best_order, least_during
 from tests.graph.small_flows import every_order, random_graph, run
 
 

@@ -11,12 +11,12 @@ import pytest
 
 from benchmarks.mcu_cases import MAKERS, random_case
 from netwright.core.errors import NetwrightError
-from netwright.graph import integer_fixed as fixed
-from netwright.graph.integer_conv import window_padding
-from netwright.graph.integer_functions import exp_of_negative, reciprocal
-from netwright.graph.interpret import KERNELS, interpret
-from netwright.graph.quantized import QuantizedGraph
-from netwright.graph.quantized_builder import GraphBuilder, quantization
+from netwright.graph.integers import fixed
+from netwright.graph.integers.builder import GraphBuilder, quantization
+from netwright.graph.integers.conv import window_padding
+from netwright.graph.integers.functions import exp_of_negative, reciprocal
+from netwright.graph.integers.interpret import KERNELS, interpret
+from netwright.graph.integers.quantized import QuantizedGraph
 
 
 def int32(value: int) -> int:

@@ -11,11 +11,11 @@ import pytest
 
 from benchmarks.mcu_cases import MAKERS, random_case
 from netwright.core.errors import NetwrightError
-from netwright.graph.interpret import interpret
-from netwright.graph.quantized import QuantizedGraph
-from netwright.graph.quantized_builder import GraphBuilder, quantization
-from netwright.graph.tflite import load_tflite
-from netwright.graph.tflite_writer import tflite_bytes
+from netwright.graph.files.tflite import load_tflite
+from netwright.graph.files.tflite_writer import tflite_bytes
+from netwright.graph.integers.builder import GraphBuilder, quantization
+from netwright.graph.integers.interpret import interpret
+from netwright.graph.integers.quantized import QuantizedGraph
 
 litert = pytest.importorskip("ai_edge_litert.interpreter", reason="the extra `litert` is not installed")
 DATA = Path(os.environ.get("NETWRIGHT_DATA", "none"))

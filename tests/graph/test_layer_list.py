@@ -12,8 +12,8 @@ import torch
 from torch.nn import functional
 
 from netwright.core.errors import NetwrightError
-from netwright.graph.interpret import interpret
-from netwright.graph.layer_list import read_layer_list
+from netwright.graph.files.layer_list import read_layer_list
+from netwright.graph.integers.interpret import interpret
 
 SIDE = 12
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from netwright.core.errors import NetwrightError
-from netwright.graph.layer_list import read_layer_list
+from netwright.graph.files.layer_list import read_layer_list
 
 HOSTILE = (
     0, 1, -1, 3, 1 << 15, 1 << 31, 1 << 40, -(1 << 62), 1 << 80, 0.5, 1e-300, 1e300, float("inf"), float("nan"),

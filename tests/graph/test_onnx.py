@@ -15,11 +15,11 @@ from onnx import TensorProto, helper, numpy_helper
 from torch import Tensor, nn
 
 from netwright.core.errors import NetwrightError
-from netwright.cost.rules_aten import RULES as ATEN
-from netwright.cost.rules_onnx import RULES
+from netwright.cost.rules.aten import RULES as ATEN
+from netwright.cost.rules.onnx import RULES
+from netwright.graph.capture.trace import capture
+from netwright.graph.files.onnx import graph_of, read_onnx
 from netwright.graph.graph import Graph, Ref
-from netwright.graph.onnx_reader import graph_of, read_onnx
-from netwright.graph.trace import capture
 from netwright.runtime.export import export_onnx, quick_onnx
 
 

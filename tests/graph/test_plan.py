@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from netwright.graph.lifetimes import Buffer
-from netwright.graph.plan import Plan, most_alive, plan
+from netwright.graph.memory.lifetimes import Buffer
+from netwright.graph.memory.plan import Plan, most_alive, plan
 from tests.graph.small_flows import tight_buffers
 
 

@@ -18,9 +18,9 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from netwright.core.errors import NetwrightError
-from netwright.graph.program import read_program
-from netwright.graph.read import read_graph
-from netwright.graph.trace import capture
+from netwright.graph.capture.trace import capture
+from netwright.graph.files.pt2 import read_program
+from netwright.graph.files.read import read_graph
 from tests.graph.tflite_files import small_network
 
 

@@ -13,10 +13,10 @@ from hypothesis import strategies as st
 
 from netwright.core.errors import NetwrightError
 from netwright.cost.count import count
-from netwright.cost.rules_tflite import RULES
+from netwright.cost.rules.tflite import RULES
+from netwright.graph.files.tflite import load_tflite, parse_tflite, read_tflite
 from netwright.graph.graph import Ref
-from netwright.graph.tflite import load_tflite, parse_tflite, read_tflite
-from netwright.graph.tflite_schema import OPERATORS
+from netwright.graph.integers.schema import OPERATORS
 from tests.graph.tflite_files import File, Table, small_network
 
 SMALL = small_network()

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from netwright.graph.tflite import parse_tflite
+from netwright.graph.files.tflite import parse_tflite
 from tests.graph.tflite_files import small_network
 
 interpreter = pytest.importorskip("ai_edge_litert.interpreter", reason="the extra `litert` is not installed")

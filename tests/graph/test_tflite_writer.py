@@ -11,12 +11,12 @@ import pytest
 
 from benchmarks.mcu_cases import MAKERS, random_case
 from netwright.core.errors import NetwrightError
-from netwright.graph.flatbuffer_writer import Scalar, Vector, serialize
-from netwright.graph.quantized import QuantizedGraph
-from netwright.graph.quantized_builder import GraphBuilder, defaults, quantization
-from netwright.graph.tflite import load_tflite, parse_tflite
-from netwright.graph.tflite_schema import OPERATORS, options_of
-from netwright.graph.tflite_writer import tflite_bytes, write_tflite
+from netwright.graph.files.flatbuffer_writer import Scalar, Vector, serialize
+from netwright.graph.files.tflite import load_tflite, parse_tflite
+from netwright.graph.files.tflite_writer import tflite_bytes, write_tflite
+from netwright.graph.integers.builder import GraphBuilder, defaults, quantization
+from netwright.graph.integers.quantized import QuantizedGraph
+from netwright.graph.integers.schema import OPERATORS, options_of
 from tests.graph.tflite_files import small_network
 
 

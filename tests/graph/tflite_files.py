@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from netwright.graph.tflite_schema import OPERATORS, TYPES
+from netwright.graph.integers.schema import OPERATORS, TYPES
 
 FORMATS = {"bool": "?", "int8": "b", "uint8": "B", "int32": "i", "uint32": "I", "int64": "q", "float32": "f"}
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from netwright.mcu import emit_conv
+from netwright.mcu.emit import conv as emit_conv
 from netwright.mcu.network import Conv, Dense, Depthwise, Network, Requantize, Value, Window
 
 KERNELS = Path(str(resources.files("netwright.mcu"))) / "kernels"

@@ -14,14 +14,14 @@ from unittest import mock
 import numpy as np
 
 from netwright.core.errors import NetwrightError
-from netwright.graph import tflite
-from netwright.graph.flatbuffer import FlatBuffer
-from netwright.graph.quantized import QuantizedGraph
-from netwright.graph.quantized_builder import GraphBuilder, quantization
-from netwright.graph.tflite_writer import tflite_bytes
-from netwright.mcu.emit_layer import layer_scratch
-from netwright.mcu.lower import lower
-from netwright.mcu.schedule import schedule
+from netwright.graph.files import tflite
+from netwright.graph.files.flatbuffer import FlatBuffer
+from netwright.graph.files.tflite_writer import tflite_bytes
+from netwright.graph.integers.builder import GraphBuilder, quantization
+from netwright.graph.integers.quantized import QuantizedGraph
+from netwright.mcu.emit.layer import layer_scratch
+from netwright.mcu.lower.lower import lower
+from netwright.mcu.schedule.schedule import schedule
 from tests.mcu.simple_cases import functions, means, pools, sums
 
 Rng = np.random.Generator

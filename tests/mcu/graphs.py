@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from netwright.graph.quantized import QuantizedGraph
-from netwright.graph.quantized_builder import GraphBuilder, quantization
+from netwright.graph.integers.builder import GraphBuilder, quantization
+from netwright.graph.integers.quantized import QuantizedGraph
 
 
 class Net:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from netwright.mcu.network import Network
-from netwright.mcu.schedule import Schedule, Whole
-from netwright.mcu.stream import Read, Segment
+from netwright.mcu.schedule.schedule import Schedule, Whole
+from netwright.mcu.schedule.stream import Read, Segment
 
 
 class Memory:

@@ -8,15 +8,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from netwright.graph.interpret import interpret
-from netwright.graph.quantized import Quantization, QuantizedGraph
-from netwright.graph.quantized_builder import GraphBuilder, quantization
-from netwright.mcu.border import as_bytes, as_tensors
-from netwright.mcu.emit import emit
-from netwright.mcu.emit_layer import layer_scratch
-from netwright.mcu.lower import lower
+from netwright.graph.integers.builder import GraphBuilder, quantization
+from netwright.graph.integers.interpret import interpret
+from netwright.graph.integers.quantized import Quantization, QuantizedGraph
+from netwright.mcu.emit.emit import emit
+from netwright.mcu.emit.layer import layer_scratch
+from netwright.mcu.lower.border import as_bytes, as_tensors
+from netwright.mcu.lower.lower import lower
 from netwright.mcu.network import Network
-from netwright.mcu.schedule import schedule
+from netwright.mcu.schedule.schedule import schedule
 
 Rng = np.random.Generator
 

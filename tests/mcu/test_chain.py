@@ -7,10 +7,10 @@ import time
 import numpy as np
 import pytest
 
-from netwright.mcu.chain import block_memory, chain_memory
-from netwright.mcu.from_blocks import network_of_blocks
-from netwright.mcu.schedule import schedule
-from netwright.supernet.spaces import mcunet
+from netwright.mcu.price.chain import block_memory, chain_memory
+from netwright.mcu.price.from_blocks import network_of_blocks
+from netwright.mcu.schedule.schedule import schedule
+from netwright.models.families import mcunet
 
 FAMILY = mcunet(size=96)
 

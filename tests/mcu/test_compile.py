@@ -10,14 +10,14 @@ import numpy as np
 import pytest
 
 from netwright.core.errors import NetwrightError
-from netwright.graph.interpret import interpret
-from netwright.graph.quantized_builder import GraphBuilder, quantization
-from netwright.mcu.border import as_bytes, as_tensors
+from netwright.graph.integers.builder import GraphBuilder, quantization
+from netwright.graph.integers.interpret import interpret
 from netwright.mcu.compile import compile_network
-from netwright.mcu.host import build_host
-from netwright.mcu.lower import lower
-from netwright.mcu.schedule import MODES
-from netwright.mcu.toolchain import call
+from netwright.mcu.lower.border import as_bytes, as_tensors
+from netwright.mcu.lower.lower import lower
+from netwright.mcu.run.host import build_host
+from netwright.mcu.run.toolchain import call
+from netwright.mcu.schedule.schedule import MODES
 from tests.mcu.graphs import mobile
 
 COMPILERS = [name for name in ("gcc", "clang") if shutil.which(name)]

@@ -3,13 +3,13 @@
 import numpy as np
 import pytest
 
-from netwright.mcu.emit import emit
-from netwright.mcu.emit_layer import layer_scratch
-from netwright.mcu.emulate import BOARDS, emulate
-from netwright.mcu.host import build_host
-from netwright.mcu.lower import lower
-from netwright.mcu.schedule import schedule
-from netwright.mcu.toolchain import call, missing
+from netwright.mcu.emit.emit import emit
+from netwright.mcu.emit.layer import layer_scratch
+from netwright.mcu.lower.lower import lower
+from netwright.mcu.run.emulate import BOARDS, emulate
+from netwright.mcu.run.host import build_host
+from netwright.mcu.run.toolchain import call, missing
+from netwright.mcu.schedule.schedule import schedule
 from tests.mcu.graphs import mobile
 from tests.mcu.toy import compiled_with, emulated
 

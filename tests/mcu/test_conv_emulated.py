@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from netwright.mcu.emulate import emulate
+from netwright.mcu.run.emulate import emulate
 from tests.mcu import conv_cases
 from tests.mcu.conv_cases import KERNELS, program, wanted
 from tests.mcu.toy import HEADER, emulated

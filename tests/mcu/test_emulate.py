@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from netwright.core.errors import NetwrightError
-from netwright.mcu.emulate import BOARDS, emulate
-from netwright.mcu.hotspots import hotspots
+from netwright.mcu.run.emulate import BOARDS, emulate
+from netwright.mcu.run.hotspots import hotspots
 from tests.mcu.toy import NEGATE, compiled_with, emulated, write_toy
 
 INPUTS = np.random.default_rng(0).integers(-128, 128, (5, 4)).astype(np.int8)

@@ -6,13 +6,13 @@ import numpy as np
 import pytest
 
 from netwright.core.errors import NetwrightError
-from netwright.graph.quantized_builder import GraphBuilder, quantization
-from netwright.graph.tflite import parse_tflite
-from netwright.mcu.emit import emit
-from netwright.mcu.emit_layer import layer_scratch
-from netwright.mcu.host import build_host
-from netwright.mcu.lower import RULES, lower
-from netwright.mcu.schedule import schedule
+from netwright.graph.files.tflite import parse_tflite
+from netwright.graph.integers.builder import GraphBuilder, quantization
+from netwright.mcu.emit.emit import emit
+from netwright.mcu.emit.layer import layer_scratch
+from netwright.mcu.lower.lower import RULES, lower
+from netwright.mcu.run.host import build_host
+from netwright.mcu.schedule.schedule import schedule
 from tests.mcu.fuzz_cases import case, hostile, places, read_and_plan, seeds
 from tests.mcu.simple_cases import inputs_of, wanted
 from tests.mcu.toy import compiled_with

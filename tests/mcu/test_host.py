@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from netwright.core.errors import NetwrightError
-from netwright.mcu.host import build_host, host_files
-from netwright.mcu.toolchain import call, missing, read_inputs, sizes
+from netwright.mcu.run.host import build_host, host_files
+from netwright.mcu.run.toolchain import call, missing, read_inputs, sizes
 from tests.mcu.toy import NEGATE, compiled_with, write_toy
 
 INPUTS = np.random.default_rng(0).integers(-128, 128, (50, 4)).astype(np.int8)

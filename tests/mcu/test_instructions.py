@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 
 from netwright.core.errors import NetwrightError
-from netwright.mcu.from_blocks import network_of_blocks
-from netwright.mcu.instructions import (
+from netwright.mcu.network import Conv, Depthwise
+from netwright.mcu.price.from_blocks import network_of_blocks
+from netwright.mcu.price.instructions import (
     InstructionModel,
     fit,
     flash_model,
@@ -16,11 +17,10 @@ from netwright.mcu.instructions import (
     work_of,
     works_of,
 )
-from netwright.mcu.network import Conv, Depthwise
-from netwright.mcu.schedule import schedule
+from netwright.mcu.schedule.schedule import schedule
+from netwright.models.families import family
 from netwright.nn.mbconv import MBConv
 from netwright.nn.simple import ConvNorm, PoolHead
-from netwright.supernet.spaces import family
 
 
 def sampled(count: int, seed: int = 0):

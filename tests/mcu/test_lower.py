@@ -10,14 +10,14 @@ import numpy as np
 import pytest
 
 from netwright.core.errors import NetwrightError
-from netwright.graph.quantized import QuantizedGraph
-from netwright.graph.quantized_builder import GraphBuilder, quantization
-from netwright.graph.tflite import load_tflite
-from netwright.mcu.emulate import TOOLS, emulate
-from netwright.mcu.host import build_host
-from netwright.mcu.lower import RULES, lower
+from netwright.graph.files.tflite import load_tflite
+from netwright.graph.integers.builder import GraphBuilder, quantization
+from netwright.graph.integers.quantized import QuantizedGraph
+from netwright.mcu.lower.lower import RULES, lower
 from netwright.mcu.network import Add, Conv, Copy, Depthwise, Layer, Lookup, Mean, Network, Pool
-from netwright.mcu.toolchain import missing
+from netwright.mcu.run.emulate import TOOLS, emulate
+from netwright.mcu.run.host import build_host
+from netwright.mcu.run.toolchain import missing
 from tests.mcu import simple_cases as cases
 
 DATA = Path(os.environ.get("NETWRIGHT_DATA", "none"))

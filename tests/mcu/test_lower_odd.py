@@ -10,12 +10,12 @@ import numpy as np
 import pytest
 
 from netwright.core.errors import NetwrightError
-from netwright.graph.quantized import QuantizedGraph
-from netwright.graph.quantized_builder import GraphBuilder, quantization
+from netwright.graph.integers.builder import GraphBuilder, quantization
+from netwright.graph.integers.quantized import QuantizedGraph
 from netwright.mcu.compile import compile_network
-from netwright.mcu.lower import lower
+from netwright.mcu.lower.lower import lower
 from netwright.mcu.network import Copy, Dense, Network
-from netwright.mcu.toolchain import missing
+from netwright.mcu.run.toolchain import missing
 from tests.mcu.test_lower import FOUND, conv, ints, pairs
 
 needs_gcc = pytest.mark.skipif(bool(missing("gcc")), reason=missing("gcc") or "gcc is there")

@@ -7,12 +7,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from netwright.mcu.emit import emit
-from netwright.mcu.emit_layer import layer_scratch
-from netwright.mcu.emulate import emulate
-from netwright.mcu.patches import patched
-from netwright.mcu.schedule import schedule
-from netwright.mcu.stream import Segment, outline
+from netwright.mcu.emit.emit import emit
+from netwright.mcu.emit.layer import layer_scratch
+from netwright.mcu.run.emulate import emulate
+from netwright.mcu.schedule.patches import patched
+from netwright.mcu.schedule.schedule import schedule
+from netwright.mcu.schedule.stream import Segment, outline
 from tests.mcu.networks import Builder, random_network
 from tests.mcu.test_stream import arranged, run
 from tests.mcu.toy import compiled_with, emulated

@@ -10,15 +10,15 @@ import pytest
 from benchmarks.mcu_cases import MAKERS, bundle, random_case
 from benchmarks.mcu_exact import side_by_side
 from netwright.core.errors import NetwrightError
-from netwright.graph.interpret import interpret
-from netwright.graph.quantized import QuantizedGraph
-from netwright.graph.quantized_builder import GraphBuilder, quantization
-from netwright.mcu.border import as_bytes, as_tensors
-from netwright.mcu.emit import emit
-from netwright.mcu.emulate import TOOLS, emulate
-from netwright.mcu.host import build_host
-from netwright.mcu.lower import lower
-from netwright.mcu.toolchain import missing
+from netwright.graph.integers.builder import GraphBuilder, quantization
+from netwright.graph.integers.interpret import interpret
+from netwright.graph.integers.quantized import QuantizedGraph
+from netwright.mcu.emit.emit import emit
+from netwright.mcu.lower.border import as_bytes, as_tensors
+from netwright.mcu.lower.lower import lower
+from netwright.mcu.run.emulate import TOOLS, emulate
+from netwright.mcu.run.host import build_host
+from netwright.mcu.run.toolchain import missing
 
 
 def compilable(first: int, count: int) -> list[QuantizedGraph]:

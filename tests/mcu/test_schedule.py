@@ -10,14 +10,14 @@ import numpy as np
 import pytest
 
 from netwright.core.errors import NetwrightError
-from netwright.graph.lifetimes import Buffer
-from netwright.graph.plan import plan
-from netwright.graph.tflite import load_tflite
-from netwright.mcu.emit_layer import layer_scratch
-from netwright.mcu.lower import lower
-from netwright.mcu.place import Block, Overlap, place
-from netwright.mcu.schedule import Whole, schedule
-from netwright.mcu.stream import Segment
+from netwright.graph.files.tflite import load_tflite
+from netwright.graph.memory.lifetimes import Buffer
+from netwright.graph.memory.plan import plan
+from netwright.mcu.emit.layer import layer_scratch
+from netwright.mcu.lower.lower import lower
+from netwright.mcu.schedule.place import Block, Overlap, place
+from netwright.mcu.schedule.schedule import Whole, schedule
+from netwright.mcu.schedule.stream import Segment
 from tests.mcu.memory import Memory
 from tests.mcu.networks import Builder, random_network
 

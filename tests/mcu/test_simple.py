@@ -7,12 +7,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from netwright.mcu.emulate import TOOLS, emulate
-from netwright.mcu.host import build_host
-from netwright.mcu.lower import lower
+from netwright.mcu.lower.lower import lower
+from netwright.mcu.lower.sums import linear, reference
 from netwright.mcu.network import Add
-from netwright.mcu.sums import linear, reference
-from netwright.mcu.toolchain import missing
+from netwright.mcu.run.emulate import TOOLS, emulate
+from netwright.mcu.run.host import build_host
+from netwright.mcu.run.toolchain import missing
 from tests.mcu import simple_cases as cases
 
 MAKERS = {

@@ -5,13 +5,13 @@ from __future__ import annotations
 import pytest
 
 from netwright.mcu.compile import compile_network
-from netwright.mcu.emit import emit
-from netwright.mcu.emit_layer import layer_scratch
-from netwright.mcu.emulate import TOOLS
-from netwright.mcu.lower import lower
-from netwright.mcu.schedule import schedule
-from netwright.mcu.sizes import predicted_sizes
-from netwright.mcu.toolchain import missing
+from netwright.mcu.emit.emit import emit
+from netwright.mcu.emit.layer import layer_scratch
+from netwright.mcu.lower.lower import lower
+from netwright.mcu.price.sizes import predicted_sizes
+from netwright.mcu.run.emulate import TOOLS
+from netwright.mcu.run.toolchain import missing
+from netwright.mcu.schedule.schedule import schedule
 from tests.mcu.graphs import mobile
 
 

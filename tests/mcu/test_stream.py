@@ -9,13 +9,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from netwright.mcu.emit import emit
-from netwright.mcu.emit_layer import layer_scratch
-from netwright.mcu.host import build_host
+from netwright.mcu.emit.emit import emit
+from netwright.mcu.emit.layer import layer_scratch
 from netwright.mcu.network import Network
-from netwright.mcu.place import Block, place
-from netwright.mcu.schedule import Schedule, schedule
-from netwright.mcu.stream import Segment, segment
+from netwright.mcu.run.host import build_host
+from netwright.mcu.schedule.place import Block, place
+from netwright.mcu.schedule.schedule import Schedule, schedule
+from netwright.mcu.schedule.stream import Segment, segment
 from tests.mcu.memory import Memory
 from tests.mcu.networks import Builder, random_network
 from tests.mcu.toy import compiled_with

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from netwright.mcu.emulate import TOOLS
-from netwright.mcu.toolchain import missing
+from netwright.mcu.run.emulate import TOOLS
+from netwright.mcu.run.toolchain import missing
 
 emulated = pytest.mark.skipif(bool(missing(*TOOLS)), reason=f"emulation: {missing(*TOOLS)}")
 

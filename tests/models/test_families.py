@@ -8,7 +8,7 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from netwright.core.errors import NetwrightError
-from netwright.supernet.spaces import SPACES, family
+from netwright.models.families import SPACES, family
 
 
 @pytest.mark.parametrize("name", SPACES)

@@ -86,7 +86,7 @@ def test_transformer_blocks(case):
 
 def test_every_block_class_is_tried():
     """A new Block subclass of netwright must join one of the strategies above."""
-    import netwright.supernet.spaces  # noqa: F401 - imports every block
+    import netwright.models.families  # noqa: F401 - imports every block
 
     tried = {*BLOCKS, PatchEmbed, EncoderLayer, TokenHead}
     known = {sub for sub in Block.__subclasses__() if sub.__module__.startswith("netwright.")}

@@ -9,13 +9,13 @@ from html.parser import HTMLParser
 import pytest
 
 from netwright.core.run import Run
+from netwright.models.families import family
 from netwright.report import plots
 from netwright.report.drawing import Scale, describe, draw
 from netwright.report.facts import Facts
 from netwright.report.html import tag
 from netwright.report.report import write_report
 from netwright.report.sections import commands
-from netwright.supernet.spaces import family
 
 HOSTILE = "<script>alert(1)</script>\"'&"
 

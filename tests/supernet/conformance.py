@@ -9,9 +9,9 @@ import torch
 from ofa.imagenet_classification.elastic_nn.networks import OFAMobileNetV3, OFAProxylessNASNets, OFAResNets
 from torch import nn
 
-from netwright.core.arch import Arch
+from netwright.models.arch import Arch
+from netwright.models.families import family
 from netwright.supernet.ofa_checkpoint import load_ofa_checkpoint
-from netwright.supernet.spaces import family
 
 _MOBILE = {"dropout_rate": 0, "ks_list": [3, 5, 7], "expand_ratio_list": [3, 4, 6], "depth_list": [2, 3, 4]}
 _RESNET = {

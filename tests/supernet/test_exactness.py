@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from benchmarks.exactness import check_space, differences, images, trained_like
-from netwright.supernet.spaces import SPACES, family
+from netwright.models.families import SPACES, family
 from netwright.supernet.supernet import Supernet
 
 GROUPED = ["tiny", "ofa-mbv3-w1.0", "ofa-resnet50"]

@@ -6,8 +6,8 @@ import pytest
 import torch
 
 from netwright.core.errors import NetwrightError
+from netwright.models.families import family
 from netwright.supernet.ofa_checkpoint import load_ofa_checkpoint
-from netwright.supernet.spaces import family
 
 pytest.importorskip("ofa", reason="the original once-for-all code is not installed (extra `test`)")
 

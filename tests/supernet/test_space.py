@@ -14,10 +14,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from netwright.core.arch import Arch
 from netwright.core.errors import NetwrightError
-from netwright.supernet.space import SearchSpace
-from netwright.supernet.spaces import SPACES, family
+from netwright.models.arch import Arch
+from netwright.models.families import SPACES, family
+from netwright.models.space import SearchSpace
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -148,7 +148,7 @@ def test_same_archs_in_every_process():
     """Seeded samples, mutations and the weights cut for them do not depend on the hash seed of the process."""
     program = (
         "import hashlib, numpy as np, torch\n"
-        "from netwright.supernet.spaces import family\n"
+        "from netwright.models.families import family\n"
         "from netwright.supernet.supernet import Supernet\n"
         "torch.manual_seed(0)\n"
         "supernet = Supernet(family('tiny'))\n"

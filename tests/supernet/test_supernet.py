@@ -12,14 +12,14 @@ import pytest
 import torch
 from torch import nn
 
-from netwright.core.arch import Arch
 from netwright.core.errors import NetwrightError
+from netwright.models.arch import Arch
+from netwright.models.families import family
+from netwright.models.family import Family
+from netwright.models.space import SearchSpace
 from netwright.nn.block import Block
 from netwright.supernet.calibrate import calibrate
 from netwright.supernet.cut import shrink_kernel
-from netwright.supernet.family import Family
-from netwright.supernet.space import SearchSpace
-from netwright.supernet.spaces import family
 from netwright.supernet.supernet import Supernet
 
 

@@ -3,7 +3,7 @@
  * Inputs are widened once per tile of pixels (int16, at most 512 bytes: a chunk of the depth), then every pair of output
  * channels (a, b) runs over them. A weight word holds a pair's weights at two depths, k and k + 2, as halves 256 a + b:
  * SMLAD with the word itself gives 256 A + B, with its SXTB16 gives B, so that one unpacking serves four products;
- * A = (first - second) / 256 is exact while |A| < 2^23, which the packer (mcu/pack.py) proves from the weights.
+ * A = (first - second) / 256 is exact while |A| < 2^23, which the packer (mcu/lower/pack.py) proves from the weights.
  *
  * Tile of P pixels: for each group of four depths, P words of depths (k, k + 2), then P words of (k + 1, k + 3).
  * Stream, in 32-bit words: for each block of channels, each chunk of the depth, each pair of channels:

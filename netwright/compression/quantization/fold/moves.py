@@ -1,0 +1,178 @@
+"""Operations that move values, as integer operations on tensors that lie with their channels last."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from torch.fx import Node
+
+from netwright.compression.quantization.exported import argument, kind, where
+from netwright.compression.quantization.fold.folding import Folding, Value, last_order
+from netwright.compression.quantization.fold.layers import Fused
+from netwright.graph.integers.quantized import Quantization
+
+
+def _source(node: Node) -> Any:
+    return node.args[0]
+
+
+def _finish(folding: Folding, value: Value, node: Node, quantization: Quantization) -> Value:
+    return folding.requantize(value, quantization, where(node))
+
+
+def reshape(folding: Folding, node: Node, fused: Fused) -> Value:
+    """RESHAPE, of an image without moving a value where the channels may stay last."""
+    source = _source(node)
+    value, old, new = folding.value(source, node), folding.shape(source), folding.shape(node)
+    quantization, path = folding.quantization(value), where(node)
+    if value.last and len(new) >= 4 and new[-2:] == old[-2:] and new[0] == old[0]:
+        target = [new[place] for place in last_order(len(new))]
+        result = Value(folding.reshape(value.tensor, target, quantization, path), True)
+    elif value.last and len(old) == 4 and len(new) == 2 and new[0] == old[0] and old[2] * old[3] > 1:
+        result = Value(folding.reshape(value.tensor, new, quantization, path), flat=(old[1], old[2], old[3]))
+    else:
+        plain = folding.plain(source, node)
+        result = Value(folding.reshape(plain.tensor, new, quantization, path))
+    return _finish(folding, result, node, fused.quantization)
+
+
+def transpose(folding: Folding, node: Node, fused: Fused) -> Value:
+    """TRANSPOSE; none where the new order is the one in which the values lie already."""
+    source = _source(node)
+    value = folding.value(source, node)
+    if value.flat:
+        value = folding.plain(source, node)
+    rank = len(folding.shape(source))
+    order = list(range(rank))
+    if kind(node) == "permute":
+        order = [place % rank for place in argument(node, "dims")]
+    else:
+        one, other = argument(node, "dim0") % rank, argument(node, "dim1") % rank
+        order[one], order[other] = other, one
+    lies = last_order(rank) if value.last else tuple(range(rank))
+    choices = {True: last_order(rank), False: tuple(range(rank))} if rank >= 4 else {False: tuple(range(rank))}
+    moves = {last: [lies.index(order[place]) for place in choice] for last, choice in choices.items()}
+    last = next((last for last, move in moves.items() if move == list(range(rank))), value.last)
+    result = Value(folding.transpose(value.tensor, moves[last], where(node)), last)
+    return _finish(folding, result, node, fused.quantization)
+
+
+def cut(folding: Folding, node: Node, fused: Fused) -> Value:
+    """Return a part along one dimension: slice, select, or a piece of split and chunk."""
+    source, name, start, stop, step = _source(node), kind(node), 0, 0, 1
+    if name == "getitem":
+        pieces, source = source, source.args[0]
+        number: Any = node.args[1]
+        dim = argument(pieces, "dim", 0)
+        shapes: Any = folding.shape(pieces)
+        number %= len(shapes)
+        axis = dim % len(shapes[0])
+        start = sum(shape[axis] for shape in shapes[:number])
+        stop = start + shapes[number][axis]
+    else:
+        axis = argument(node, "dim", 0) % len(folding.shape(source))
+        side = folding.shape(source)[axis]
+        if name == "select":
+            start = argument(node, "index") % side
+            stop = start + 1
+        else:
+            wanted = slice(argument(node, "start"), argument(node, "end"), argument(node, "step", 1))
+            start, stop, step = wanted.indices(side)
+    value = folding.value(source, node)
+    if value.flat:
+        value = folding.plain(source, node)
+    place = last_order(len(folding.layout(value))).index(axis) if value.last else axis
+    result = folding.cut(value, {place: (start, stop, step)}, where(node))
+    if name == "select":
+        result = _without(folding, node, result, axis)
+    return _finish(folding, result, node, fused.quantization)
+
+
+def _without(folding: Folding, node: Node, value: Value, axis: int) -> Value:
+    """Drop a dimension of one."""
+    rank = len(folding.layout(value))
+    lies = list(last_order(rank)) if value.last else list(range(rank))
+    tensor = value.tensor
+    if value.last:
+        tensor = folding.transpose(tensor, [lies.index(place) for place in range(rank)], where(node))
+    shape = [side for place, side in enumerate(folding.building.shapes[tensor]) if place != axis]
+    return Value(folding.reshape(tensor, shape, folding.quantization(value), where(node)))
+
+
+def concatenate(folding: Folding, node: Node, fused: Fused) -> Value:
+    """CONCATENATION; inputs of another scale are requantized first."""
+    parts: Any = node.args[0]
+    path = where(node)
+    images = any(folding.value(part, node).last for part in parts)
+    values = [(folding.last if images else folding.plain)(part, node) for part in parts]
+    values = [folding.requantize(value, fused.quantization, path) for value in values]
+    shape = folding.shape(node)
+    axis = argument(node, "dim", 0) % len(shape)
+    if images:
+        axis = last_order(len(shape)).index(axis)
+        shape = [shape[place] for place in last_order(len(shape))]
+    tensors = [value.tensor for value in values]
+    return Value(folding.building.step("CONCATENATION", tensors, shape, fused.quantization, path, axis=axis), images)
+
+
+def pad(folding: Folding, node: Node, fused: Fused) -> Value:
+    """PAD with a constant."""
+    if argument(node, "mode", "constant") != "constant":
+        raise folding.refuse(node, f"of mode {argument(node, 'mode')} has no integer form here. Pad with a constant.")
+    source, amounts = _source(node), argument(node, "pad")
+    value = folding.value(source, node)
+    if value.flat:
+        value = folding.plain(source, node)
+    rank = len(folding.shape(source))
+    edges = [(0, 0)] * rank
+    for place in range(len(amounts) // 2):
+        edges[rank - 1 - place] = (int(amounts[2 * place]), int(amounts[2 * place + 1]))
+    if any(side < 0 for edge in edges for side in edge):
+        raise folding.refuse(node, "with negative amounts has no integer form here. Slice instead.")
+    if value.last:
+        edges = [edges[place] for place in last_order(rank)]
+    real = argument(node, "value") or 0.0
+    quantization = folding.quantization(value)
+    stored = int(np.clip(np.rint(real / float(quantization.scale[0])) + int(quantization.zero_point[0]), -128, 127))
+    return _finish(folding, folding.pad(value, edges, where(node), stored), node, fused.quantization)
+
+
+def resize(folding: Folding, node: Node, fused: Fused) -> Value:
+    """RESIZE_NEAREST_NEIGHBOR or RESIZE_BILINEAR."""
+    x, path = folding.last(_source(node), node), where(node)
+    batch, channels, height, width = folding.shape(node)
+    size = folding.building.whole((height, width), f"{path}.size")
+    options: dict[str, Any] = {}
+    name = "RESIZE_NEAREST_NEIGHBOR"
+    if kind(node) == "upsample_bilinear2d":
+        name = "RESIZE_BILINEAR"
+        corners = bool(argument(node, "align_corners"))
+        options = {"align_corners": corners, "half_pixel_centers": not corners}
+    shape, quantization = (batch, height, width, channels), folding.quantization(x)
+    result = folding.building.step(name, (x.tensor, size), shape, quantization, path, **options)
+    return _finish(folding, Value(result, True), node, fused.quantization)
+
+
+def mean(folding: Folding, node: Node, fused: Fused) -> Value:
+    """MEAN over dimensions of the image, or any others."""
+    source = _source(node)
+    rank = len(folding.shape(source))
+    given = argument(node, "dim")
+    given = list(range(rank)) if given is None else [given] if isinstance(given, int) else list(given)
+    axes = sorted(place % rank for place in given)
+    keep = bool(argument(node, "keepdim", False))
+    value = folding.value(source, node)
+    order: tuple[int, ...] = tuple(range(rank))
+    if value.last and (keep or axes == [rank - 2, rank - 1]):
+        order = last_order(rank)
+    else:
+        value = folding.plain(source, node)
+    path = where(node)
+    places = folding.building.whole(sorted(order.index(axis) for axis in axes), f"{path}.axes")
+    shape: Any = folding.shape(node)
+    last = value.last and keep
+    if last:
+        shape = [shape[place] for place in last_order(rank)]
+    result = folding.building.step("MEAN", (value.tensor, places), shape, fused.quantization, path, keep_dims=keep)
+    return Value(result, last)

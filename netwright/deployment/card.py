@@ -1,0 +1,113 @@
+"""The model card: what a deployed network is, what it costs and how well it does, and how to run it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from netwright.cost.figures import Cost, Figure
+from netwright.deployment.contract import PREPARATION, Contract
+from netwright.deployment.verify import Verification
+from netwright.models.arch import Arch
+
+USAGE = """import json, sys
+import numpy as np, onnxruntime
+from PIL import Image, ImageOps
+
+session = onnxruntime.InferenceSession("model.onnx")
+told = {key: json.loads(text) for key, text in session.get_modelmeta().custom_metadata_map.items()}
+image = ImageOps.fit(Image.open(sys.argv[1]).convert("RGB"), (told["size"], told["size"]), Image.Resampling.BICUBIC)
+x = (np.asarray(image, np.float32) / 255 - told["mean"]) / told["std"]
+logits = session.run(None, {told["input_name"]: x.transpose(2, 0, 1)[None].astype(np.float32)})[0][0]
+print(told["classes"][logits.argmax()])
+"""
+
+
+def card(
+    *,
+    name: str,
+    contract: Contract,
+    arch: Arch,
+    predicted: Cost,
+    measured: Mapping[str, Figure],
+    verification: Verification,
+    origin: Mapping[str, Any],
+    environment: Mapping[str, Any],
+) -> str:
+    """Return the card as Markdown.
+
+    Args:
+        predicted: what the search expected; MACs and parameters in it are exact.
+        measured: figures of the deployed program by name: "latency_ms", "accuracy".
+        origin: texts on where the network comes from (run, space, data, ...), shown in order.
+    """
+    rows = [
+        (
+            "top-1 accuracy, this file",
+            _shown(measured.get("accuracy"), "%"),
+            f"{verification.images} validation images",
+        ),
+        ("top-1 accuracy, as the search saw it", _shown(predicted.accuracy, "%"), ""),
+        ("latency, this file", _shown(measured.get("latency_ms"), "ms"), "batch 1, one thread"),
+        ("latency, as the search saw it", _shown(predicted.latency_ms, "ms"), ""),
+        ("multiply-accumulates", f"{predicted.macs / 1e6:.4g} M (exact)", "one image"),
+        ("parameters", f"{predicted.params / 1e3:.4g} k (exact)", ""),
+    ]
+    figures = "\n".join(f"| {what} | {value} | {note} |" for what, value, note in rows)
+    come_from = "\n".join(f"- {_plain(key)}: {_plain(value)}" for key, value in origin.items())
+    shown = ", ".join(_plain(label) for label in contract.classes[:50])
+    more = f" and {len(contract.classes) - 50} more (all in model.json)" if len(contract.classes) > 50 else ""
+    versions = ", ".join(f"{package} {version}" for package, version in environment.get("versions", {}).items())
+    return f"""# {_plain(name)}
+
+An image classifier for {len(contract.classes)} classes, found and cut from a supernet by netwright.
+
+## Figures
+
+| what | value | where |
+|---|---|---|
+{figures}
+
+Measured and verified on {_plain(environment.get("processor", "an unknown processor"))} with {versions}.
+
+Against its source network in PyTorch, on {verification.images} real validation images: largest difference of a logit
+{verification.max_abs_difference:.2g} (largest logit {verification.scale:.3g}), same top-1 answer for {verification.agreement:.2f} %, top-1 accuracy
+{verification.accuracy_source:.2f} % (source) and {verification.accuracy_deployed:.2f} % (this file).
+
+## Where it comes from
+
+{come_from}
+- architecture: `{arch.to_json()}`
+- licence of the training data: not known to netwright. Find out before you pass this model on.
+
+## Input and output
+
+- input `{contract.input_name}`: {PREPARATION}; size {contract.size}, mean {list(contract.mean)}, std {list(contract.std)}
+- output `{contract.output_name}`: one logit a class: {shown}{more}
+
+## Run it
+
+```python
+{USAGE}```
+
+In Python with netwright, the same network as a plain `torch.nn.Module`: `netwright.load_network("this folder")`.
+
+## Limits
+
+Accuracy holds for images like those it was trained on; no other test was made. Latency holds for the machine above.
+"""
+
+
+def _shown(figure: Figure | None, unit: str) -> str:
+    if figure is None:
+        return "not known"
+    error = f", within about {figure.error:.1%}" if figure.error is not None else ""
+    return f"{figure.value:.4g} {unit} ({figure.kind}{error})"
+
+
+def _plain(value: object) -> str:
+    """Keep a text on one line and free of markup: class names and paths come from outside."""
+    text = " ".join(str(value).split())
+    for mark in "\\`*_[]<>|#":
+        text = text.replace(mark, f"\\{mark}" if mark not in "<>" else {"<": "&lt;", ">": "&gt;"}[mark])
+    return text

@@ -1,0 +1,258 @@
+"""Write down every operation that torch dispatches, as a `Graph`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+import torch
+from torch import Tensor as TorchTensor
+from torch import nn
+from torch.multiprocessing.reductions import StorageWeakRef
+from torch.utils._python_dispatch import TorchDispatchMode, is_traceable_wrapper_subclass
+from torch.utils._pytree import tree_iter, tree_map
+
+from netwright.core.errors import NetwrightError
+from netwright.graph.capture.undisturbed import tensors_in
+from netwright.graph.graph import Graph, Op, Ref, Role, Stage, Storage, Tensor
+
+# Operations that compute nothing: they ask, announce or set memory aside.
+SILENT = {
+    "prim.device",
+    "aten.detach",
+    "aten.empty",
+    "aten.empty_like",
+    "aten.empty_strided",
+    "aten.is_same_size",
+    "aten.new_empty",
+    "aten.new_empty_strided",
+    "aten.sym_numel",
+    "aten.sym_size",
+    "aten.sym_stride",
+}
+
+
+def parts_of(tensor: TorchTensor) -> list[TorchTensor]:
+    """Return the tensors that a composed one, for example a quantized one, is made of; else the tensor itself."""
+    if not is_traceable_wrapper_subclass(tensor):
+        return [tensor]
+    names, _ = tensor.__tensor_flatten__()
+    return [part for name in names for part in parts_of(getattr(tensor, name))]
+
+
+def _sides(tensor: TorchTensor) -> str:
+    return "unknown" if tensor.is_nested else "x".join(str(int(side)) for side in tensor.shape)
+
+
+class ModuleStack:
+    """Which module runs; kept by forward hooks on every module of a tree."""
+
+    def __init__(self, root: nn.Module):
+        self.running: list[tuple[str, str]] = [("", type(root).__name__)]
+        self._handles: list[Any] = []
+        for name, module in root.named_modules():
+            if name and not isinstance(module, torch.jit.ScriptModule):  # compiled code runs no hooks of others
+                self._hook(module, (name, type(module).__name__))
+
+    def _hook(self, module: nn.Module, entry: tuple[str, str]) -> None:
+        def enter(_module: nn.Module, _inputs: Any) -> None:
+            self.running.append(entry)
+
+        def leave(_module: nn.Module, _inputs: Any, _outputs: Any) -> None:
+            self.running.pop()
+
+        self._handles.append(module.register_forward_pre_hook(enter, prepend=True))
+        self._handles.append(module.register_forward_hook(leave, always_call=True))
+
+    def remove(self) -> None:
+        """Take the hooks away."""
+        for handle in self._handles:
+            handle.remove()
+
+
+class Recorder(TorchDispatchMode):
+    """A dispatch mode that records; `graph` gives what was recorded.
+
+    Storages are told apart by their address, which a weak reference keeps from being used again, so views and what
+    autograd unpacks are recognized. What has been freed is looked up before each operation.
+    """
+
+    def __init__(self, modules: ModuleStack):
+        super().__init__()
+        self._modules = modules
+        self._references: dict[int, tuple[StorageWeakRef, int]] = {}
+        self._alive: dict[int, int] = {}  # storage: its address
+        self._kept: dict[int, int] = {}  # those that autograd keeps alive during the forward pass
+        self.saved: dict[int, None] = {}  # storages that autograd saves, in order
+        self._tensor_ids: dict[Any, int] = {}
+        self._tensors: list[Tensor] = []
+        self._storages: list[Storage] = []
+        self._ops: list[Op] = []
+        self._forward_paths: dict[int, tuple[str, str]] = {}
+        self._schemas: dict[Any, tuple[str, list[str], bool, list[int]]] = {}
+        self.stage: Stage = "forward"
+
+    def register(self, tensor: TorchTensor, role: Role, name: str = "") -> int:
+        """Return the index of a tensor, entering it and its storage if they are new.
+
+        Raises:
+            NetwrightError: the tensor has no storage of its own: it is sparse or nested.
+        """
+        if tensor.layout != torch.strided or tensor.is_nested:
+            kind = "nested" if tensor.is_nested else str(tensor.layout).removeprefix("torch.")
+            raise NetwrightError(f"A tensor of shape {_sides(tensor)} is {kind}; only dense tensors can be captured.")
+        storage_ref = StorageWeakRef(tensor.untyped_storage())
+        known = self._references.get(storage_ref.cdata)
+        if known is None:
+            number = len(self._storages)
+            born = len(self._ops) if role == "activation" else -1
+            self._storages.append(Storage(tensor.untyped_storage().nbytes(), role, name, born))
+            self._references[storage_ref.cdata] = (storage_ref, number)
+            if role == "activation":
+                self._alive[number] = storage_ref.cdata
+        else:
+            number = known[1]
+        shape = tuple(int(side) for side in tensor.shape)
+        dtype = str(tensor.dtype).removeprefix("torch.")
+        key = (number, int(tensor.storage_offset()), shape, tensor.stride(), dtype)
+        if key not in self._tensor_ids:
+            self._tensor_ids[key] = len(self._tensors)
+            strides = () if tensor.is_contiguous() else tensor.stride()
+            self._tensors.append(Tensor(shape, dtype, number, strides))
+        return self._tensor_ids[key]
+
+    def keep(self, tensor: TorchTensor) -> None:
+        """Note that autograd saves a tensor; until the backward pass begins it cannot be freed."""
+        number = self.storage_of(tensor)
+        if number is not None:
+            self.saved[number] = None
+            if number in self._alive:
+                self._kept[number] = self._alive.pop(number)
+
+    def begin_backward(self) -> None:
+        """Count what follows as the backward pass."""
+        self.stage = "backward"
+        self._alive |= self._kept
+
+    def storage_of(self, tensor: TorchTensor) -> int | None:
+        """Return the index of a tensor's storage, if it was recorded."""
+        known = self._references.get(StorageWeakRef(tensor.untyped_storage()).cdata)
+        return None if known is None else known[1]
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        kwargs = kwargs or {}
+        if any(is_traceable_wrapper_subclass(value) for value in tree_iter((args, kwargs))):
+            return NotImplemented  # a quantized or otherwise composed tensor: its parts come by again
+        path, layer = self._whereabouts()
+        kind, names, is_view, written = self._schema(func)
+        if kind not in SILENT and not is_view:
+            self._note_freed()
+        out = func(*args, **kwargs)
+        if kind in SILENT:
+            for value in tree_iter(out):
+                if isinstance(value, TorchTensor):
+                    self.register(value, "activation", path)
+            return out
+        arguments = dict(zip(names, args, strict=False)) | kwargs
+        references = {name: tree_map(self._plain, value) for name, value in arguments.items()}
+        inputs = tuple(value.tensor for value in tree_iter(list(references.values())) if isinstance(value, Ref))
+        writes = []
+        for place in written:
+            value = arguments.get(names[place])
+            writes += [self.storage_of(part) for part in tree_iter(value) if isinstance(part, TorchTensor)]
+        before = len(self._storages)
+        outputs = tuple(
+            self.register(value, "activation", path) for value in tree_iter(out) if isinstance(value, TorchTensor)
+        )
+        is_view = is_view or (
+            not writes and bool(outputs) and len(self._storages) == before and self._alias(inputs, outputs)
+        )
+        self._ops.append(
+            Op(
+                kind,
+                inputs,
+                outputs,
+                references,
+                path,
+                layer,
+                self.stage,
+                is_view,
+                tuple(w for w in writes if w is not None),
+                func._schema.overload_name,
+            )
+        )
+        return out
+
+    def _alias(self, inputs: tuple[int, ...], outputs: tuple[int, ...]) -> bool:
+        mine = {self._tensors[index].storage for index in inputs}
+        return all(self._tensors[index].storage in mine for index in outputs)
+
+    def _plain(self, value: Any) -> Any:
+        if isinstance(value, TorchTensor):
+            return Ref(self.register(value, "constant"))
+        if value is None or isinstance(value, (bool, int, float, str, complex)):
+            return value
+        if isinstance(value, (torch.SymInt, torch.SymFloat, torch.SymBool)):
+            return str(value)
+        return str(value)
+
+    def _schema(self, func: Any) -> tuple[str, list[str], bool, list[int]]:
+        found = self._schemas.get(func)
+        if found is None:
+            schema = func._schema
+            written = [
+                place
+                for place, argument in enumerate(schema.arguments)
+                if argument.alias_info is not None and argument.alias_info.is_write
+            ]
+            namespace, _, name = schema.name.partition("::")
+            found = (f"{namespace}.{name}", [argument.name for argument in schema.arguments], func.is_view, written)
+            self._schemas[func] = found
+        return found
+
+    def _whereabouts(self) -> tuple[str, str]:
+        if self.stage == "forward":
+            here = self._modules.running[-1]
+            if torch.is_grad_enabled():
+                self._forward_paths.setdefault(torch.autograd._get_sequence_nr() - 1, here)
+            return here
+        node = torch._C._current_autograd_node()
+        number = node._sequence_nr() if node is not None else -1
+        # an in-place operation saves a clone first, and what is recorded is the number of the clone: the next one
+        return self._forward_paths.get(number) or self._forward_paths.get(number + 1, ("", ""))
+
+    def _note_freed(self) -> None:
+        expired = torch.UntypedStorage._expired
+        gone = [number for number, address in self._alive.items() if expired(address)]
+        for number in gone:
+            del self._alive[number]
+            self._storages[number] = replace(self._storages[number], freed=len(self._ops))
+
+    def graph(
+        self,
+        inputs: Sequence[TorchTensor],
+        outputs: Any,
+        *,
+        source: str,
+        saved: Sequence[int] = (),
+        gradients: dict[str, int] | None = None,
+        notes: Sequence[str] = (),
+    ) -> Graph:
+        """Return what was recorded; `outputs` may be any nesting of tensors."""
+        notes = list(notes)
+        out = list(tensors_in(outputs))
+        if any(self.storage_of(tensor) is None for tensor in out if not is_traceable_wrapper_subclass(tensor)):
+            notes.append("an output comes from operations that were not seen: other threads or libraries made it")
+        out = [part for tensor in out for part in parts_of(tensor)]
+        return Graph(
+            inputs=tuple(self.register(tensor, "input") for tensor in inputs),
+            outputs=tuple(self.register(tensor, "activation") for tensor in out),
+            tensors=tuple(self._tensors),
+            storages=tuple(self._storages),
+            ops=tuple(self._ops),
+            source=source,
+            saved=tuple(saved),
+            gradients=gradients or {},
+            notes=tuple(notes),
+        )

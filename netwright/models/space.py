@@ -1,0 +1,153 @@
+"""Which architectures exist: sample, mutate, cross over, encode, validate. Knows no torch."""
+
+from __future__ import annotations
+
+import functools
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from netwright.core.errors import NetwrightError
+from netwright.models.arch import Arch
+
+Genes = NDArray[np.int64]
+Choices = tuple[tuple[float, ...], ...]
+
+
+@dataclass(frozen=True)
+class SearchSpace:
+    """The choices of every position of an `Arch`, in rising order.
+
+    Fields named in `per_block` have one position a block, stage after stage, as many a stage as its greatest
+    depth; positions beyond a stage's depth are inactive and hold their first choice in every valid arch, so
+    that two archs are equal exactly when their networks are. Once-for-all, arXiv:1908.09791, Section 3.2.
+
+    A *gene* is the index of a choice. Rows of a `Genes` array are archs; columns are `positions` in order:
+    resolution, depths, kernels, expansions, widths, heads.
+    """
+
+    name: str
+    resolutions: tuple[int, ...]
+    depths: Choices = ()
+    kernels: Choices = ()
+    expansions: Choices = ()
+    widths: Choices = ()
+    heads: Choices = ()
+    per_block: tuple[str, ...] = ("kernels", "expansions")
+
+    @functools.cached_property
+    def positions(self) -> tuple[tuple[str, int, tuple[float, ...]], ...]:
+        """Every position as (field, index within the field, choices)."""
+        rows: list[tuple[str, int, tuple[float, ...]]] = [("resolution", 0, self.resolutions)]
+        for field in ("depths", "kernels", "expansions", "widths", "heads"):
+            rows += [(field, index, choices) for index, choices in enumerate(getattr(self, field))]
+        return tuple(rows)
+
+    @functools.cached_property
+    def sizes(self) -> Genes:
+        """Number of choices of every position."""
+        return np.array([len(choices) for _, _, choices in self.positions])
+
+    @functools.cached_property
+    def _gates(self) -> Genes:
+        """For every position (depth column, least depth gene that activates it); -1 where always active."""
+        stages = [(stage, block) for stage, depths in enumerate(self.depths) for block in range(int(max(depths)))]
+        rows = []
+        for field, index, _ in self.positions:
+            if field not in self.per_block or not self.depths:
+                rows.append((-1, 0))
+                continue
+            stage, block = stages[index]
+            least = next(gene for gene, depth in enumerate(self.depths[stage]) if depth > block)
+            rows.append((1 + stage, least))
+        return np.array(rows)
+
+    def active(self, genes: Genes) -> NDArray[np.bool_]:
+        """Return which positions matter: all but those of blocks beyond a stage's depth."""
+        column, least = self._gates.T
+        return (column < 0) | (genes[:, column] >= least)
+
+    def canonical(self, genes: Genes) -> Genes:
+        """Set inactive positions to their first choice."""
+        return np.where(self.active(genes), genes, 0)
+
+    def sample(self, rng: np.random.Generator, count: int) -> Genes:
+        """Return `count` archs, every position uniform over its choices."""
+        return self.canonical(rng.integers(0, self.sizes, size=(count, len(self.sizes))))
+
+    def mutate(self, rng: np.random.Generator, genes: Genes, probability: float | NDArray[np.float64] = 0.1) -> Genes:
+        """Redraw each position with the given probability (one, or one a row [N, 1]).
+
+        The positions of a block that a greater depth brings in are drawn too: their first choices say nothing.
+        """
+        redrawn = rng.integers(0, self.sizes, size=genes.shape)
+        change = (rng.random(genes.shape) < probability) | ~self.active(genes)
+        return self.canonical(np.where(change, redrawn, genes))
+
+    def crossover(self, rng: np.random.Generator, mothers: Genes, fathers: Genes) -> Genes:
+        """Take each position from either parent with equal probability, from the one where it is active if only one."""
+        of_mother, of_father = self.active(mothers), self.active(fathers)
+        either = rng.random(mothers.shape) < 0.5
+        return self.canonical(np.where(of_mother & (either | ~of_father), mothers, fathers))
+
+    def decode(self, genes: Sequence[int] | Genes) -> Arch:
+        """Return the arch of one row of genes."""
+        values: dict[str, list[float]] = {}
+        for (field, _, choices), gene in zip(self.positions, genes, strict=True):
+            values.setdefault(field, []).append(choices[int(gene)])
+        resolution = int(values.pop("resolution")[0])
+        return Arch(resolution, **{field: tuple(numbers) for field, numbers in values.items()})  # type: ignore[arg-type]
+
+    def encode(self, arch: Arch) -> Genes:
+        """Return the genes of a valid arch, one row.
+
+        Raises:
+            NetwrightError: the arch is not in this space; the message names field and position.
+        """
+        expected: dict[str, int] = dict.fromkeys(("depths", "kernels", "expansions", "widths", "heads"), 0)
+        genes = []
+        for field, index, choices in self.positions:
+            values = (arch.resolution,) if field == "resolution" else getattr(arch, field)
+            if field != "resolution":
+                expected[field] += 1
+            if index >= len(values) or values[index] not in choices:
+                given = values[index] if index < len(values) else "nothing"
+                raise NetwrightError(f"{self.name}: {field}[{index}] is {given}; allowed: {list(choices)}.")
+            genes.append(choices.index(values[index]))
+        for field, count in expected.items():
+            if len(getattr(arch, field)) > count:
+                raise NetwrightError(f"{self.name}: {field} has {len(getattr(arch, field))} values; allowed: {count}.")
+        row = np.array(genes)
+        if (self.canonical(row[None])[0] != row).any():
+            raise NetwrightError(f"{self.name}: positions beyond a stage's depth must hold their first choice.")
+        return row
+
+    def largest(self) -> Arch:
+        """Return the arch with the last choice everywhere: it holds the weights of all others."""
+        return self.decode(self.sizes - 1)
+
+    def smallest(self) -> Arch:
+        """Return the arch with the first choice everywhere."""
+        return self.decode(np.zeros_like(self.sizes))
+
+    def features(self, genes: Genes) -> NDArray[np.float32]:
+        """One-hot encode archs for predictors; inactive positions are all zero."""
+        active = self.active(genes)
+        start = np.cumsum(self.sizes) - self.sizes
+        out = np.zeros((len(genes), int(self.sizes.sum())), np.float32)
+        rows, positions = np.nonzero(active)
+        out[rows, (start + genes)[rows, positions]] = 1
+        return out
+
+    def count(self) -> int:
+        """Return the exact number of architectures."""
+        column, least = self._gates.T
+        free = math.prod(int(size) for size, gate in zip(self.sizes, column, strict=True) if gate < 0)
+        for stage, depths in enumerate(self.depths):
+            free //= len(depths)
+            gated = [(int(s), int(at)) for s, c, at in zip(self.sizes, column, least, strict=True) if c == 1 + stage]
+            free *= sum(math.prod(s for s, at in gated if at <= gene) for gene in range(len(depths)))
+        return free

@@ -1,0 +1,90 @@
+"""Schedule, average, optimizer and objective, each against an independent computation."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch.nn import functional
+from torch.optim.swa_utils import AveragedModel
+
+from netwright.training.ema import Ema
+from netwright.training.loop import objective
+from netwright.training.method import Stage
+from netwright.training.optimizer import make_optimizer
+from netwright.training.recipe import recipe
+from netwright.training.schedule import Schedule
+from tests.training.small import small_supernet
+
+
+def test_schedule_lays_stages_out_and_anneals_each():
+    settings = recipe("progressive", epochs=10, learning_rate=1.0, stage_learning_rate=0.5, warmup_epochs=1)
+    schedule = Schedule.of([Stage("a", 0.5, ()), Stage("b", 0.5, ())], settings, steps_per_epoch=20)
+    assert schedule.steps == 200
+    assert [(span.start, span.end) for span in schedule.spans] == [(0, 100), (100, 200)]
+    rates = [schedule.learning_rate(step) for step in range(200)]
+    for start, peak in ((0, 1.0), (100, 0.5)):
+        part = rates[start : start + 100]
+        assert part.index(max(part)) == 10 and max(part) == pytest.approx(peak)  # warm-up: at most a tenth
+        assert part[:10] == sorted(part[:10]) and part[10:] == sorted(part[10:], reverse=True)
+        assert 0 < part[-1] < 0.01 * peak
+    assert schedule.epoch(45) == (2, 5)
+    assert [step for step in range(200) if schedule.due(step, 4.0)] == [79, 159, 199]
+    assert [step for step in range(200) if schedule.due(step, 0)] == [199]
+
+
+def test_every_stage_has_a_step():
+    schedule = Schedule.of([Stage(name, 1.0, ()) for name in "abcd"], recipe("progressive", epochs=0.1), 10)
+    assert [(span.start, span.end) for span in schedule.spans] == [(0, 1), (1, 2), (2, 3), (3, 4)]
+
+
+def test_average_equals_torch_after_the_ramp():
+    net = torch.nn.Sequential(torch.nn.Linear(3, 4), torch.nn.BatchNorm1d(4))
+    ema = Ema(net, 0.5)
+    reference = AveragedModel(net, avg_fn=lambda a, p, _: (a + p) / 2 if a.is_floating_point() else p, use_buffers=True)
+    reference.update_parameters(net)
+    for step in range(20, 25):  # past (1 + t) / (10 + t) = 0.5
+        with torch.no_grad():
+            net[0].weight.normal_()
+        net(torch.randn(8, 3))
+        ema.update(net, step)
+        reference.update_parameters(net)
+    for name, tensor in reference.module.state_dict().items():
+        torch.testing.assert_close(ema.tensors[name].float(), tensor.float(), rtol=1e-6, atol=1e-7, msg=name)
+    before = {name: tensor.clone() for name, tensor in net.state_dict().items()}
+    with ema.applied(net):
+        assert torch.equal(net[0].weight, ema.tensors["0.weight"])
+    assert all(torch.equal(tensor, before[name]) for name, tensor in net.state_dict().items())
+
+
+def test_average_follows_closely_at_first():
+    net = torch.nn.Linear(2, 2)
+    ema = Ema(net, 0.999)
+    start = ema.tensors["weight"].clone()
+    with torch.no_grad():
+        net.weight.add_(1.0)
+    ema.update(net, 0)
+    torch.testing.assert_close(ema.tensors["weight"], start + 0.9)
+
+
+@pytest.mark.parametrize("kind", ["sgd", "adamw"])
+def test_norms_biases_and_transforms_do_not_decay(kind):
+    supernet = small_supernet()
+    settings = recipe("sandwich", optimizer=kind, weight_decay=0.5, learning_rate=0.1)
+    optimizer = make_optimizer(supernet, settings)
+    before = {name: parameter.detach().clone() for name, parameter in supernet.named_parameters()}
+    for parameter in supernet.parameters():
+        parameter.grad = torch.zeros_like(parameter)
+    optimizer.step()
+    shrunk = {name for name, parameter in supernet.named_parameters() if not torch.equal(parameter, before[name])}
+    assert shrunk == {name for name in before if name.startswith("net.") and before[name].ndim > 1}
+
+
+def test_objective_mixes_hard_and_soft_targets():
+    logits, labels = torch.randn(5, 3), torch.tensor([0, 1, 2, 0, 1])
+    soft = torch.randn(5, 3).softmax(1)
+    hard = functional.cross_entropy(logits, labels, label_smoothing=0.1)
+    distilled = -(soft * logits.log_softmax(1)).sum(1).mean()
+    for share in (0.0, 0.25, 1.0):
+        settings = recipe("sandwich", distillation_weight=share, label_smoothing=0.1)
+        torch.testing.assert_close(objective(logits, labels, soft, settings), share * distilled + (1 - share) * hard)
+        torch.testing.assert_close(objective(logits, labels, None, settings), hard)
