@@ -86,9 +86,8 @@ def predicted_ms(prices: McuPrices, made: Family, arch: Arch) -> Figure:
     """Return the milliseconds of a network at one instruction a clock."""
     from netwright.cost.figures import Figure
 
-    blocks_ms = sum(prices.block_ms(block, shape) for _, block, shape in made.priced_blocks(arch))
     source = f"{prices.cpu} at {prices.clock_hz / 1e6:g} MHz, one instruction a clock"
-    return Figure(prices.offset_ms + blocks_ms, "predicted", prices.instructions.error, source)
+    return Figure(made.total(arch, prices.block_ms, prices.offset_ms), "predicted", prices.instructions.error, source)
 
 
 def needs(prices: McuPrices, made: Family, arch: Arch) -> dict[str, Any]:

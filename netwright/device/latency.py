@@ -10,11 +10,12 @@ from typing import Any
 from netwright.core.errors import NetwrightError
 from netwright.core.files import read_json, write_json
 from netwright.device.features import block_key, features
+from netwright.models.family import PlacedBlock
 from netwright.nn.block import Block, Shape
 
 SCHEMA = 1
 KIND = "latency-model"
-PricedBlocks = Sequence[tuple[str, Block, Shape]]
+PricedBlocks = Sequence[PlacedBlock]
 
 
 @dataclass(frozen=True)
@@ -49,15 +50,13 @@ class LatencyModel:
         return sum(self.rates_ms.get(name, 0.0) * value for name, value in features(block, in_shape).items())
 
     def predict(self, priced_blocks: PricedBlocks) -> float:
-        """Return the milliseconds of a network given as (name, block, input shape), as `Family.priced_blocks` does."""
-        return self.offset_ms + sum(self.block_ms(block, shape) for _, block, shape in priced_blocks)
+        """Return the milliseconds of a network given as `Family.priced_blocks` gives it."""
+        return self.offset_ms + sum(self.block_ms(*placed.key) for placed in priced_blocks)
 
     def unmeasured(self, priced_blocks: PricedBlocks) -> float:
         """Return the share of the predicted time (0 to 1) that stands on blocks never timed."""
         guessed = sum(
-            self.block_ms(block, shape)
-            for _, block, shape in priced_blocks
-            if block_key(block, shape) not in self.blocks_ms
+            self.block_ms(*placed.key) for placed in priced_blocks if block_key(*placed.key) not in self.blocks_ms
         )
         return guessed / max(self.predict(priced_blocks), 1e-12)
 

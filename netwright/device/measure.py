@@ -110,7 +110,7 @@ def _time_all(
     progress: Progress | None,
 ) -> Measurements:
     tell = progress or (lambda what, share: None)
-    seen = [(block, shape) for network in networks for _, block, shape in network]
+    seen = [placed.key for network in networks for placed in network]
     unique = list(dict.fromkeys([*seen, *cover]))
     index = {pair: number for number, pair in enumerate(unique)}
     parts, tasks = [], []
@@ -120,10 +120,10 @@ def _time_all(
     counts_NU = np.zeros((len(networks), len(unique)))
     for row, network in enumerate(networks):
         tell("preparing networks", row / len(networks))
-        inside = [index[block, shape] for _, block, shape in network]
+        inside = [index[placed.key] for placed in network]
         np.add.at(counts_NU[row], inside, 1.0)
         program = runtime.chain([parts[number] for number in inside], threads=threads)
-        tasks.append(_task(program, network[0][2]))
+        tasks.append(_task(program, network[0].shapes[0]))
     tasks += [
         _task(runtime.chain([part], threads=threads), shape) for part, (_, shape) in zip(parts, unique, strict=True)
     ]

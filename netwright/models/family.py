@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 from torch import Size, Tensor, nn
 
@@ -13,6 +13,22 @@ from netwright.models.space import SearchSpace
 from netwright.nn.block import Block, Shape, assemble, shapes
 
 CutRule = Callable[[Tensor, Size], Tensor]
+
+
+class PlacedBlock(NamedTuple):
+    """A block in a network: its name, its description, and the shapes of what it reads."""
+
+    name: str
+    block: Block
+    shapes: tuple[Shape, ...]
+
+    @property
+    def key(self) -> tuple[Any, ...]:
+        """(block, input shape, ...): equal keys cost the same, so each is priced and measured once."""
+        return (self.block, *self.shapes)
+
+
+Price = Callable[..., float]
 
 
 @dataclass(frozen=True)
@@ -33,15 +49,19 @@ class Family:
         """Return the static network of an arch, freshly initialised; it knows nothing of supernets."""
         return assemble(self.blocks(arch))
 
-    def priced_blocks(self, arch: Arch) -> list[tuple[str, Block, Shape]]:
-        """Return (name, block, input shape) in order: what cost tables and latency models are keyed by."""
+    def priced_blocks(self, arch: Arch) -> list[PlacedBlock]:
+        """Return the blocks in order with their input shapes: what cost tables and latency models are keyed by."""
         blocks = self.blocks(arch)
         at = shapes(blocks, (3, arch.resolution, arch.resolution))
-        return [(name, block, at[name]) for name, block in blocks.items()]
+        return [PlacedBlock(name, block, (at[name],)) for name, block in blocks.items()]
+
+    def total(self, arch: Arch, price: Price, offset: float = 0.0) -> float:
+        """Return `offset` plus the sum of `price(block, *input shapes)` over the network's blocks."""
+        return offset + sum(price(*placed.key) for placed in self.priced_blocks(arch))
 
     def macs(self, arch: Arch) -> int:
         """Return the multiply-accumulates of the network, batch 1."""
-        return sum(block.macs(shape) for _, block, shape in self.priced_blocks(arch))
+        return sum(placed.block.macs(*placed.shapes) for placed in self.priced_blocks(arch))
 
     def params(self, arch: Arch) -> int:
         """Return the number of parameters of the network."""

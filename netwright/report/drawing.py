@@ -6,10 +6,10 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 
+from netwright.models.family import PlacedBlock
 from netwright.nn.block import Block, Shape
 from netwright.report.html import Markup, join, put, tag
 
-Priced = tuple[str, Block, Shape]
 COLOURS = {1: "var(--k1)", 3: "var(--k3)", 5: "var(--k5)", 7: "var(--k7)"}
 WIDEST, NARROWEST, TALLEST, LOWEST, GAP, STAGE_GAP, TOP = 62.0, 30.0, 96.0, 22.0, 2.0, 14.0, 8.0
 
@@ -27,9 +27,9 @@ class Drawn:
     note: str
 
 
-def describe(name: str, block: Block, in_shape: Shape) -> Drawn:
+def describe(name: str, block: Block, in_shapes: tuple[Shape, ...]) -> Drawn:
     """Read what can be drawn from a block of any family."""
-    out = block.out_shape(in_shape)
+    out, in_shape = block.out_shape(*in_shapes), in_shapes[0]
     kernel = int(getattr(block, "kernel", 0) or 0)
     channels_in = in_shape[0] if len(in_shape) == 3 else in_shape[-1]
     hidden = float(getattr(block, "hidden", 0) or 0)
@@ -41,8 +41,8 @@ def describe(name: str, block: Block, in_shape: Shape) -> Drawn:
         f"{heads} heads" if heads else "",
     ]
     note = (
-        f"{name}: {type(block).__name__}, {'x'.join(map(str, in_shape))} to {'x'.join(map(str, out))}, "
-        f"{block.macs(in_shape) / 1e6:.3g} M MACs, {block.params() / 1e3:.3g} k parameters"
+        f"{name}: {type(block).__name__}, {', '.join('x'.join(map(str, shape)) for shape in in_shapes)} to {'x'.join(map(str, out))}, "
+        f"{block.macs(*in_shapes) / 1e6:.3g} M MACs, {block.params() / 1e3:.3g} k parameters"
     )
     channels = out[0] if len(out) == 3 else list(out)[-1]
     pixels = out[1] if len(out) == 3 else 0
@@ -57,13 +57,13 @@ class Scale:
     channels: int
 
     @classmethod
-    def of(cls, networks: Iterable[Sequence[Priced]]) -> Scale:
+    def of(cls, networks: Iterable[Sequence[PlacedBlock]]) -> Scale:
         """Return the scale on which all these networks fit."""
         drawn = [describe(*entry) for blocks in networks for entry in blocks]
         return cls(max(1.0, *(block.expansion for block in drawn)), max(block.channels for block in drawn))
 
 
-def draw(blocks: Sequence[Priced], title: str, scale: Scale) -> Markup:
+def draw(blocks: Sequence[PlacedBlock], title: str, scale: Scale) -> Markup:
     """Return one network as a row of blocks, grouped by stage.
 
     The width of a block is its expansion ratio, its height the channels it puts out, its colour the kernel size.
@@ -71,7 +71,7 @@ def draw(blocks: Sequence[Priced], title: str, scale: Scale) -> Markup:
     drawn = [describe(*entry) for entry in blocks]
     parts: list[object] = []
     left = 74.0
-    parts.append(_input(blocks[0][2]))
+    parts.append(_input(blocks[0][2][0]))
     for stage, members in groupby(drawn, key=lambda block: block.stage):
         group, start = list(members), left
         for block in group:

@@ -59,7 +59,7 @@ def networks(facts: Facts, family: Family) -> Markup:
     if priced:
         scale = Scale.of(priced.values())
         parts.append(
-            legend(int(getattr(block, "kernel", 0) or 0) for blocks in priced.values() for _, block, _ in blocks)
+            legend(int(getattr(placed.block, "kernel", 0) or 0) for blocks in priced.values() for placed in blocks)
         )
     for name, blocks in priced.items():
         text = f"{budget_text(facts.searches[name])}: {figures(shown[name])[0]}, {figures(shown[name])[1]}"

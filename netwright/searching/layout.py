@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,10 +14,9 @@ from netwright.core.errors import NetwrightError
 from netwright.core.seeds import derive_seed
 from netwright.models.family import Family
 from netwright.models.space import Genes
-from netwright.nn.block import Block, Shape
 
 Columns = tuple[int, ...]
-Key = tuple[Block, Shape]
+Key = tuple[Any, ...]  # (block, input shape, ...)
 
 LARGEST_SLOT = 50_000
 _CHECKS = 32
@@ -38,7 +38,7 @@ class Layout:
     def __init__(self, family: Family):
         self.family = family
         self.sizes = family.space.sizes
-        self.names = tuple(name for name, _, _ in family.priced_blocks(family.space.largest()))
+        self.names = tuple(placed.name for placed in family.priced_blocks(family.space.largest()))
         self.keys: list[Key | None] = [None]
         self._id_of: dict[Key, int] = {}
         rng = np.random.default_rng(derive_seed("layout", family.space.name))
@@ -60,13 +60,13 @@ class Layout:
         """Return for each slot the position in `keys` of what one arch has there."""
         space = self.family.space
         found = {}
-        for name, block, shape in self.family.priced_blocks(space.decode(space.canonical(genes[None])[0])):
-            key = (block, shape)
+        for placed in self.family.priced_blocks(space.decode(space.canonical(genes[None])[0])):
+            key = placed.key
             number = self._id_of.get(key)
             if number is None:
                 number = self._id_of[key] = len(self.keys)
                 self.keys.append(key)
-            found[name] = number
+            found[placed.name] = number
         row = [found.pop(name, _ABSENT) for name in self.names]
         if found:
             raise NetwrightError(

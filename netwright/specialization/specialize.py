@@ -221,13 +221,10 @@ class _Describe:
 
     def __call__(self, genes: Genes, accuracy: float) -> Candidate:
         arch = self.family.space.decode(genes)
-        priced = self.family.priced_blocks(arch)
         latency = None
         if self.latency is not None:
-            times_ms = (self.latency.block_ms(block, shape) for _, block, shape in priced)
-            latency = Figure(self.latency.offset_ms + sum(times_ms), "predicted")
-        macs = sum(block.macs(shape) for _, block, shape in priced)
-        return Candidate(arch, Figure(accuracy, self.kind), latency, macs, self.family.params(arch))
+            latency = Figure(self.family.total(arch, self.latency.block_ms, self.latency.offset_ms), "predicted")
+        return Candidate(arch, Figure(accuracy, self.kind), latency, self.family.macs(arch), self.family.params(arch))
 
 
 def _collect(

@@ -8,6 +8,7 @@ from netwright.device import measure as measuring
 from netwright.device import timing
 from netwright.device.features import features
 from netwright.models.families import family
+from netwright.models.family import PlacedBlock
 from netwright.nn.mbconv import MBConv
 from netwright.runtime.runtimes import RUNTIMES
 from tests.device.machines import Machine
@@ -30,7 +31,7 @@ def measured(monkeypatch, made, machine, count=60, **settings):
 
 
 def truth(priced):
-    return 0.03 + sum(Machine.cost(block.build(), shape) for _, block, shape in priced)
+    return 0.03 + sum(Machine.cost(placed.block.build(), *placed.shapes) for placed in priced)
 
 
 @pytest.mark.parametrize("busy", [0.0, 0.7])
@@ -47,7 +48,7 @@ def test_the_model_recovers_an_additive_machine(monkeypatch, tiny, busy):
 def test_predictions_are_the_sum_of_offset_and_blocks(monkeypatch, tiny):
     model = measured(monkeypatch, tiny, Machine(), count=30)
     for priced in networks(tiny, 5, seed=2):
-        parts = [model.block_ms(block, shape) for _, block, shape in priced]
+        parts = [model.block_ms(*placed.key) for placed in priced]
         assert min(parts) > 0
         assert model.predict(priced) == pytest.approx(model.offset_ms + sum(parts), abs=1e-12)
 
@@ -63,7 +64,7 @@ def test_blocks_never_timed_are_priced_by_what_they_do_and_said_to_be(monkeypatc
 def test_covered_blocks_are_known_without_a_network_that_holds_them(monkeypatch, tiny):
     extra = (MBConv(8, 8, 40, 3), (8, 10, 10))
     model = measured(monkeypatch, tiny, Machine(), count=30, cover=[extra])
-    assert model.unmeasured([("extra", *extra)]) == 0
+    assert model.unmeasured([PlacedBlock("extra", extra[0], extra[1:])]) == 0
     true = Machine.cost(extra[0].build(), extra[1])
     alone = 0.02 + 1.2 * true
     assert abs(model.block_ms(*extra) - true) < 0.3 * (alone - true)

@@ -64,10 +64,10 @@ def test_tables_equal_the_prices_of_the_blocks(made, prices):
     for number, row in enumerate(genes):
         priced = made.priced_blocks(made.space.decode(row))
         at = genes[number : number + 1]
-        assert limits["sram"].by_slot(at).max() == max(prices.memory_bytes(block, shape) for _, block, shape in priced)
-        spent = prices.offset_instructions + sum(prices.block_instructions(block, shape) for _, block, shape in priced)
+        assert limits["sram"].by_slot(at).max() == max(prices.memory_bytes(*placed.key) for placed in priced)
+        spent = prices.offset_instructions + sum(prices.block_instructions(*placed.key) for placed in priced)
         assert limits["instructions"](at)[0] == pytest.approx(spent)
-        stored = prices.offset_flash + sum(prices.flash_bytes(block, shape) for _, block, shape in priced)
+        stored = prices.offset_flash + sum(prices.flash_bytes(*placed.key) for placed in priced)
         assert limits["flash"](at)[0] == pytest.approx(stored)
 
 
@@ -84,8 +84,8 @@ def test_a_search_holds_all_limits(made, prices):
 
 
 def test_milliseconds_are_instructions_at_the_clock(made, prices):
-    _, block, shape = made.priced_blocks(made.space.smallest())[2]
-    assert prices.block_ms(block, shape) == pytest.approx(prices.block_instructions(block, shape) / 216e3)
+    placed = made.priced_blocks(made.space.smallest())[2]
+    assert prices.block_ms(*placed.key) == pytest.approx(prices.block_instructions(*placed.key) / 216e3)
 
 
 @pytest.mark.parametrize(("name", "text"), [("a100", "no microcontroller"), ("stm32f999", "stm32f746")])

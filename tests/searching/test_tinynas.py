@@ -31,7 +31,7 @@ def peak(made):
 
 def test_a_peak_is_the_greatest_of_the_blocks(made, peak):
     genes = made.space.sample(np.random.default_rng(0), 50)
-    direct = [max(peak_price(b, s) for _, b, s in made.priced_blocks(made.space.decode(row))) for row in genes]
+    direct = [max(peak_price(*placed.key) for placed in made.priced_blocks(made.space.decode(row))) for row in genes]
     assert peak(genes).tolist() == direct
     assert peak(genes[:0]).shape == (0,)
 
