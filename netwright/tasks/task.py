@@ -69,6 +69,8 @@ class Task(ABC):
     def prepare(self, dataset: Dataset) -> Dataset:
         """Return the data set with this task's targets (`ImageSet.targets`); by default they are the labels.
 
+        Asked again, for a data set that it returned, it changes nothing.
+
         Raises:
             NetwrightError: the data set does not suit the task.
         """

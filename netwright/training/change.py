@@ -21,11 +21,16 @@ tensors of what they return depend on their arguments and the architecture only.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import inspect
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol, runtime_checkable
 
 from torch import Tensor, nn
+
+from netwright.core.errors import NetwrightError, unknown
+from netwright.core.tables import Table
+from netwright.training.fields import KINDS_OF_CHANGE
 
 Term = Callable[[Any, Any, Any], Tensor]
 
@@ -83,3 +88,30 @@ class Plan(Protocol):
 
 
 Change = Surgery | Objective | Plan
+
+
+def resolve(changes: Sequence[Mapping[str, Any]], tables: Mapping[str, Table[Callable[..., Any]]]) -> list[Change]:
+    """Return the changes that a recipe names, made with their arguments, in order.
+
+    `tables`: kind ("surgery", "objective", "plan") -> table of functions that make one.
+
+    Raises:
+        NetwrightError: no such change, or an argument that it does not take.
+    """
+    return [_made(change, tables) for change in changes]
+
+
+def _made(change: Mapping[str, Any], tables: Mapping[str, Table[Callable[..., Any]]]) -> Change:
+    kind = next(kind for kind in KINDS_OF_CHANGE if kind in change)
+    if kind not in tables:
+        raise unknown("Kind of change", kind, tables)
+    arguments = {name: value for name, value in change.items() if name != kind}
+    make = tables[kind].find(change[kind])
+    takes = inspect.signature(make).parameters
+    wrong = next((name for name in arguments if name not in takes), None)
+    if wrong is not None:
+        raise unknown(f"Argument of {kind} {change[kind]}:", wrong, takes)
+    try:
+        return make(**arguments)
+    except TypeError as error:
+        raise NetwrightError(f"{kind} {change[kind]} cannot be made with {arguments}: {error}.") from error

@@ -31,6 +31,8 @@ def evaluate(
 ) -> float:
     """Return the task's metric over the images, in its unit; the net's mode is kept.
 
+    `images`: with their targets, as `Task.prepare` returns them.
+
     Raises:
         NetwrightError: no such task.
     """
