@@ -17,6 +17,7 @@ from torch.autograd.graph import saved_tensors_hooks
 
 from netwright.adaptation.tape import Tape, Values
 from netwright.core.errors import NetwrightError
+from netwright.core.torch_internals import storage_address
 from netwright.cost.memory.checkpointing import Part, may_start
 
 Key = tuple[int, int]  # a tensor of the graph, and how often it was written to in place
@@ -225,7 +226,7 @@ class Checkpointed(nn.Module):
 
 
 def _memory(tensor: Tensor) -> int:
-    return tensor.untyped_storage()._cdata
+    return storage_address(tensor)
 
 
 def _identity(tensor: Tensor) -> tuple[Any, ...]:

@@ -9,9 +9,9 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.utils._pytree import tree_iter
 
 from netwright.core.errors import NetwrightError
+from netwright.core.torch_internals import schema_of, tree_iter
 from netwright.graph.graph import Graph, Op, Ref
 
 # In-place activations of which autograd would save a clone of the input: out of place it saves the input itself.
@@ -232,7 +232,7 @@ def _caller(function: Any, arguments: Mapping[str, Any]) -> Callable[[Values], A
     positional: list[Any] = []
     named: dict[str, Any] = {}
     in_order = True
-    for argument in function._schema.arguments:
+    for argument in schema_of(function).arguments:
         in_order = in_order and argument.name in arguments and not argument.kwarg_only
         if in_order:
             positional.append(_decoded(arguments[argument.name]))

@@ -8,18 +8,17 @@ from dataclasses import dataclass
 from typing import Literal, get_args
 
 from netwright.core.errors import unknown
-from netwright.cost.rules import aten as rules_aten
-from netwright.cost.rules import fvcore_convention
+from netwright.cost.rules import fvcore_convention, torch_rules
 from netwright.cost.rules import onnx as rules_onnx
 from netwright.cost.rules import tflite as rules_tflite
-from netwright.cost.rules import torchvision as rules_torchvision
+from netwright.cost.rules.own import OwnRules, own_rule, with_rules
 from netwright.cost.rules.work import MOVE, Group, Rule, Work
 from netwright.graph.graph import Graph, Op, Stage
 
 Convention = Literal["macs", "flops", "fvcore"]
 
-RULES: dict[str, Rule] = {**rules_aten.RULES, **rules_onnx.RULES, **rules_tflite.RULES, **rules_torchvision.RULES}
-_SHAPE_FIRST = ("tflite.TRANSPOSE_CONV", "tflite.CONV_3D_TRANSPOSE")  # operands: output shape, weights, input
+RULES: dict[str, Rule] = {**torch_rules.RULES, **rules_onnx.RULES, **rules_tflite.RULES}
+_SHAPE_FIRST = ("transposed_2d", "transposed_3d")  # TensorFlow Lite's: output shape, weights, input
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,19 +55,21 @@ def work_of(graph: Graph, op: Op) -> Work | None:
     """Return what an operation does; None where no rule knows it."""
     if op.view:
         return MOVE
-    rule = RULES.get(op.kind) or RULES.get(op.kind.rstrip("_"))
+    rule = own_rule(graph, op) or RULES.get(op.kind) or RULES.get(op.kind.rstrip("_"))
     return rule(graph, op) if rule else None
 
 
-def count(graph: Graph, convention: Convention = "macs") -> Counts:
+def count(graph: Graph, convention: Convention = "macs", *, rules: OwnRules | None = None) -> Counts:
     """Count the work of all operations.
 
     `convention` chooses `in_convention`: "macs"; "flops"; or "fvcore", the number that fvcore's FlopCountAnalysis prints for
     the forward pass: its "flops" are multiply-accumulates, with normalization and resampling added, without fused attention.
+    `rules`: prices of operations of one's own, see `netwright.cost.rules.own`.
 
     Raises:
-        NetwrightError: no such convention.
+        NetwrightError: no such convention, or a rule is none, fails, or returns something else than `Work`.
     """
+    graph = with_rules(graph, rules)
     if convention not in get_args(Convention):
         raise unknown("The convention", convention, get_args(Convention))
     works = tuple(work_of(graph, op) for op in graph.ops)
@@ -81,7 +82,7 @@ def count(graph: Graph, convention: Convention = "macs") -> Counts:
         total[0] += work.macs
         total[1] += work.flops
         if work.macs:
-            data = op.inputs[2 if op.kind in _SHAPE_FIRST else 0]
+            data = op.inputs[2 if graph.traits(op).formula in _SHAPE_FIRST else 0]
             by_dtype[graph.tensors[data].dtype] += work.macs
     macs, flops = (sum(total[place] for total in sums.values()) for place in (0, 1))
     in_convention = {

@@ -6,9 +6,8 @@ import functools
 from typing import Any
 
 import torch
-from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils.flop_counter import flop_registry
 
+from netwright.core.torch_internals import TorchDispatchMode, flop_formula, operation_name
 from netwright.nn.block import Block, Shape
 
 
@@ -49,9 +48,9 @@ class _Counter(TorchDispatchMode):
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         out = func(*args, **(kwargs or {}))
         tensors = [value for value in args if isinstance(value, torch.Tensor)]
-        if tensors and isinstance(out, torch.Tensor) and not func.is_view and "empty" not in func._opname:
+        if tensors and isinstance(out, torch.Tensor) and not func.is_view and "empty" not in operation_name(func):
             kind = _kind(func, args)
-            count = flop_registry.get(func._overloadpacket)
+            count = flop_formula(func)
             moved = sum(_millions(tensor.shape) for tensor in (*tensors, out))
             for name, value in (
                 (f"{kind}.calls", 1.0),
@@ -63,7 +62,7 @@ class _Counter(TorchDispatchMode):
 
 
 def _kind(func: Any, args: Any) -> str:
-    name = func._opname.strip("_")
+    name = operation_name(func).strip("_")
     if "convolution" not in name:
         return name
     grouped = "g" if args[1].shape[1] < args[0].shape[1] else ""

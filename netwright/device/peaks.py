@@ -21,6 +21,7 @@ import torch
 from netwright.core.errors import NetwrightError
 from netwright.core.files import read_json, write_json
 from netwright.core.run import environment, processor
+from netwright.core.torch_internals import int8_product
 from netwright.device.energies import HOROWITZ_45NM
 from netwright.device.machine import Level, Machine, Sourced
 from netwright.device.store import THIS, device_folder
@@ -216,7 +217,7 @@ def _float_product(side: int, dtype: torch.dtype) -> Callable[[], object]:
 
 def _integer_product(side: int) -> Callable[[], object]:
     a, b = (torch.randint(-127, 127, (side, side), dtype=torch.int8) for _ in range(2))
-    return partial(torch._int_mm, a, b)
+    return partial(int8_product, a, b)
 
 
 _MAKERS: dict[str, Callable[[int], Callable[[], object]]] = {

@@ -1,4 +1,4 @@
-"""How many bits a value of each type takes; types carry torch's names."""
+"""How many bits a value of each type takes, as it is stored; types carry torch's names. The only such table."""
 
 from __future__ import annotations
 
@@ -19,6 +19,9 @@ BITS = {
     "uint32": 32,
     "int64": 64,
     "uint64": 64,
+    "qint8": 8,
+    "quint8": 8,
+    "qint32": 32,
     "float4_e2m1": 4,
     "float4_e2m1fn_x2": 8,  # two values in each
     "float8_e4m3fn": 8,
@@ -30,9 +33,11 @@ BITS = {
     "float16": 16,
     "float32": 32,
     "float64": 64,
+    "complex32": 32,
     "complex64": 64,
     "complex128": 128,
 }
+FLOATS = ("float64", "float32", "float16", "bfloat16")  # those that activations are computed in
 
 
 def bytes_of(shape: Sequence[int], dtype: str) -> int:

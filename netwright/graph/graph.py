@@ -10,6 +10,9 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from netwright.graph.traits.table import traits_of
+from netwright.graph.traits.traits import Traits
+
 Role = Literal["input", "parameter", "buffer", "constant", "activation"]
 Stage = Literal["forward", "backward"]
 
@@ -86,7 +89,8 @@ class Graph:
 
     `inputs`, `outputs`: indices into `tensors`. `saved`: storages that the captured run kept for its backward pass.
     `gradients`: tensors that hold the gradients of the trained parameters, by name. `notes`: what was not captured as
-    asked, and why. `source`: where the graph comes from.
+    asked, and why. `source`: where the graph comes from. `own`: traits of operations by kind ("my.op"), asked before the
+    table of `netwright.graph.traits`.
     """
 
     tensors: tuple[Tensor, ...]
@@ -98,6 +102,11 @@ class Graph:
     saved: tuple[int, ...] = ()
     gradients: Mapping[str, int] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
+    own: Mapping[str, Traits] = field(default_factory=dict)
+
+    def traits(self, op: Op) -> Traits:
+        """Return what an operation is."""
+        return traits_of(op.kind, self.own)
 
     def storage(self, tensor: int) -> Storage:
         """Return the storage of a tensor."""

@@ -10,6 +10,8 @@ import torch
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
+from netwright.core.torch_internals import children_of
+
 Shape = tuple[int, ...]
 
 
@@ -74,7 +76,7 @@ def chain(modules: Mapping[str, nn.Module]) -> nn.Sequential:
         *parents, leaf = name.split(".")
         where = root
         for parent in parents:
-            if parent not in where._modules:
+            if parent not in children_of(where):
                 where.add_module(parent, nn.Sequential())
             where = where.get_submodule(parent)
         where.add_module(leaf, module)

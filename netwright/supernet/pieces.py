@@ -13,11 +13,11 @@ import torch
 from torch import Tensor, nn
 
 from netwright.core.errors import NetwrightError
+from netwright.core.torch_internals import MODULE_STATE, buffers_of, children_of, parameters_of, set_module_state
 from netwright.nn.block import Block
 from netwright.supernet.cut import Cut
 
 _PLAIN = (bool, int, float, str, bytes, torch.Size, torch.dtype, torch.device, type(None))
-_TENSORS_AND_CHILDREN = ("_parameters", "_buffers", "_modules")
 
 
 class Slot:
@@ -95,9 +95,9 @@ class _Copier:
         self.module = module
         self.children = {
             name: child if child is None else done.get(id(child)) or _Copier(child, done)
-            for name, child in module._modules.items()
+            for name, child in children_of(module).items()
         }
-        values = {name: value for name, value in vars(module).items() if name not in _TENSORS_AND_CHILDREN}
+        values = {name: value for name, value in vars(module).items() if name not in MODULE_STATE}
         self.empty = [
             (name, type(value))
             for name, value in values.items()
@@ -119,9 +119,12 @@ class _Copier:
         for name, empty in self.empty:
             state[name] = empty()
         later += [(state, name) for name in self.deep]
-        state["_parameters"] = {key: tensors.get(id(old), old) for key, old in self.module._parameters.items()}
-        state["_buffers"] = {key: tensors.get(id(old), old) for key, old in self.module._buffers.items()}
-        state["_modules"] = {key: child and child.copy(tensors, done, later) for key, child in self.children.items()}
+        set_module_state(
+            new,
+            {key: tensors.get(id(old), old) for key, old in parameters_of(self.module).items()},
+            {key: tensors.get(id(old), old) for key, old in buffers_of(self.module).items()},
+            {key: child and child.copy(tensors, done, later) for key, child in self.children.items()},
+        )
         return new
 
 

@@ -12,6 +12,8 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor, nn
 
+from netwright.core.torch_internals import lerp_all
+
 
 class Ema:
     """The average of all floating tensors of a module; whole numbers are copied."""
@@ -37,7 +39,7 @@ class Ema:
                 values.append(value)
             else:
                 self.tensors[name].copy_(value)
-        torch._foreach_lerp_(averages, values, 1 - decay)
+        lerp_all(averages, values, 1 - decay)
 
     @contextlib.contextmanager
     def applied(self, module: nn.Module) -> Iterator[None]:

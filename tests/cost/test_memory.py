@@ -10,7 +10,7 @@ from netwright.core.errors import NetwrightError
 from netwright.cost.memory.inference import inference_memory
 from netwright.graph.capture.trace import capture
 from netwright.graph.graph import Graph, Op, Storage, Tensor
-from netwright.graph.memory.executorch import as_edge, shared_objects
+from netwright.graph.memory.executorch import executorch_plan_bytes, lowered_by_executorch
 from netwright.graph.memory.lifetimes import Buffer
 
 PIXELS = 16 * 16
@@ -75,7 +75,7 @@ def test_eager_holds_what_torch_held(residual: Graph) -> None:
 
 
 def test_executorch_copies_what_torch_does_in_place(residual: Graph) -> None:
-    lowered = as_edge(residual)
+    lowered = lowered_by_executorch(residual)
     assert not any(op.writes for op in lowered.ops)
     assert [op.kind for op in lowered.ops if op.kind != "aten.empty"] == [
         "aten.convolution",
@@ -92,10 +92,10 @@ def test_executorch_shares_objects_largest_first() -> None:
     # two large ones alive together, a small one alive with the first only, a middle one alive with both
     buffers = [Buffer(96, 0, 2, ()), Buffer(80, 2, 3, ()), Buffer(16, 0, 1, ()), Buffer(40, 2, 2, ())]
     # objects of 96, 80 and 48; the small one takes the place of the second
-    assert shared_objects(buffers) == 96 + 80 + 48
+    assert executorch_plan_bytes(buffers) == 96 + 80 + 48
     # on top of a buffer that leaves room in its object: the second object holds 32 and, above it, 16
-    assert shared_objects([Buffer(64, 0, 1, ()), Buffer(32, 2, 3, ()), Buffer(16, 2, 3, ())]) == 64
-    assert shared_objects([]) == 0
+    assert executorch_plan_bytes([Buffer(64, 0, 1, ()), Buffer(32, 2, 3, ()), Buffer(16, 2, 3, ())]) == 64
+    assert executorch_plan_bytes([]) == 0
 
 
 def test_a_graph_that_never_ran_is_read_by_its_data_flow() -> None:

@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from netwright.graph.capture.trace import capture
-from netwright.graph.graph import Op
+from netwright.graph.graph import Graph, Op
 from netwright.graph.memory.elementwise import is_elementwise, nothing_overwritable, overwritable
 from netwright.graph.memory.flow import flow
 from netwright.graph.memory.fold import constant_operations, folded_batch_norms, unused_operations
@@ -169,6 +169,7 @@ def test_unused_results_take_no_memory() -> None:
 
 
 def test_in_place_operations_are_elementwise_too() -> None:
-    assert is_elementwise(Op("aten.hardtanh_", (), (), {}))
-    assert not is_elementwise(Op("aten.convolution", (), (), {}))
-    assert not is_elementwise(Op("aten.native_batch_norm", (), (), {"training": True}))
+    graph = Graph((), (), (), (), (), "")
+    assert is_elementwise(graph, Op("aten.hardtanh_", (), (), {}))
+    assert not is_elementwise(graph, Op("aten.convolution", (), (), {}))
+    assert not is_elementwise(graph, Op("aten.native_batch_norm", (), (), {"training": True}))

@@ -15,8 +15,8 @@ from onnx import TensorProto, helper, numpy_helper
 from torch import Tensor, nn
 
 from netwright.core.errors import NetwrightError
-from netwright.cost.rules.aten import RULES as ATEN
 from netwright.cost.rules.onnx import RULES
+from netwright.cost.rules.torch_rules import RULES as ATEN
 from netwright.graph.capture.trace import capture
 from netwright.graph.files.onnx import graph_of, read_onnx
 from netwright.graph.graph import Graph, Ref

@@ -17,6 +17,7 @@ from torch.export import Dim
 from torch.fx import GraphModule, Node
 
 from netwright.core.errors import NetwrightError
+from netwright.core.torch_internals import schema_of
 
 aten = torch.ops.aten
 PRODUCTS = {"conv2d", "linear", "conv_transpose2d"}
@@ -46,7 +47,7 @@ def where(node: Node) -> str:
 
 def argument(node: Node, name: str, default: Any = None) -> Any:
     """Return an argument of a node by its name in the operation's schema, `default` where it is left out."""
-    names = [entry.name for entry in node.target._schema.arguments]  # pyright: ignore[reportAttributeAccessIssue, reportFunctionMemberAccess]
+    names = [entry.name for entry in schema_of(node.target).arguments]
     place = names.index(name)
     if place < len(node.args):
         return node.args[place]

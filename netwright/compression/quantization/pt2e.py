@@ -6,11 +6,13 @@ import contextlib
 import logging
 from collections.abc import Iterator
 
+from netwright.core.torch_internals import PYTREE_LOGGER
+
 
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
     """Hold back warnings of the logger to which torch 2.15 reports, at import, a registration that works."""
-    logger = logging.getLogger("torch.utils._pytree")
+    logger = logging.getLogger(PYTREE_LOGGER)
     level = logger.level
     logger.setLevel(logging.ERROR)
     try:

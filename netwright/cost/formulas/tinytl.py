@@ -20,11 +20,6 @@ from netwright.graph.graph import Graph, Op, Ref
 Convention = Literal["tinytl", "tinytl+norms", "tinytl+needed"]
 CONVENTIONS: tuple[Convention, ...] = ("tinytl", "tinytl+norms", "tinytl+needed")
 
-_PRODUCTS = {"aten.convolution": "input", "aten.addmm": "mat1", "aten.mm": "self", "aten.linear": "input"}
-_NORMS = ("aten.native_batch_norm", "aten.native_group_norm", "aten.native_layer_norm")
-_RELUS = ("aten.hardtanh", "aten.leaky_relu", "aten.relu")
-_SMOOTH = ("aten.gelu", "aten.hardsigmoid", "aten.hardswish", "aten.sigmoid", "aten.silu", "aten.tanh")
-
 
 @dataclass(frozen=True)
 class TinyTLMemory:
@@ -62,7 +57,9 @@ def tinytl_memory(graph: Graph, *, convention: Convention = "tinytl", frozen_bit
     for place, op in enumerate(forward):
         taken, kept = _layer(graph, op, trained, backward)
         peak = max(peak, saved + shortcuts[place] + taken)
-        if op.kind in _NORMS and (convention == "tinytl+norms" or (convention == "tinytl+needed" and learning[place])):
+        if graph.traits(op).formula == "norm" and (
+            convention == "tinytl+norms" or (convention == "tinytl+needed" and learning[place])
+        ):
             kept = _bytes(graph, op.inputs[0])
         saved += kept
     storages = {tensor.storage for _, tensor in graph.tensors_of("parameter")}
@@ -72,19 +69,19 @@ def tinytl_memory(graph: Graph, *, convention: Convention = "tinytl", frozen_bit
 
 def _layer(graph: Graph, op: Op, trained: set[str], backward: bool) -> tuple[int, int]:
     """Return what a layer takes while it runs, and what it keeps for the backward pass."""
-    kind = op.kind.rstrip("_")
-    if kind in _PRODUCTS:
-        source = op.arguments[_PRODUCTS[kind]]
+    traits = graph.traits(op)
+    if traits.channels is not None:
+        source = op.arguments[traits.operands[0]]
         taken_in = _bytes(graph, source.tensor)
         groups = op.arguments.get("groups", 1)
         return taken_in + _bytes(graph, op.outputs[0]) // groups, taken_in if _trained(graph, op, trained) else 0
-    if kind in _NORMS:
+    if traits.formula == "norm":
         size = _bytes(graph, op.inputs[0])
         return size, size if _trained(graph, op, trained) else 0
-    if kind in _RELUS or kind in _SMOOTH:
+    if traits.activation:
         size = _bytes(graph, op.inputs[0])
         bits = graph.tensors[op.inputs[0]].elements // 8
-        return size, (bits if kind in _RELUS else size) if backward else 0
+        return size, (bits if traits.activation == "relu" else size) if backward else 0
     return 0, 0
 
 
@@ -112,7 +109,7 @@ def _needs_gradient(graph: Graph, forward: list[Op], trained: set[str]) -> list[
 
 def _reaches_back(graph: Graph, forward: list[Op], trained: set[str]) -> bool:
     """Tell whether anything but the last layer learns: otherwise activations keep nothing."""
-    last = next((op for op in reversed(forward) if op.kind in _PRODUCTS), None)
+    last = next((op for op in reversed(forward) if graph.traits(op).channels is not None), None)
     own = {graph.storage(index).name for index in last.inputs} if last else set()
     return bool(trained - own)
 

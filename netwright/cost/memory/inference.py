@@ -7,9 +7,10 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from netwright.core.errors import NetwrightError, unknown
+from netwright.graph.dtypes import BITS, FLOATS
 from netwright.graph.graph import Graph, Op
 from netwright.graph.memory.elementwise import nothing_overwritable
-from netwright.graph.memory.executorch import as_edge, fused_activations, shared_objects
+from netwright.graph.memory.executorch import executorch_overwritable, executorch_plan_bytes, lowered_by_executorch
 from netwright.graph.memory.flow import Flow, flow
 from netwright.graph.memory.lifetimes import Buffer, Lifetimes, lifetimes
 from netwright.graph.memory.order import best_order
@@ -18,7 +19,7 @@ from netwright.graph.memory.plan import plan
 Rules = Literal["planned", "eager", "executorch"]
 BoundKind = Literal["reached by an order, proven over all orders", "no order needs less"]
 
-ITEM_BYTES = {"float64": 8, "float32": 4, "float16": 2, "bfloat16": 2, "int8": 1}
+ACTIVATION_TYPES = (*FLOATS, "int8")
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,8 +95,8 @@ def inference_memory(
     """
     if rules not in _RULES:
         raise unknown("memory rules", rules, _RULES)
-    if dtype is not None and dtype not in ITEM_BYTES:
-        raise unknown("activation type", dtype, ITEM_BYTES)
+    if dtype is not None and dtype not in ACTIVATION_TYPES:
+        raise unknown("activation type", dtype, ACTIVATION_TYPES)
     if workspace is not None and rules != "eager":
         raise NetwrightError(f"Workspace is counted under the rules 'eager' only, not {rules!r}. Leave it out.")
     return _eager(graph, dtype, workspace) if rules == "eager" else _RULES[rules](graph, dtype)
@@ -108,8 +109,8 @@ def activation_bytes(graph: Graph, dtype: str | None) -> list[int]:
         return sizes
     seen: set[int] = set()
     for tensor in graph.tensors:
-        if tensor.storage not in seen and tensor.dtype in ITEM_BYTES and tensor.dtype != "int8":
-            sizes[tensor.storage] = sizes[tensor.storage] * ITEM_BYTES[dtype] // ITEM_BYTES[tensor.dtype]
+        if tensor.storage not in seen and tensor.dtype in FLOATS:
+            sizes[tensor.storage] = sizes[tensor.storage] * BITS[dtype] // BITS[tensor.dtype]
         seen.add(tensor.storage)
     return sizes
 
@@ -163,13 +164,13 @@ def _eager(graph: Graph, dtype: str | None, workspace: Callable[[Graph, Op], int
 
 
 def _executorch(graph: Graph, dtype: str | None) -> InferenceMemory:
-    lowered = as_edge(graph, integer=dtype == "int8")
+    lowered = lowered_by_executorch(graph, integer=dtype == "int8")
     if dtype == "int8":
-        data = flow(lowered, overwrites=fused_activations)
+        data = flow(lowered, overwrites=executorch_overwritable)
     else:
         data = flow(lowered, sizes=activation_bytes(lowered, dtype), compiled=False, overwrites=nothing_overwritable)
     lives = lifetimes(data)
-    return _described("executorch", lowered, data, lives, dtype, arena_bytes=shared_objects(lives.buffers))
+    return _described("executorch", lowered, data, lives, dtype, arena_bytes=executorch_plan_bytes(lives.buffers))
 
 
 def _described(
@@ -200,7 +201,7 @@ def _named(buffers: Sequence[Buffer], data: Flow, place: int, dtype: str | None)
 
 
 def _alive(name: str, shape: tuple[int, ...], stored: str, size: int, dtype: str | None) -> Alive:
-    return Alive(name, shape, dtype if dtype and stored in ITEM_BYTES and stored != "int8" else stored, size)
+    return Alive(name, shape, dtype if dtype and stored in FLOATS else stored, size)
 
 
 def _label(graph: Graph, index: int) -> str:

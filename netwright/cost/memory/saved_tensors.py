@@ -11,45 +11,7 @@ from collections.abc import Callable, Iterator, Mapping
 
 from netwright.graph.dtypes import bytes_of
 from netwright.graph.graph import Graph, Op, Ref
-
-# Backward operations that are handed a tensor and use its shape alone.
-_SHAPE_ONLY: Mapping[str, tuple[str, ...]] = {
-    "aten._adaptive_avg_pool2d_backward": ("self",),
-    "aten._adaptive_avg_pool3d_backward": ("self",),
-    "aten.adaptive_max_pool2d_backward": ("self",),
-    "aten.adaptive_max_pool3d_backward": ("self",),
-    "aten.avg_pool2d_backward": ("self",),
-    "aten.avg_pool3d_backward": ("self",),
-    "aten.max_pool2d_with_indices_backward": ("self",),
-    "aten.max_pool3d_with_indices_backward": ("self",),
-    "aten.empty_like": ("self",),
-    "aten.full_like": ("self",),
-    "aten.new_empty": ("self",),
-    "aten.new_full": ("self",),
-    "aten.new_ones": ("self",),
-    "aten.new_zeros": ("self",),
-    "aten.ones_like": ("self",),
-    "aten.zeros_like": ("self",),
-}
-
-# Gradients that are the incoming one times one of two constants: a bit for each element says which.
-_ONE_BIT: Mapping[str, str] = {
-    "aten.hardsigmoid_backward": "self",
-    "aten.hardtanh_backward": "self",
-    "aten.leaky_relu_backward": "self",
-    "aten.native_dropout_backward": "mask",
-    "aten.rrelu_with_noise_backward": "self",
-    "aten.threshold_backward": "self",
-}
-
-# Positions within a pooling window: a byte for each element instead of a 64-bit index.
-_ONE_BYTE: Mapping[str, str] = {
-    "aten.adaptive_max_pool2d_backward": "indices",
-    "aten.max_pool2d_with_indices_backward": "indices",
-}
-
-# Forward operations whose output tells the bit as well as their input does.
-_PIECEWISE_LINEAR = {"aten.hardsigmoid", "aten.hardtanh", "aten.leaky_relu", "aten.relu", "aten.relu6"}
+from netwright.graph.traits.traits import Traits
 
 
 def _convolution(op: Op) -> tuple[str, ...]:
@@ -73,11 +35,9 @@ def _normalized(op: Op) -> tuple[str, ...]:
 
 # Backward operations whose needs depend on which gradients are wanted: the arguments whose values they read.
 _BY_MASK: Mapping[str, Callable[[Op], tuple[str, ...]]] = {
-    "aten.batch_norm_backward": _batch_norm,
-    "aten.convolution_backward": _convolution,
-    "aten.native_batch_norm_backward": _batch_norm,
-    "aten.native_group_norm_backward": _normalized,
-    "aten.native_layer_norm_backward": _normalized,
+    "batch_norm": _batch_norm,
+    "convolution": _convolution,
+    "normalized": _normalized,
 }
 
 
@@ -104,7 +64,7 @@ def saved_frozen_aware(graph: Graph) -> dict[int, int]:
     whole: dict[int, dict[tuple[int, ...], int]] = {}
     packed: dict[int, int] = {}
     for op in graph.ops[forward:]:
-        for index, bits in _needs(op):
+        for index, bits in _needs(op, graph.traits(op)):
             tensor = graph.tensors[index]
             storage = graph.storages[tensor.storage]
             if storage.role in ("parameter", "buffer") or storage.born >= forward:
@@ -115,19 +75,19 @@ def saved_frozen_aware(graph: Graph) -> dict[int, int]:
             else:
                 packed[tensor.storage] = max(packed.get(tensor.storage, 0), -(-tensor.elements * bits // 8))
     for op in graph.ops[:forward]:
-        if op.kind.rstrip("_") in _PIECEWISE_LINEAR and graph.tensors[op.outputs[0]].storage in whole:
+        if graph.traits(op).activation in ("relu", "hard") and graph.tensors[op.outputs[0]].storage in whole:
             packed.pop(graph.tensors[op.inputs[0]].storage, None)
     return packed | {number: min(graph.storages[number].bytes, sum(views.values())) for number, views in whole.items()}
 
 
-def _needs(op: Op) -> Iterator[tuple[int, int | None]]:
+def _needs(op: Op, traits: Traits) -> Iterator[tuple[int, int | None]]:
     """Yield the tensors that a backward operation reads, with the bits it needs of each element: None is all."""
-    by_mask = _BY_MASK.get(op.kind)
+    by_mask = _BY_MASK[traits.needs] if traits.needs else None
     wanted = None if by_mask is None else (*by_mask(op), "grad_output", "grad_out")
+    packed = dict(traits.packed)
     for name, value in op.arguments.items():
-        if name in _SHAPE_ONLY.get(op.kind, ()) or (wanted is not None and name not in wanted):
+        if name in traits.shape_only or (wanted is not None and name not in wanted):
             continue
-        bits = 1 if name == _ONE_BIT.get(op.kind) else 8 if name == _ONE_BYTE.get(op.kind) else None
         for part in value if isinstance(value, (list, tuple)) else (value,):
             if isinstance(part, Ref):
-                yield part.tensor, bits
+                yield part.tensor, packed.get(name)

@@ -20,14 +20,12 @@ _SMALL = 20_480  # torch's own kernel takes single images of fewer elements
 
 def workspace_of(graph: Graph, op: Op) -> int:
     """Return the bytes an operation allocates and frees again, above its inputs and outputs; 0 where none are known."""
-    if op.kind == "aten.convolution":
+    rule = graph.traits(op).workspace
+    if rule == "convolution":
         return convolution_workspace(graph, op)
-    if op.kind == "aten.convolution_backward":
+    if rule == "convolution_backward":
         return _backward(graph, op)
-    if (
-        op.kind in ("aten.native_batch_norm_backward", "aten.native_group_norm_backward")
-        and op.arguments["output_mask"][0]
-    ):
+    if rule == "input" and op.arguments["output_mask"][0]:
         return bytes_of(graph.tensors[op.outputs[0]].shape, graph.tensors[op.outputs[0]].dtype)
     return 0
 
@@ -37,7 +35,7 @@ def convolution_workspace(graph: Graph, op: Op, *, threads: int = 1, lanes: int 
 
     `lanes`: floats in a vector register, 16 with AVX-512 and 8 with AVX2.
     """
-    if op.kind not in ("aten.convolution", "aten._convolution") or len(op.inputs) < 2 or not op.outputs:
+    if graph.traits(op).workspace != "convolution" or len(op.inputs) < 2 or not op.outputs:
         return 0
     x, weight, y = (graph.tensors[t] for t in (op.inputs[0], op.inputs[1], op.outputs[0]))
     if x.dtype != "float32" or op.arguments.get("transposed") or len(x.shape) != 4:

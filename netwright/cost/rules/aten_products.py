@@ -13,7 +13,6 @@ from netwright.graph.graph import Graph, Op
 
 SOFTMAX = 5  # operations an element: maximum, difference, exponential, sum, quotient
 GATES = 8  # operations a unit of a recurrent layer, about: activations, products and sums of its gates
-_RECURRENT = ("lstm", "gru", "rnn_tanh", "rnn_relu")
 
 
 def conv_macs(x_shape: tuple[int, ...], weight: tuple[int, ...], out: tuple[int, ...], transposed: bool) -> int:
@@ -45,15 +44,29 @@ def matmul_macs(left: tuple[int, ...], right: tuple[int, ...], out: int) -> int:
     return out * left[-1] if left and right else out
 
 
-def _matmul(first: str, second: str) -> Rule:
-    return lambda graph, op: products(
-        matmul_macs(shape(graph, op, first), shape(graph, op, second), out_elements(graph, op))
-    )
+def _matmul(graph: Graph, op: Op) -> Work:
+    first, second = (shape(graph, op, name) for name in graph.traits(op).operands)
+    return products(matmul_macs(first, second, out_elements(graph, op)))
 
 
-def _linear(name: str) -> Rule:
-    """A product with a weight matrix whose last side is the summed one."""
-    return lambda graph, op: products(out_elements(graph, op) * shape(graph, op, name)[-1])
+def _summed_matmul(graph: Graph, op: Op) -> Work:
+    """Products of a batch of matrices, added up."""
+    first, second = (shape(graph, op, name) for name in graph.traits(op).operands)
+    return products(math.prod(first) * second[-1])
+
+
+def _dot(graph: Graph, op: Op) -> Work:
+    return products(math.prod(shape(graph, op, "self")))
+
+
+def _linear(graph: Graph, op: Op) -> Work:
+    """A product with a weight matrix whose last dimension is the summed one."""
+    _, weight = graph.traits(op).operands
+    return products(out_elements(graph, op) * shape(graph, op, weight)[-1])
+
+
+def _affine_grid(graph: Graph, op: Op) -> Work:
+    return products(shape(graph, op, "theta")[-1] * out_elements(graph, op))
 
 
 def _outer(graph: Graph, op: Op) -> Work:
@@ -158,11 +171,11 @@ def _recurrent_macs(graph: Graph, op: Op, x: str, weights: list[int]) -> int:
     return rows * sum(matrix.elements for matrix in matrices if len(matrix.shape) == 2)
 
 
-def _recurrent(names: tuple[str, ...], times: int = 1) -> Rule:
-    """A recurrent layer given its weights under `names`."""
+def _recurrent(times: int) -> Rule:
+    """A recurrent layer with its weights; `times` is 1 forward and 2 backward."""
 
     def rule(graph: Graph, op: Op) -> Work:
-        weights = [index for name in names for index in refs(op.arguments.get(name))]
+        weights = [index for name in graph.traits(op).operands for index in refs(op.arguments.get(name))]
         macs = _recurrent_macs(graph, op, "data" if "data" in op.arguments else "input", weights)
         return products(times * macs, times * GATES * out_elements(graph, op))
 
@@ -193,72 +206,26 @@ def _trilinear(graph: Graph, op: Op) -> Work:
     return products(math.prod(sides), math.prod(sides))
 
 
-_SDPA = (
-    "scaled_dot_product_attention",
-    "_scaled_dot_product_attention_math",
-    "_scaled_dot_product_attention_math_for_mps",
-    "_scaled_dot_product_flash_attention",
-    "_scaled_dot_product_flash_attention_for_cpu",
-    "_scaled_dot_product_efficient_attention",
-    "_scaled_dot_product_cudnn_attention",
-    "_scaled_dot_product_fused_attention_overrideable",
-)
-
-RULES: dict[str, Rule] = {
-    **{
-        f"aten.{name}": _convolution
-        for name in (
-            *("convolution", "_convolution", "convolution_overrideable", "cudnn_convolution", "mkldnn_convolution"),
-            *("conv1d", "conv2d", "conv3d", "conv_transpose1d", "conv_transpose2d", "conv_transpose3d"),
-            *("cudnn_convolution_transpose", "cudnn_convolution_relu", "cudnn_convolution_add_relu"),
-            *("_slow_conv2d_forward", "slow_conv3d", "_conv_depthwise2d", "conv_depthwise3d", "thnn_conv2d"),
-        )
-    },
-    "aten.convolution_backward": _convolution_backward,
-    "aten.mm": _matmul("self", "mat2"),
-    "aten.bmm": _matmul("self", "mat2"),
-    "aten._int_mm": _matmul("self", "mat2"),
-    "aten._scaled_mm": _matmul("self", "mat2"),
-    "aten._scaled_mm_v2": _matmul("self", "mat2"),
-    "aten._grouped_mm": _matmul("self", "mat2"),
-    "aten._scaled_grouped_mm": _matmul("self", "mat2"),
-    "aten._weight_int4pack_mm": _matmul("self", "mat2"),
-    "aten._weight_int4pack_mm_for_cpu": _matmul("self", "mat2"),
-    "aten._weight_int8pack_mm": _matmul("self", "mat2"),
-    "aten._dyn_quant_matmul_4bit": _matmul("inp", "packed_weights"),
-    "aten._sparse_mm": _matmul("sparse", "dense"),
-    "aten.matmul": _matmul("self", "other"),
-    "aten.addmm": _matmul("mat1", "mat2"),
-    "aten._addmm_activation": _matmul("mat1", "mat2"),
-    "aten.baddbmm": _matmul("batch1", "batch2"),
-    "aten.addbmm": lambda graph, op: products(math.prod(shape(graph, op, "batch1")) * shape(graph, op, "batch2")[-1]),
-    "aten.mv": _matmul("self", "vec"),
-    "aten.addmv": _matmul("mat", "vec"),
-    "aten.dot": lambda graph, op: products(math.prod(shape(graph, op, "self"))),
-    "aten.vdot": lambda graph, op: products(math.prod(shape(graph, op, "self"))),
-    "aten.addr": _outer,
-    "aten.outer": _outer,
-    "aten.ger": _outer,
-    "aten.linear": _linear("weight"),
-    "aten.mkldnn_linear": _linear("weight"),
-    "aten.linear_backward": _linear_backward,
-    "aten.einsum": _einsum,
-    "aten.bilinear": _bilinear,
-    "aten.affine_grid_generator": lambda graph, op: products(shape(graph, op, "theta")[-1] * out_elements(graph, op)),
-    "aten._trilinear": _trilinear,
-    **{f"aten.{name}": _attention(1) for name in _SDPA},
-    **{f"aten.{name}_backward": _attention(2) for name in _SDPA[3:]},
-    "aten._flash_attention_forward": _attention_by_length(1),
-    "aten._flash_attention_backward": _attention_by_length(2),
-    "aten._efficient_attention_forward": _attention_by_length(1),
-    "aten._efficient_attention_backward": _attention_by_length(2),
-    "aten._native_multi_head_attention": _native_attention,
-    "aten._transformer_encoder_layer_fwd": _encoder_layer,
-    "aten.mkldnn_rnn_layer": _recurrent(("weight0", "weight1")),
-    "aten.mkldnn_rnn_layer_backward": _recurrent(("weight1", "weight2"), times=2),
-    "aten._cudnn_rnn": _recurrent(("weight",)),
-    "aten._cudnn_rnn_backward": _recurrent(("weight",), times=2),
-    "aten.miopen_rnn": _recurrent(("weight",)),
-    **{f"aten.{name}": _recurrent(("params",)) for name in _RECURRENT},
-    **{f"aten.{name}_cell": _cell for name in _RECURRENT},
+FORMULAS: dict[str, Rule] = {
+    "affine_grid": _affine_grid,
+    "attention": _attention(1),
+    "attention_backward": _attention(2),
+    "attention_by_length": _attention_by_length(1),
+    "attention_by_length_backward": _attention_by_length(2),
+    "bilinear": _bilinear,
+    "cell": _cell,
+    "convolution": _convolution,
+    "convolution_backward": _convolution_backward,
+    "dot": _dot,
+    "einsum": _einsum,
+    "encoder_layer": _encoder_layer,
+    "linear": _linear,
+    "linear_backward": _linear_backward,
+    "matmul": _matmul,
+    "native_attention": _native_attention,
+    "outer": _outer,
+    "recurrent": _recurrent(1),
+    "recurrent_backward": _recurrent(2),
+    "summed_matmul": _summed_matmul,
+    "trilinear": _trilinear,
 }

@@ -8,44 +8,12 @@ from __future__ import annotations
 from math import ceil, log2, prod
 
 from netwright.cost.rules.aten_products import SOFTMAX, einsum_macs
-from netwright.cost.rules.work import MOVE, Rule, Work, in_elements, out_elements, per_input, per_output, products
+from netwright.cost.rules.work import MOVE, Rule, Work, in_elements, out_elements, products, rules_of
 from netwright.graph.graph import Graph, Op, Ref, Tensor
+from netwright.graph.traits.onnx import TRAITS
 
-# Operations for every element of the output; comparisons and calls of a function count one.
-_POINTWISE = {
-    1: """Abs Acos Acosh Add And Asin Asinh Atan Atanh Bernoulli BitShift BitwiseAnd BitwiseNot BitwiseOr BitwiseXor Ceil
-        Cos Cosh CumProd CumSum DequantizeLinear Div Elu Equal Erf Exp Floor Greater GreaterOrEqual IsInf IsNaN
-        LeakyRelu Less LessOrEqual Log Max Min Mod Mul Multinomial Neg Not Or PRelu Pow RandomNormal RandomNormalLike
-        RandomUniform RandomUniformLike Reciprocal Relu Round Sigmoid Sign Sin Sinh Sqrt Sub Sum Mean Tan Tanh
-        ThresholdedRelu Where Xor com.microsoft.QLinearAdd com.microsoft.QLinearMul com.microsoft.QLinearLeakyRelu
-        com.microsoft.QLinearSigmoid com.microsoft.QLinearWhere com.microsoft.DequantizeLinear""",
-    2: "Celu Clip Hardmax Selu Shrink Softplus Softsign Swish com.microsoft.QuickGelu",
-    3: "HardSigmoid Mish RotaryEmbedding SwiGLU com.microsoft.RotaryEmbedding",
-    4: """Gelu HardSwish QuantizeLinear com.microsoft.Gelu com.microsoft.FastGelu com.microsoft.BiasGelu
-        com.microsoft.QuantizeLinear""",
-    5: "LogSoftmax Softmax com.microsoft.QLinearSoftmax com.microsoft.BiasSoftmax",
-}
-# Operations for every element of the first input.
-_REDUCTIONS = {
-    1: """ArgMax ArgMin GlobalAveragePool GlobalMaxPool NegativeLogLikelihoodLoss ReduceMax ReduceMean ReduceMin
-        ReduceProd ReduceSum com.microsoft.QLinearGlobalAveragePool com.microsoft.QLinearReduceMean MaxRoiPool""",
-    2: "DynamicQuantizeLinear GlobalLpPool ReduceL1 ReduceL2 ReduceLogSum ReduceSumSquare",
-    3: "ReduceLogSumExp",
-    4: "LpNormalization MeanVarianceNormalization SimplifiedLayerNormalization RMSNormalization",
-    5: """GroupNormalization InstanceNormalization LayerNormalization SoftmaxCrossEntropyLoss
-        com.microsoft.GroupNorm com.microsoft.LayerNormalization""",
-    6: "com.microsoft.SkipLayerNormalization com.microsoft.SkipSimplifiedLayerNormalization com.microsoft.SkipGroupNorm",
-}
-# Copies, gathers, fills, questions: nothing is computed.
-_MOVES = """BitCast Cast CastLike CenterCropPad Col2Im Compress Concat ConstantOfShape DepthToSpace Dropout Expand EyeLike Flatten
-    Gather GatherElements GatherND Identity MaxUnpool NonZero OneHot Pad Range Reshape ReverseSequence Scatter
-    ScatterElements ScatterND Shape Size Slice SpaceToDepth Split Squeeze TensorScatter Tile Transpose Trilu Unsqueeze
-    BlackmanWindow HammingWindow HannWindow AffineGrid Optional OptionalGetElement OptionalHasElement SequenceAt
-    SequenceConstruct SequenceEmpty SequenceErase SequenceInsert SequenceLength SplitToSequence ConcatFromSequence
-    com.microsoft.QLinearConcat com.microsoft.ExpandDims com.microsoft.EmbedLayerNormalization"""
 # Resampling: operations for every element that is sampled, by mode and number of sides.
 _RESAMPLING = {"linear": {1: 3, 2: 7, 3: 15}, "bilinear": {2: 7, 3: 15}, "cubic": {1: 7, 2: 31}, "bicubic": {2: 31}}
-_GATES = {"LSTM": 9, "GRU": 9, "RNN": 1}
 
 
 def _operand(graph: Graph, op: Op, place: int) -> Tensor | None:
@@ -100,7 +68,7 @@ def _recurrent(graph: Graph, op: Op) -> Work | None:
     x, weights, recurrent = (_operand(graph, op, place) for place in range(3))
     if x is None or weights is None or recurrent is None or len(x.shape) != 3:
         return None
-    gates = _GATES[op.kind.removeprefix("onnx.")] * out_elements(graph, op)
+    gates = graph.traits(op).each * out_elements(graph, op)
     return products(x.shape[0] * x.shape[1] * (weights.elements + recurrent.elements), gates)
 
 
@@ -137,12 +105,11 @@ def _projecting_attention(graph: Graph, op: Op) -> Work | None:
     return products(batch * rows * weights.elements + scores * (keys + values), SOFTMAX * scores * heads)
 
 
-def _pool(each: int) -> Rule:
-    def rule(graph: Graph, op: Op) -> Work | None:
-        sides = op.arguments.get("kernel_shape")
-        return Work("norm", 0, each * prod(sides) * out_elements(graph, op)) if isinstance(sides, list) else None
-
-    return rule
+def _pool(graph: Graph, op: Op) -> Work | None:
+    sides = op.arguments.get("kernel_shape")
+    if not isinstance(sides, list):
+        return None
+    return Work("norm", 0, graph.traits(op).each * prod(sides) * out_elements(graph, op))
 
 
 def _batch_norm(graph: Graph, op: Op) -> Work:
@@ -203,31 +170,27 @@ def _needs_shapes(rule: Rule) -> Rule:
     return guarded
 
 
-_COMPUTED: dict[str, Rule] = {
-    **{name: per_output("elementwise", each) for each, names in _POINTWISE.items() for name in names.split()},
-    **{name: per_input("norm", each) for each, names in _REDUCTIONS.items() for name in names.split()},
-    **{name: _convolution(1) for name in ("Conv", "ConvInteger", "com.microsoft.FusedConv", "com.microsoft.NhwcConv")},
-    **{name: _convolution(3) for name in ("QLinearConv", "com.microsoft.QLinearConv")},
-    **dict.fromkeys(_GATES, _recurrent),
-    **dict.fromkeys((*("Gemm", "MatMul", "MatMulInteger", "QLinearMatMul", "com.microsoft.FusedMatMul", "com.microsoft.FusedGemm"), *("com.microsoft.QGemm", "com.microsoft.DynamicQuantizeMatMul", "com.microsoft.MatMulIntegerToFloat"), *("com.microsoft.TransposeMatMul", "com.microsoft.FusedMatMulActivation", "com.microsoft.GemmFastGelu")), _product),
-    **dict.fromkeys(("Attention", "com.microsoft.MultiHeadAttention"), _attention),
-    **dict.fromkeys(("com.microsoft.Attention", "com.microsoft.QAttention"), _projecting_attention),
-    **{name: _pool(1) for name in ("AveragePool", "MaxPool", "com.microsoft.QLinearAveragePool", "com.microsoft.NhwcMaxPool")},
-    **dict.fromkeys(("Resize", "Upsample", "GridSample"), _resample),
-    "ConvTranspose": _transposed,
-    "DeformConv": _deformable,
-    "Einsum": _einsum,
-    "com.microsoft.MatMulNBits": _packed_product,
-    "LpPool": _pool(2),
-    "BatchNormalization": _batch_norm,
-    "LRN": _local_response,
-    "RoiAlign": _roi_align,
-    "TopK": _sort,
-    "Unique": _sort,
-    "NonMaxSuppression": _suppression,
-}  # fmt: skip
+FORMULAS: dict[str, Rule] = {
+    "attention": _attention,
+    "batch_norm": _batch_norm,
+    "convolution": _convolution(1),
+    "deformable": _deformable,
+    "einsum": _einsum,
+    "local_response": _local_response,
+    "packed_product": _packed_product,
+    "pool": _pool,
+    "product": _product,
+    "projecting_attention": _projecting_attention,
+    "quantized_convolution": _convolution(3),
+    "recurrent": _recurrent,
+    "resample": _resample,
+    "roi_align": _roi_align,
+    "sort": _sort,
+    "suppression": _suppression,
+    "transposed": _transposed,
+}
 
 RULES: dict[str, Rule] = {
-    **{f"onnx.{name}": (lambda _graph, _op: MOVE) for name in _MOVES.split()},
-    **{f"onnx.{name}": _needs_shapes(rule) for name, rule in _COMPUTED.items()},
+    kind: rule if TRAITS[kind].group == "move" else _needs_shapes(rule)
+    for kind, rule in rules_of(TRAITS, FORMULAS).items()
 }

@@ -33,11 +33,9 @@ def _deformable(graph: Graph, op: Op) -> Work:
     return products(out * prod(weights[1:]), _SAMPLE * samples)
 
 
-RULES: dict[str, Rule] = {
-    "torchvision.roi_align": _aligned,
-    "torchvision.ps_roi_align": _aligned,
-    "torchvision.roi_pool": _pooled,
-    "torchvision.ps_roi_pool": _pooled,
-    "torchvision.nms": _suppression,
-    "torchvision.deform_conv2d": _deformable,
+FORMULAS: dict[str, Rule] = {
+    "aligned": _aligned,
+    "deformable": _deformable,
+    "pooled": _pooled,
+    "suppression": _suppression,
 }

@@ -6,22 +6,19 @@ done, for example with sequence lengths that are values of a tensor.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 from netwright.graph.graph import Graph, Op, Ref, Tensor
-
-Group = Literal["matmul", "norm", "elementwise", "move"]
+from netwright.graph.traits.traits import Group, Traits
 
 
 @dataclass(frozen=True, slots=True)
 class Work:
     """What one operation does.
 
-    `group`: "matmul" are convolutions, linear layers, matrix products, attention and recurrent layers; "norm"
-    normalization, pooling, resampling and reductions; "elementwise" everything else that computes; "move" what only copies,
-    gathers or fills. Views do nothing and are moves of nothing.
+    `group`: as in `Traits`; views do nothing and are moves of nothing.
     `macs`: multiply-accumulates of the products. `flops`: two for each of those, and one for each arithmetic step of the
     rest; a bias adds none, since n products and a bias are n additions.
     """
@@ -81,3 +78,25 @@ def per_output(group: Group, each: int) -> Rule:
 def per_input(group: Group, each: int) -> Rule:
     """Return a rule of `each` operations for every element of the first input."""
     return lambda graph, op: Work(group, 0, each * in_elements(graph, op))
+
+
+def rule_of(traits: Traits, formulas: Mapping[str, Rule]) -> Rule | None:
+    """Return the rule that prices operations of these traits; None where they have no price."""
+    if not isinstance(traits.formula, str):
+        return traits.formula
+    if traits.formula:
+        return formulas[traits.formula]
+    if traits.group is None:
+        return None
+    if traits.group == "move":
+        return _nothing
+    return (per_input if traits.per == "input" else per_output)(traits.group, traits.each)
+
+
+def rules_of(table: Mapping[str, Traits], formulas: Mapping[str, Rule]) -> dict[str, Rule]:
+    """Return the rules of all operations of a table that have a price, by kind."""
+    return {kind: rule for kind, traits in table.items() if (rule := rule_of(traits, formulas)) is not None}
+
+
+def _nothing(_graph: Graph, _op: Op) -> Work:
+    return MOVE

@@ -17,17 +17,16 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.utils._python_dispatch import TorchDispatchMode, is_traceable_wrapper_subclass
-from torch.utils._pytree import tree_iter, tree_map
 
 from netwright.core.errors import NetwrightError
+from netwright.core.torch_internals import TorchDispatchMode, is_composed, schema_of, tree_iter, tree_map
 from netwright.cost.speed.energy import Metered, measure_energy
 from netwright.cost.speed.roofline import Roofline, operand_dtype
 from netwright.device.machine import Machine
-from netwright.graph.capture.recorder import SILENT
 from netwright.graph.capture.trace import capture
 from netwright.graph.capture.undisturbed import undisturbed
 from netwright.graph.graph import Graph
+from netwright.graph.traits.table import known_as, traits_of
 
 LEAST_RUNS = 5
 
@@ -113,13 +112,13 @@ class _Stopwatch(TorchDispatchMode):
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
-        if any(is_traceable_wrapper_subclass(value) for value in tree_iter((args, kwargs))):
+        if any(is_composed(value) for value in tree_iter((args, kwargs))):
             return NotImplemented
         start = time.perf_counter()
         out = func(*args, **kwargs)
         end = time.perf_counter()
-        kind = func._schema.name.replace("::", ".")
-        if kind not in SILENT:
+        kind = known_as(schema_of(func).name)
+        if not traits_of(kind).silent:
             self.kinds.append(kind)
             self.seconds.append(end - start)
         return out

@@ -9,36 +9,24 @@ from typing import Any
 import torch
 from torch import Tensor as TorchTensor
 from torch import nn
-from torch.multiprocessing.reductions import StorageWeakRef
-from torch.utils._python_dispatch import TorchDispatchMode, is_traceable_wrapper_subclass
-from torch.utils._pytree import tree_iter, tree_map
 
 from netwright.core.errors import NetwrightError
+from netwright.core.torch_internals import (
+    StorageReference,
+    TorchDispatchMode,
+    is_composed,
+    is_storage_gone,
+    node_number,
+    number_of_backward_node,
+    parts_of,
+    schema_of,
+    storage_address,
+    tree_iter,
+    tree_map,
+)
 from netwright.graph.capture.undisturbed import tensors_in
 from netwright.graph.graph import Graph, Op, Ref, Role, Stage, Storage, Tensor
-
-# Operations that compute nothing: they ask, announce or set memory aside.
-SILENT = {
-    "prim.device",
-    "aten.detach",
-    "aten.empty",
-    "aten.empty_like",
-    "aten.empty_strided",
-    "aten.is_same_size",
-    "aten.new_empty",
-    "aten.new_empty_strided",
-    "aten.sym_numel",
-    "aten.sym_size",
-    "aten.sym_stride",
-}
-
-
-def parts_of(tensor: TorchTensor) -> list[TorchTensor]:
-    """Return the tensors that a composed one, for example a quantized one, is made of; else the tensor itself."""
-    if not is_traceable_wrapper_subclass(tensor):
-        return [tensor]
-    names, _ = tensor.__tensor_flatten__()
-    return [part for name in names for part in parts_of(getattr(tensor, name))]
+from netwright.graph.traits.table import known_as, traits_of
 
 
 def _sides(tensor: TorchTensor) -> str:
@@ -81,7 +69,7 @@ class Recorder(TorchDispatchMode):
     def __init__(self, modules: ModuleStack):
         super().__init__()
         self._modules = modules
-        self._references: dict[int, tuple[StorageWeakRef, int]] = {}
+        self._references: dict[int, tuple[StorageReference, int]] = {}
         self._alive: dict[int, int] = {}  # storage: its address
         self._kept: dict[int, int] = {}  # those that autograd keeps alive during the forward pass
         self.saved: dict[int, None] = {}  # storages that autograd saves, in order
@@ -102,15 +90,15 @@ class Recorder(TorchDispatchMode):
         if tensor.layout != torch.strided or tensor.is_nested:
             kind = "nested" if tensor.is_nested else str(tensor.layout).removeprefix("torch.")
             raise NetwrightError(f"A tensor of shape {_sides(tensor)} is {kind}; only dense tensors can be captured.")
-        storage_ref = StorageWeakRef(tensor.untyped_storage())
-        known = self._references.get(storage_ref.cdata)
+        address = storage_address(tensor)
+        known = self._references.get(address)
         if known is None:
             number = len(self._storages)
             born = len(self._ops) if role == "activation" else -1
             self._storages.append(Storage(tensor.untyped_storage().nbytes(), role, name, born))
-            self._references[storage_ref.cdata] = (storage_ref, number)
+            self._references[address] = (StorageReference(tensor), number)
             if role == "activation":
-                self._alive[number] = storage_ref.cdata
+                self._alive[number] = address
         else:
             number = known[1]
         shape = tuple(int(side) for side in tensor.shape)
@@ -137,19 +125,20 @@ class Recorder(TorchDispatchMode):
 
     def storage_of(self, tensor: TorchTensor) -> int | None:
         """Return the index of a tensor's storage, if it was recorded."""
-        known = self._references.get(StorageWeakRef(tensor.untyped_storage()).cdata)
+        known = self._references.get(storage_address(tensor))
         return None if known is None else known[1]
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
-        if any(is_traceable_wrapper_subclass(value) for value in tree_iter((args, kwargs))):
+        if any(is_composed(value) for value in tree_iter((args, kwargs))):
             return NotImplemented  # a quantized or otherwise composed tensor: its parts come by again
         path, layer = self._whereabouts()
         kind, names, is_view, written = self._schema(func)
-        if kind not in SILENT and not is_view:
+        silent = traits_of(kind).silent
+        if not silent and not is_view:
             self._note_freed()
         out = func(*args, **kwargs)
-        if kind in SILENT:
+        if silent:
             for value in tree_iter(out):
                 if isinstance(value, TorchTensor):
                     self.register(value, "activation", path)
@@ -179,7 +168,7 @@ class Recorder(TorchDispatchMode):
                 self.stage,
                 is_view,
                 tuple(w for w in writes if w is not None),
-                func._schema.overload_name,
+                schema_of(func).overload_name,
             )
         )
         return out
@@ -200,14 +189,13 @@ class Recorder(TorchDispatchMode):
     def _schema(self, func: Any) -> tuple[str, list[str], bool, list[int]]:
         found = self._schemas.get(func)
         if found is None:
-            schema = func._schema
+            schema = schema_of(func)
             written = [
                 place
                 for place, argument in enumerate(schema.arguments)
                 if argument.alias_info is not None and argument.alias_info.is_write
             ]
-            namespace, _, name = schema.name.partition("::")
-            found = (f"{namespace}.{name}", [argument.name for argument in schema.arguments], func.is_view, written)
+            found = (known_as(schema.name), [argument.name for argument in schema.arguments], func.is_view, written)
             self._schemas[func] = found
         return found
 
@@ -215,16 +203,14 @@ class Recorder(TorchDispatchMode):
         if self.stage == "forward":
             here = self._modules.running[-1]
             if torch.is_grad_enabled():
-                self._forward_paths.setdefault(torch.autograd._get_sequence_nr() - 1, here)
+                self._forward_paths.setdefault(node_number(), here)
             return here
-        node = torch._C._current_autograd_node()
-        number = node._sequence_nr() if node is not None else -1
+        number = number_of_backward_node()
         # an in-place operation saves a clone first, and what is recorded is the number of the clone: the next one
         return self._forward_paths.get(number) or self._forward_paths.get(number + 1, ("", ""))
 
     def _note_freed(self) -> None:
-        expired = torch.UntypedStorage._expired
-        gone = [number for number, address in self._alive.items() if expired(address)]
+        gone = [number for number, address in self._alive.items() if is_storage_gone(address)]
         for number in gone:
             del self._alive[number]
             self._storages[number] = replace(self._storages[number], freed=len(self._ops))
@@ -242,7 +228,7 @@ class Recorder(TorchDispatchMode):
         """Return what was recorded; `outputs` may be any nesting of tensors."""
         notes = list(notes)
         out = list(tensors_in(outputs))
-        if any(self.storage_of(tensor) is None for tensor in out if not is_traceable_wrapper_subclass(tensor)):
+        if any(self.storage_of(tensor) is None for tensor in out if not is_composed(tensor)):
             notes.append("an output comes from operations that were not seen: other threads or libraries made it")
         out = [part for tensor in out for part in parts_of(tensor)]
         return Graph(

@@ -12,20 +12,28 @@ import math
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
-from torch._subclasses.fake_tensor import FakeTensorMode, unset_fake_temporarily
 from torch.autograd.graph import saved_tensors_hooks
 from torch.nn.parameter import is_lazy
-from torch.utils._python_dispatch import is_traceable_wrapper_subclass
-from torch.utils._pytree import tree_map
 
 from netwright.core.errors import NetwrightError
-from netwright.graph.capture.recorder import ModuleStack, Recorder, parts_of
+from netwright.core.torch_internals import (
+    TorchInternalsError,
+    fake_tensors,
+    is_composed,
+    parts_of,
+    real_tensors,
+    tree_map,
+)
+from netwright.graph.capture.recorder import ModuleStack, Recorder
 from netwright.graph.capture.undisturbed import replace_plain_tensors, tensors_in, undisturbed
 from netwright.graph.graph import Graph
+
+if TYPE_CHECKING:
+    from netwright.core.torch_internals import FakeTensorMode
 
 
 def capture(
@@ -43,7 +51,8 @@ def capture(
     on random numbers where shapes alone do not do.
 
     Raises:
-        NetwrightError: the module does not run on these inputs, or a trainable parameter does not exist.
+        NetwrightError: the module does not run on these inputs, a trainable parameter does not exist, or this torch
+            lacks what a capture needs.
     """
     if isinstance(module, (nn.DataParallel, nn.parallel.DistributedDataParallel)):
         inner = None if trainable is None else [name.removeprefix("module.") for name in trainable]
@@ -54,6 +63,8 @@ def capture(
     for attempt in (_fake_values, _real_values) if values else (_fake_values,):
         try:
             return _run(module, inputs, dict(keywords or {}), trainable, attempt(module), errors)
+        except TorchInternalsError:
+            raise
         except Exception as error:  # noqa: BLE001 - a stranger's module may raise anything
             kind = "" if isinstance(error, NetwrightError) else f"{type(error).__name__}: "
             errors.append(kind + " ".join(str(error).split())[:300])
@@ -74,7 +85,7 @@ class _Values:
 
     def like(self, tensor: Tensor) -> Tensor:
         """Return the stand-in of a tensor, of the same shape, strides and type, on the processor."""
-        if is_traceable_wrapper_subclass(tensor):
+        if is_composed(tensor):
             return self.fake.from_tensor(tensor) if self.fake else tensor
         if is_lazy(tensor):
             raise NetwrightError(
@@ -94,12 +105,12 @@ class _Values:
         """Return a copy of a tensor that a module holds as an attribute: it is small, and its values may be looked at."""
         if tensor.device.type != "cpu" or tensor.layout != torch.strided:
             return self.like(tensor)
-        with unset_fake_temporarily():
+        with real_tensors():
             return tensor.detach().clone()
 
 
 def _fake_values(_module: nn.Module) -> _Values:
-    fake = FakeTensorMode(allow_non_fake_inputs=True)
+    fake = fake_tensors()
     return _Values(fake, "shapes", fake)
 
 

@@ -13,10 +13,10 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.utils._pytree import tree_iter
+
+from netwright.core.torch_internals import FAKE_TENSOR_LOGGER, tree_iter
 
 _CONTAINERS = (dict, list, set)
-_FAKE_TENSORS = "torch._subclasses.fake_tensor"
 
 
 @contextlib.contextmanager
@@ -36,7 +36,7 @@ def undisturbed(module: nn.Module, *, keep_mode: bool) -> Iterator[None]:
             with contextlib.suppress(NotImplementedError):  # an exported program has its mode in it
                 module.eval()
         torch.backends.mha.set_fastpath_enabled(False)
-        logging.getLogger(_FAKE_TENSORS).setLevel(
+        logging.getLogger(FAKE_TENSOR_LOGGER).setLevel(
             logging.CRITICAL
         )  # it logs tracebacks of errors that are raised anyway
         with warnings.catch_warnings(), torch.inference_mode(False), torch.set_grad_enabled(keep_mode):
@@ -55,9 +55,9 @@ def _settings() -> list[Callable[[], None]]:
     torch_state, numpy_state, python_state = torch.random.get_rng_state(), np.random.get_state(), random.getstate()
     dtype, fast_path = torch.get_default_dtype(), torch.backends.mha.get_fastpath_enabled()
     autocast, autocast_dtype = torch.is_autocast_enabled("cpu"), torch.get_autocast_dtype("cpu")
-    log_level = logging.getLogger(_FAKE_TENSORS).level
+    log_level = logging.getLogger(FAKE_TENSOR_LOGGER).level
     return [
-        lambda: logging.getLogger(_FAKE_TENSORS).setLevel(log_level),
+        lambda: logging.getLogger(FAKE_TENSOR_LOGGER).setLevel(log_level),
         lambda: torch.random.set_rng_state(torch_state),
         lambda: np.random.set_state(numpy_state),
         lambda: random.setstate(python_state),

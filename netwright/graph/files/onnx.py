@@ -20,9 +20,9 @@ from netwright.core.errors import NetwrightError
 from netwright.graph.dtypes import bytes_of
 from netwright.graph.files.onnx_shapes import Kind, infer, kind_of
 from netwright.graph.graph import Graph, Op, Ref, Role, Storage, Tensor
+from netwright.graph.traits.table import traits_of
 
 LARGEST = 1 << 40  # bytes of one tensor; more is an attack or a broken file
-_VIEWS = {"Reshape", "Flatten", "Squeeze", "Unsqueeze", "Identity", "Dropout"}
 _INTEGERS = {"bool", "int32", "int64", "uint32", "uint64", "string"}
 # Operands that say how to compute, by operator and place; -1 stands for all of them.
 _SETTINGS = {
@@ -174,7 +174,7 @@ class _Reading:
                     kind = self.kinds.get(name) or Kind((), "unknown")
                     self.enter(name, self.role_of(name, kind), kind)
                 continue
-            view = node.op_type in _VIEWS and self.share(node)
+            view = traits_of(f"onnx.{node.op_type}").view and self.share(node)
             outputs = tuple(
                 self.index[name] if view and not number else self.enter(name, "activation")
                 for number, name in enumerate(node.output)

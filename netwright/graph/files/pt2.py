@@ -21,6 +21,7 @@ import torch
 from torch import Tensor, nn
 
 from netwright.core.errors import NetwrightError
+from netwright.core.torch_internals import children_of, is_operation
 from netwright.graph.capture.trace import capture
 from netwright.graph.graph import Graph
 
@@ -184,10 +185,10 @@ class _Program(_Part):
         """Return the part of a path, made with its parents if it is not there."""
         part: nn.Module = self
         for name in path.split(".") if path else ():
-            if name not in part._modules:
+            if name not in children_of(part):
                 made = type(class_name, (_Part,), {}) if class_name.isidentifier() else _Part
                 part.add_module(name, made())
-            part = part._modules[name]  # pyright: ignore[reportAssignmentType]
+            part = children_of(part)[name]  # pyright: ignore[reportAssignmentType]
         return part
 
     def _nw_enter(self, kind: str, value: Mapping[str, Any], tensors: Mapping[str, Any]) -> None:
@@ -390,7 +391,7 @@ def _operation(target: str) -> Any:
         import torchvision  # noqa: F401 - registers its operations
     if found and found[1] in _NAMESPACES and found[2] not in _FORBIDDEN:
         operation = getattr(getattr(getattr(torch.ops, found[1]), found[2], None), found[3], None)
-        if isinstance(operation, torch._ops.OpOverload):
+        if is_operation(operation):
             return operation
     raise NetwrightError(
         f"The program calls {str(target)[:100]}, which is none of the operations of {', '.join(sorted(_NAMESPACES))}."

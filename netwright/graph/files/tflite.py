@@ -20,9 +20,9 @@ from netwright.graph.files.tflite_options import read_options
 from netwright.graph.graph import Graph, Op, Ref, Role, Storage, Tensor
 from netwright.graph.integers.quantized import Quantization, QuantizedGraph
 from netwright.graph.integers.schema import OPERATORS, TYPES
+from netwright.graph.traits.table import traits_of
 
 LARGEST = 1 << 40  # bytes of one tensor; more is an attack or a broken file
-_VIEWS = {"RESHAPE", "SQUEEZE", "EXPAND_DIMS"}
 _SIZELESS = {"string", "resource", "variant"}
 
 
@@ -283,7 +283,12 @@ class _Reading:
         if operator.startswith("custom."):
             options["custom_options"] = table.bytes(5)
         arguments: dict[str, Any] = {"inputs": [None if index == -1 else Ref(index) for index in operands], **options}
-        view = operator in _VIEWS and bool(inputs) and len(outputs) == 1 and self._share(inputs[0], outputs[0])
+        view = (
+            traits_of(f"tflite.{operator}").view
+            and bool(inputs)
+            and len(outputs) == 1
+            and self._share(inputs[0], outputs[0])
+        )
         path = self.names[outputs[0]].split(";")[0].replace("/", ".") if outputs else ""
         touched = (self._tensors[index] for index in (*inputs, *outputs))
         writes = tuple(tensor.storage for tensor in touched if self._role(tensor) == "buffer")  # recurrent states

@@ -10,12 +10,11 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
-from netwright.graph.dtypes import bytes_of
+from netwright.graph.dtypes import FLOATS, bytes_of
 from netwright.graph.graph import Graph, Op, Storage, Tensor
 from netwright.graph.memory.lifetimes import Buffer
 from netwright.graph.memory.plan import overlapping
 
-_FLOATS = {"float64", "float32", "float16", "bfloat16"}
 _RESHAPES = {
     "view",
     "_unsafe_view",
@@ -40,7 +39,7 @@ _PARTS = {
 _INTEGER_PARTS = _PARTS | {"hardswish": ("a: x", "out: x a"), "hardsigmoid": ("out: x",)}
 
 
-def as_edge(graph: Graph, *, integer: bool = False) -> Graph:
+def lowered_by_executorch(graph: Graph, *, integer: bool = False) -> Graph:
     """Return the lowered graph: functional, with the copies and the temporary results that ExecuTorch's programs have.
 
     `integer`: every floating-point result is int8, between a quantization of the inputs and a dequantization of the outputs, as
@@ -52,7 +51,7 @@ def as_edge(graph: Graph, *, integer: bool = False) -> Graph:
     return lowering.result()
 
 
-def fused_activations(graph: Graph, op: Op) -> tuple[int, ...]:
+def executorch_overwritable(graph: Graph, op: Op) -> tuple[int, ...]:
     """Return the inputs that an operation's result lies in from the start, because integer kernels clamp what they write."""
     name = op.kind.partition(".")[2].removesuffix("_")
     return op.inputs[:1] if name in ("relu", "relu6", "hardtanh", "hardsigmoid") else ()
@@ -73,7 +72,7 @@ class _Lowering:
         self.op = Op("", (), (), {})
         self.inputs = [self._given(graph.tensors[t]) for t in graph.inputs]
         for t, new in zip(graph.inputs, self.inputs, strict=True):
-            quantized = integer and graph.tensors[t].dtype in _FLOATS
+            quantized = integer and graph.tensors[t].dtype in FLOATS
             self._bind(t, self._emit("edge.quantize", [new], graph.tensors[t]) if quantized else new)
 
     def add(self, op: Op) -> None:
@@ -111,6 +110,7 @@ class _Lowering:
             ops=tuple(self.ops),
             source=self.graph.source,
             notes=self.graph.notes,
+            own=self.graph.own,
         )
 
     def _view(self, name: str) -> None:
@@ -177,7 +177,7 @@ class _Lowering:
         made = []
         for out in outs:
             made.append(len(self.tensors))
-            dtype = "int8" if self.integer and out.dtype in _FLOATS else out.dtype
+            dtype = "int8" if self.integer and out.dtype in FLOATS else out.dtype
             self.tensors.append(Tensor(out.shape, dtype, len(self.storages)))
             size = bytes_of(out.shape, dtype)
             self.storages.append(Storage(size, "activation", self.op.path, len(self.ops)))
@@ -246,7 +246,7 @@ class _Shared:
         return max((start + size for start, size, other in self.placed if overlapping(other, buffer)), default=0)
 
 
-def shared_objects(buffers: Sequence[Buffer], *, alignment: int = 16) -> int:
+def executorch_plan_bytes(buffers: Sequence[Buffer], *, alignment: int = 16) -> int:
     """Return the bytes of ExecuTorch's greedy plan, the sum of its shared objects.
 
     The largest buffer first: each goes into the first object that is free while it lives, else on top of what lives in

@@ -7,32 +7,10 @@ from __future__ import annotations
 
 from netwright.graph.graph import Graph, Op
 
-BATCH_NORMS = {
-    "aten.batch_norm",
-    "aten.native_batch_norm",
-    "aten.cudnn_batch_norm",
-    "aten.miopen_batch_norm",
-    "aten._native_batch_norm_legit",
-    "aten._native_batch_norm_legit_no_training",
-    "onnx.BatchNormalization",
-}
-# Operations that end in a sum with weights, and the dimension of their output that holds the channels.
-_CHANNELS = {
-    "aten.convolution": 1,
-    "aten._convolution": 1,
-    "aten.linear": -1,
-    "aten.addmm": -1,
-    "aten.mm": -1,
-    "onnx.Conv": 1,
-    "onnx.ConvTranspose": 1,
-    "onnx.Gemm": -1,
-}
-_RANDOM = ("rand", "bernoulli", "dropout", "multinomial", "normal_", "uniform_")
 
-
-def uses_running_statistics(op: Op) -> bool:
+def uses_running_statistics(graph: Graph, op: Op) -> bool:
     """Say whether an operation is a BatchNorm that is only a scale and a shift of each channel."""
-    return op.kind in BATCH_NORMS and not op.arguments.get("training") and not op.arguments.get("training_mode")
+    return graph.traits(op).batch_norm and not op.arguments.get("training") and not op.arguments.get("training_mode")
 
 
 def folded_batch_norms(graph: Graph) -> dict[int, int]:
@@ -44,13 +22,13 @@ def folded_batch_norms(graph: Graph) -> dict[int, int]:
     kept = {graph.tensors[index].storage for index in graph.outputs}
     folds = {}
     for index, op in enumerate(graph.ops):
-        if not uses_running_statistics(op) or not op.inputs:
+        if not uses_running_statistics(graph, op) or not op.inputs:
             continue
         source = graph.tensors[op.inputs[0]]
         maker = makers.get(source.storage)
         if maker is None or readers.get(source.storage) != [index] or source.storage in kept:
             continue
-        channels = _CHANNELS.get(graph.ops[maker].kind)
+        channels = graph.traits(graph.ops[maker]).channels
         made = graph.tensors[graph.ops[maker].outputs[0]]
         if channels is not None and made.shape[channels] == source.shape[1]:
             folds[index] = maker
@@ -71,7 +49,7 @@ def constant_operations(graph: Graph) -> tuple[frozenset[int], frozenset[int]]:
         constant = set()
         for index, op in enumerate(graph.ops):
             touched = {graph.tensors[t].storage for t in (*op.inputs, *op.outputs)} | set(op.writes)
-            if touched & varying or any(part in op.kind for part in _RANDOM):
+            if touched & varying or graph.traits(op).random:
                 new = (set(op.writes) | {graph.tensors[t].storage for t in op.outputs}) - varying
                 for storage in new:
                     changed |= any(writer < index for writer in writers[storage])
