@@ -18,7 +18,7 @@ from netwright.searching.minimum import Factor, minimize_sum, spread
 
 Price = Callable[[Block, Shape], float]
 
-_CHUNK = 4096  # rows at a time, so that indices and values stay in the processor's cache
+_CHUNK = 4096  # rows at a time, so that indices and values stay in the CPU's cache
 _MERGED = 8192  # entries of a merged table; 64 KB
 
 
