@@ -44,7 +44,7 @@ class Limit:
 
     def text(self, value: float) -> str:
         """Write a value of this cost with its unit."""
-        kind = self.kind or (LIMITS[self.name] if self.name in LIMITS else None)
+        kind = self.kind or LIMITS.get(self.name)
         return kind.text(value) if kind else f"{value:.4g}" if value < 1e4 else f"{value / 1e6:.4g} M"
 
 
