@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -140,8 +139,9 @@ def search_run(run: Run, limits: dict[str, float], plan: Plan) -> dict[str, Any]
     from netwright.cli.latency import describe_model, latency_model
     from netwright.cli.workspace import dataset_of, family_of, has_model, parts_of, training_part
     from netwright.core.files import write_json
-    from netwright.searching.limits.budget import Budget, reach
+    from netwright.searching.limits.budget import Budget
     from netwright.searching.limits.microcontroller import McuPrices, mcu_prices
+    from netwright.searching.limits.reach import reach
     from netwright.specialization.evaluate import evaluate_archs
     from netwright.specialization.specialize import specialize
     from netwright.training.load import load_supernet
@@ -228,7 +228,7 @@ def timed_search(
         say(
             f"the networks found measure {least_ms:.4g} ms and more: searching once more, within {aim_ms:.4g} ms predicted"
         )
-        found = search_within(dataclasses.replace(budget, latency_ms=aim_ms))
+        found = search_within(budget.replace(latency_ms=aim_ms))
         best = [one.arch for one in found.candidates[:LISTED]]
     say(f"warning: none of {TRIES} searches found a network that measures at most {budget.latency_ms:g} ms here")
     return found, best, measured

@@ -26,7 +26,7 @@ def save_network(folder: str | Path, net: nn.Module, *, space: str, settings: Ma
     write_json(folder / "arch.json", description)
 
 
-def load_network(folder: str | Path) -> nn.Sequential:
+def load_network(folder: str | Path) -> nn.Module:
     """Return the network of a folder that `netwright deploy` wrote: a plain nn.Module in eval mode, no supernet.
 
     Raises:

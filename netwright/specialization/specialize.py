@@ -21,7 +21,9 @@ from netwright.models.arch import Arch
 from netwright.models.family import Family
 from netwright.models.space import Genes, SearchSpace
 from netwright.searching.candidates import Result
-from netwright.searching.limits.budget import Budget, LatencyPrices, Limit, costs_of, reach
+from netwright.searching.limits.budget import Budget, Limit, costs_of
+from netwright.searching.limits.kind import LatencyPrices
+from netwright.searching.limits.reach import reach
 from netwright.searching.pareto import front
 from netwright.searching.predictor import AccuracyPredictor, Quality
 from netwright.searching.strategies import nsga2
