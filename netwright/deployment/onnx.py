@@ -24,6 +24,8 @@ from netwright.deployment.verify import TOLERANCE, Verification, verify
 from netwright.models.arch import Arch
 from netwright.runtime import onnxruntime
 from netwright.runtime.export import export_onnx
+from netwright.tasks.task import Task
+from netwright.tasks.tasks import TASKS
 
 FILES = ("model.onnx", "model.safetensors", "arch.json", "model.json", "README.md")
 
@@ -63,6 +65,7 @@ def deploy_onnx(
     predicted: Cost,
     origin: Mapping[str, Any],
     measure: Callable[[Path], float],
+    task: str | Task = "classification",
 ) -> Artifact:
     """Export, verify, measure, and only then put the artifact into `out_dir`.
 
@@ -71,22 +74,27 @@ def deploy_onnx(
         images: real images with labels, on which the export is compared with `net`.
         origin: texts for the card: where the network comes from.
         measure: returns the latency in milliseconds of an ONNX file on this machine.
+        task: a name in TASKS, FILE.py:NAME, or a Task.
 
     Raises:
         NetwrightError: the network cannot be exported, the export computes something else, or nothing can be written.
     """
     out_dir = Path(out_dir)
     check_folder(out_dir)
-    contract = Contract(resolution, tuple(mean), tuple(std), tuple(classes))
+    task = TASKS.find(task)
+    outputs = task.contract(tuple(classes))
+    contract = Contract(resolution, tuple(mean), tuple(std), tuple(classes), output_name=outputs.name, task=task.name)
     with tempfile.TemporaryDirectory(prefix="netwright-") as scratch:
         folder = Path(scratch)
         metadata = {**contract.to_metadata(), **{f"origin_{key}": json.dumps(value) for key, value in origin.items()}}
-        model = export_onnx(net, (3, resolution, resolution), folder / "model.onnx", metadata=metadata)
-        verification = verify(net, onnxruntime.load(model), images, contract)
+        model = export_onnx(
+            net, (3, resolution, resolution), folder / "model.onnx", metadata=metadata, output_name=outputs.name
+        )
+        verification = verify(net, onnxruntime.load(model), images, contract, task=task)
         if not verification.passed:
             raise NetwrightError(
                 f"The exported network differs from its source by {verification.max_abs_difference:.3g} on real images, "
-                f"more than {TOLERANCE:g} of the largest logit {verification.scale:.3g}. Nothing was written to {out_dir}."
+                f"more than {TOLERANCE:g} of the largest output {verification.scale:.3g}. Nothing was written to {out_dir}."
             )
         latency = Figure(measure(model), "measured")
         artifact = Artifact(out_dir, arch, predicted, latency, verification)
@@ -94,13 +102,14 @@ def deploy_onnx(
         machine = environment()
         about = {"schema": 1, "input": contract.to_json(), **artifact.to_json(), "origin": dict(origin)}
         write_json(folder / "model.json", {**about, "environment": machine})
-        accuracy = Figure(verification.accuracy_deployed, "measured")
+        score = Figure(verification.deployed, "measured")
         text = card(
             name=out_dir.resolve().name,
             contract=contract,
+            outputs=outputs,
             arch=arch,
             predicted=predicted,
-            measured={"latency_ms": latency, "accuracy": accuracy},
+            measured={"latency_ms": latency, task.metric.key: score},
             verification=verification,
             origin=origin,
             environment=machine,
