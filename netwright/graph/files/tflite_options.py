@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from netwright.graph.files.flatbuffer import Table
-from netwright.graph.integers.schema import ENUMS, OPTIONS, OPTIONS_2, UNION_OF, options_of
+from netwright.graph.integers.schema import ENUMS, OPTIONS, OPTIONS_2, UNION_OF, option_fields
 
 # What strides, dilations and windows must at least be for an output size to exist.
 _AT_LEAST_ONE = ("stride_", "dilation_", "filter_", "block_size")
@@ -27,16 +27,12 @@ def read_options(operator: str, given: dict[int, tuple[int, Table | None]]) -> d
             raise ValueError(f"carries options of {(OPTIONS if other == 1 else OPTIONS_2)[found][0]}")
     if not number:
         return {}
-    fields = options_of(operator)[2].split()
     found, table = given[union]
     values: dict[str, Any] = {}
-    for place, field in enumerate(fields):
-        name, _, kind = field.partition(":")
-        kind, _, default = kind.partition("=")
-        if name != "_":
-            values[name] = _value(table if found == number else None, place, kind, int(default or 0))
-            if name.startswith(_AT_LEAST_ONE) and values[name] < 1:
-                raise ValueError(f"has {name} {values[name]}, at least 1 is needed")
+    for place, name, kind, default in option_fields(operator):
+        values[name] = _value(table if found == number else None, place, kind, default)
+        if name.startswith(_AT_LEAST_ONE) and values[name] < 1:
+            raise ValueError(f"has {name} {values[name]}, at least 1 is needed")
     return values
 
 

@@ -15,7 +15,7 @@ from netwright.graph.dtypes import BITS, bytes_of
 from netwright.graph.files.flatbuffer_writer import SCALARS, Field, Scalar, Vector, serialize
 from netwright.graph.graph import Op
 from netwright.graph.integers.quantized import Quantization, QuantizedGraph
-from netwright.graph.integers.schema import ENUMS, OPERATORS, TYPES, options_of
+from netwright.graph.integers.schema import ENUMS, OPERATORS, TYPES, option_fields, options_of
 
 # The first version of an operator that takes int8; 2 for what is not named (lite/tools/versioning/op_version.cc).
 _VERSIONS = {
@@ -146,23 +146,21 @@ def _operator(op: Op, names: list[str]) -> dict[int, Field]:
     if name.startswith("custom."):
         fields[5] = Vector(np.asarray(op.arguments.get("custom_options", ()), np.uint8))
         return fields
-    union, number, layout = options_of(name)
+    union, number, _ = options_of(name)
     if number:
         kind, table = (3, 4) if union == 1 else (11, 12)
         fields[kind] = Scalar("uint8", number)
-        fields[table] = _options(name, layout, op.arguments)
+        fields[table] = _options(name, op.arguments)
     return fields
 
 
-def _options(operator: str, layout: str, given: Mapping[str, Any]) -> dict[int, Field]:
+def _options(operator: str, given: Mapping[str, Any]) -> dict[int, Field]:
     """Return the table of an operator's options; what is not given keeps the schema's default."""
     table: dict[int, Field] = {}
-    known = {"inputs"}
-    for place, field in enumerate(layout.split()):
-        name, _, kind = field.partition(":")
-        kind, _, _ = kind.partition("=")
-        known.add(name)
-        if name == "_" or name not in given:
+    fields = option_fields(operator)
+    known = {field.name for field in fields}
+    for place, name, kind, _ in fields:
+        if name not in given:
             continue
         value = given[name]
         if kind in ENUMS:
@@ -173,10 +171,11 @@ def _options(operator: str, layout: str, given: Mapping[str, Any]) -> dict[int, 
             table[place] = str(value)
         elif kind.removesuffix("s") in SCALARS and kind.endswith("s"):
             dtype = "uint8" if kind == "bools" else kind.removesuffix("s")
-            table[place] = Vector(np.array(value, dtype))
+            if len(value):  # readers take a vector that is left out for an empty one
+                table[place] = Vector(np.array(value, dtype))
         else:
             table[place] = Scalar(kind, value)
-    wrong = set(given) - known
+    wrong = set(given) - known - {"inputs"}
     if wrong:
-        raise unknown(f"option of {operator}", min(wrong), known - {"inputs", "_"})
+        raise unknown(f"option of {operator}", min(wrong), known)
     return table

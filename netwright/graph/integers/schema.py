@@ -6,6 +6,9 @@ the operators that it belongs to and its fields in order, `name:type=default`. O
 
 from __future__ import annotations
 
+from functools import cache
+from typing import Any, NamedTuple
+
 OPERATORS = [
     "ADD",
     "AVERAGE_POOL_2D",
@@ -427,6 +430,38 @@ UNION_OF = {
     for number, (operators, _) in options.items()
     for operator in operators.split()
 }
+
+
+class OptionField(NamedTuple):
+    """One field of an operator's options: its place in the table, and the number that stands where it is left out."""
+
+    place: int
+    name: str
+    kind: str
+    number: int
+
+    @property
+    def default(self) -> Any:
+        """The value where a file leaves the field out, as Python holds it."""
+        if self.kind in ENUMS:
+            return ENUMS[self.kind][self.number]
+        if self.kind == "text":
+            return ""
+        if self.kind.endswith("s"):
+            return ()
+        return {"bool": bool, "float32": float}.get(self.kind, int)(self.number)
+
+
+@cache
+def option_fields(operator: str) -> tuple[OptionField, ...]:
+    """Return the fields of an operator's options, but those that are no longer in use."""
+    found = []
+    for place, field in enumerate(options_of(operator)[2].split()):
+        name, _, kind = field.partition(":")
+        kind, _, number = kind.partition("=")
+        if name != "_":
+            found.append(OptionField(place, name, kind, int(number or 0)))
+    return tuple(found)
 
 
 def options_of(operator: str) -> tuple[int, int, str]:

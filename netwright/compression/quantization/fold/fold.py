@@ -16,15 +16,15 @@ from torch import Tensor
 from torch.fx import GraphModule, Interpreter, Node
 
 from netwright.compression.quantization.annotate import CLAMPS
-from netwright.compression.quantization.building import quantized
 from netwright.compression.quantization.exported import PRODUCTS, argument, kind, takes_any_batch, where
 from netwright.compression.quantization.fold import functions, layers, moves
-from netwright.compression.quantization.fold.folding import Folding, Value, last_order
+from netwright.compression.quantization.fold.folding import Folding, Int8Tensor, channels_last_order
 from netwright.compression.quantization.fold.layers import Fused
 from netwright.core.errors import NetwrightError
+from netwright.graph.integers.builder import quantization
 from netwright.graph.integers.quantized import Quantization, QuantizedGraph
 
-EMITTERS: dict[str, Callable[[Folding, Node, Fused], Value]] = {
+EMITTERS: dict[str, Callable[[Folding, Node, Fused], Int8Tensor]] = {
     "add": functions.arithmetic,
     "adaptive_avg_pool2d": layers.average_pool,
     "avg_pool2d": layers.average_pool,
@@ -72,8 +72,8 @@ def fold(converted: GraphModule, example: tuple[Tensor, ...], description: str =
     Raises:
         NetwrightError: an operation has no integer form, or reads what is not quantized.
     """
-    folding = Folding(converted, _shapes(converted, example))
-    inputs, outputs = [], []
+    folding = Folding(converted, _shapes(converted, example), description)
+    outputs = []
     for node in converted.graph.nodes:
         name = kind(node)
         if name == "quantize_per_tensor":
@@ -83,36 +83,35 @@ def fold(converted: GraphModule, example: tuple[Tensor, ...], description: str =
                     f"{where(source)}: its values reach no finite range. "
                     "Look for NaN and infinity in the images and weights."
                 )
-            quantization = quantized(node.args[1], node.args[2])
+            found = quantization(node.args[1], node.args[2])
             if source.op == "placeholder":
-                folding.values[node] = _input(folding, source, quantization)
-                inputs.append(folding.values[node].tensor)
+                folding.values[node] = _input(folding, source, found)
             elif source.op == "get_attr":
                 raise NetwrightError(
                     f"{where(node)}: a constant is quantized on its own, which has no integer form here."
                 )
             else:
-                folding.values[node] = _emit(folding, source, quantization)
+                folding.values[node] = _emit(folding, source, found)
         elif name == "dequantize_per_tensor" and node.args[0] in folding.values:
             folding.values[node] = folding.values[node.args[0]]
         elif name == "output":
             outputs = [_output(folding, value, node) for value in _flat(node.args[0])]
-    return folding.building.finish(inputs, outputs, description)
+    return folding.builder.build(outputs)
 
 
-def _input(folding: Folding, node: Node, quantization: Quantization) -> Value:
+def _input(folding: Folding, node: Node, quantized: Quantization) -> Int8Tensor:
     shape = folding.shape(node)
-    last = len(shape) == 4
-    lies = [shape[place] for place in last_order(4)] if last else shape
-    return Value(folding.building.tensor(lies, str(node.target), quantization, "input"), last)
+    image = len(shape) == 4
+    stored = [shape[place] for place in channels_last_order(4)] if image else shape
+    return Int8Tensor(folding.builder.input(str(node.target), stored, quantized), image)
 
 
 def _output(folding: Folding, value: Any, node: Node) -> int:
     if not isinstance(value, Node) or value not in folding.values:
         raise NetwrightError(f"The module's output {value} is not quantized: nothing but int8 tensors can be returned.")
-    if folding.values[value].flat:
-        return folding.plain(value, node).tensor
-    return folding.values[value].tensor
+    if folding.values[value].flattened:
+        return folding.torch_order(value, node).index
+    return folding.values[value].index
 
 
 def _flat(value: Any) -> list[Any]:
@@ -121,29 +120,29 @@ def _flat(value: Any) -> list[Any]:
     return [part for entry in value for part in _flat(entry)] if isinstance(value, (list, tuple)) else [value]
 
 
-def _emit(folding: Folding, node: Node, quantization: Quantization) -> Value:
+def _emit(folding: Folding, node: Node, quantized: Quantization) -> Int8Tensor:
     """Add the operation whose result a quantize node reads; through an activation, the one before it."""
     name = kind(node)
     if name == "dequantize_per_tensor":  # one quantization after another
-        return folding.requantize(folding.value(node, node), quantization, where(node))
+        return folding.requantize(folding.value(node, node), quantized, where(node))
     activation, layer = "NONE", node
     if name in CLAMPS:
-        activation = _activation(node, quantization)
+        activation = _activation(node, quantized)
         before: Any = node.args[0]
         if kind(before) in PRODUCTS or kind(before) in ("add", "sub", "mul"):
             layer = before
     if kind(layer) not in EMITTERS:
         raise folding.refuse(layer, f"has no integer form here. Known are: {', '.join(sorted(EMITTERS))}.")
-    return EMITTERS[kind(layer)](folding, layer, Fused(quantization, activation))
+    return EMITTERS[kind(layer)](folding, layer, Fused(quantized, activation))
 
 
-def _activation(node: Node, quantization: Quantization) -> str:
+def _activation(node: Node, quantized: Quantization) -> str:
     """Return the fused activation that clamps as a node does; NONE where int8 itself ends there."""
     if kind(node) == "relu":
         return "RELU"
     low, high = argument(node, "min_val", -1.0), argument(node, "max_val", 1.0)
     known = {(0, 6): "RELU6", (-1, 1): "RELU_N1_TO_1"}.get((low, high))
-    scale, zero_point = float(quantization.scale[0]), int(quantization.zero_point[0])
+    scale, zero_point = float(quantized.scale[0]), int(quantized.zero_point[0])
     ends = scale * (-128 - zero_point), scale * (127 - zero_point)
     if ends[0] >= low - scale / 2 and ends[1] <= high + scale / 2 and known is None:
         return "NONE"

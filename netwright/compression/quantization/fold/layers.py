@@ -13,9 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 from torch.fx import Node
 
-from netwright.compression.quantization.building import quantized
 from netwright.compression.quantization.exported import argument, kind, pair, where
-from netwright.compression.quantization.fold.folding import Folding, Value
+from netwright.compression.quantization.fold.folding import Folding, Int8Tensor
+from netwright.graph.integers.builder import quantization
 from netwright.graph.integers.quantized import Quantization
 
 _LARGEST_BIAS = 1 << 30  # leaves the accumulator as much room
@@ -37,7 +37,7 @@ class Edges:
     extra: tuple[tuple[int, int], tuple[int, int]] = ((0, 0), (0, 0))
 
 
-def conv(folding: Folding, node: Node, fused: Fused) -> Value:
+def conv(folding: Folding, node: Node, fused: Fused) -> Int8Tensor:
     """CONV_2D or DEPTHWISE_CONV_2D."""
     stride, dilation, groups = (
         pair(argument(node, "stride", 1)),
@@ -49,7 +49,7 @@ def conv(folding: Folding, node: Node, fused: Fused) -> Value:
     sides = weights.shape[2], weights.shape[3]
     reach = (sides[0] - 1) * dilation[0] + 1, (sides[1] - 1) * dilation[1] + 1
     x, edges = _window_input(folding, node, reach, stride, padding)
-    channels = folding.layout(x)[3]
+    channels = folding.stored_shape(x)[3]
     depthwise = groups == channels and weights.shape[1] == 1
     axis = 3 if depthwise else 0
     stored = weights.transpose(1, 2, 3, 0) if depthwise else weights.transpose(0, 2, 3, 1)
@@ -63,40 +63,36 @@ def conv(folding: Folding, node: Node, fused: Fused) -> Value:
         options["depth_multiplier"] = weights.shape[0] // channels
     name = "DEPTHWISE_CONV_2D" if depthwise else "CONV_2D"
     shape = _image(folding, node)
-    return Value(
-        folding.building.step(name, (x.tensor, *tensors), shape, fused.quantization, where(node), **options), True
-    )
+    return Int8Tensor(folding.op(name, (x.index, *tensors), shape, fused.quantization, where(node), **options), True)
 
 
-def linear(folding: Folding, node: Node, fused: Fused) -> Value:
-    """FULLY_CONNECTED; of a flattened image, the weights are put in the order in which it lies."""
+def linear(folding: Folding, node: Node, fused: Fused) -> Int8Tensor:
+    """FULLY_CONNECTED; of a flattened image, the weights are reordered to its memory layout."""
     source: Any = node.args[0]
     x = folding.value(source, node)
     weights, scales = _weights(folding, node)
-    if x.flat:
-        weights = weights.reshape(-1, *x.flat).transpose(0, 2, 3, 1).reshape(len(weights), -1)
-        x = Value(x.tensor)
+    if x.flattened:
+        weights = weights.reshape(-1, *x.flattened).transpose(0, 2, 3, 1).reshape(len(weights), -1)
+        x = Int8Tensor(x.index)
     else:
-        x = folding.plain(source, node)
+        x = folding.torch_order(source, node)
     tensors = _parameters(folding, node, x, weights, scales, 0)
     options = {"fused_activation_function": fused.activation, "keep_num_dims": len(folding.shape(node)) > 2}
     shape = folding.shape(node)
-    step = folding.building.step(
-        "FULLY_CONNECTED", (x.tensor, *tensors), shape, fused.quantization, where(node), **options
-    )
-    return Value(step)
+    step = folding.op("FULLY_CONNECTED", (x.index, *tensors), shape, fused.quantization, where(node), **options)
+    return Int8Tensor(step)
 
 
-def transposed_conv(folding: Folding, node: Node, fused: Fused) -> Value:
+def transposed_conv(folding: Folding, node: Node, fused: Fused) -> Int8Tensor:
     """TRANSPOSE_CONV; where torch's padding is not TensorFlow Lite's, of the whole result, and then a part of it."""
     if pair(argument(node, "dilation", 1)) != (1, 1):
         raise folding.refuse(node, "with dilation has no integer form here. Use dilation 1.")
-    x = folding.last(node.args[0], node)  # pyright: ignore[reportArgumentType]
+    x = folding.channels_last(node.args[0], node)  # pyright: ignore[reportArgumentType]
     weights, scales = _weights(folding, node)
     stride, padding = pair(argument(node, "stride", 1)), pair(argument(node, "padding", 0))
     tensors = _parameters(folding, node, x, weights.transpose(1, 2, 3, 0), scales, 0)
     shape, path = _image(folding, node), where(node)
-    sides = folding.layout(x)[1:3]
+    sides = folding.stored_shape(x)[1:3]
     whole = [(side - 1) * step + reach for side, step, reach in zip(sides, stride, weights.shape[2:], strict=True)]
     cropped = [full - out for full, out in zip(whole, shape[1:3], strict=True)]
     same = all(
@@ -110,24 +106,24 @@ def transposed_conv(folding: Folding, node: Node, fused: Fused) -> Value:
         **{"padding": "SAME" if same else "VALID", "stride_h": stride[0], "stride_w": stride[1]},
         "fused_activation_function": fused.activation,
     }
-    sizes = folding.building.whole(made, f"{path}.output_shape")
-    result = folding.building.step(
-        "TRANSPOSE_CONV", (sizes, tensors[0], x.tensor, tensors[1]), made, fused.quantization, path, **options
+    sizes = folding.builder.indices(f"{path}.output_shape", made)
+    result = folding.op(
+        "TRANSPOSE_CONV", (sizes, tensors[0], x.index, tensors[1]), made, fused.quantization, path, **options
     )
     if made != shape:
         bounds = {place + 1: (first, first + shape[place + 1], 1) for place, first in enumerate(padding)}
-        result = folding.cut(Value(result, True), bounds, path).tensor
-    return Value(result, True)
+        result = folding.cut(Int8Tensor(result, True), bounds, path).index
+    return Int8Tensor(result, True)
 
 
-def max_pool(folding: Folding, node: Node, fused: Fused) -> Value:
+def max_pool(folding: Folding, node: Node, fused: Fused) -> Int8Tensor:
     """MAX_POOL_2D; where SAME does not do, the image is first padded with the least value."""
     if pair(argument(node, "dilation", 1)) != (1, 1):
         raise folding.refuse(node, "with dilation has no integer form here. Use dilation 1.")
     return _pool(folding, node, fused, "MAX_POOL_2D", stored=-128)
 
 
-def average_pool(folding: Folding, node: Node, fused: Fused) -> Value:
+def average_pool(folding: Folding, node: Node, fused: Fused) -> Int8Tensor:
     """AVERAGE_POOL_2D, also as what adaptive pooling becomes where the sides divide."""
     if kind(node) == "adaptive_avg_pool2d":
         sides, outputs = folding.shape(node.args[0])[2:], folding.shape(node)[2:]
@@ -150,16 +146,21 @@ def _pool(
     name: str,
     stored: int | None = None,
     window: tuple[int, int] | None = None,
-) -> Value:
-    """Add pooling. `stored`: what lies outside the image; None: zero, which counts; -129: nothing may lie outside."""
+) -> Int8Tensor:
+    """Add pooling.
+
+    Args:
+        stored: the value of the padding; None: zero, which counts in averages; -129: no padding may be added.
+        window: height and width, where they are not the node's.
+    """
     if window:
         stride, padding = window, (0, 0)
     else:
         window = pair(argument(node, "kernel_size"))
         stride, padding = pair(argument(node, "stride") or window), pair(argument(node, "padding", 0))
-    x = folding.last(node.args[0], node)  # pyright: ignore[reportArgumentType]
-    before, needed = _needed(folding.layout(x)[1:3], folding.shape(node)[2:], window, stride, padding)
-    edges = _edges(folding.layout(x)[1:3], folding.shape(node)[2:], window, stride, before, needed)
+    x = folding.channels_last(node.args[0], node)  # pyright: ignore[reportArgumentType]
+    before, needed = _needed(folding.stored_shape(x)[1:3], folding.shape(node)[2:], window, stride, padding)
+    edges = _edges(folding.stored_shape(x)[1:3], folding.shape(node)[2:], window, stride, before, needed)
     averages = name == "AVERAGE_POOL_2D"
     if averages and any(after > most for after, most in zip(needed, padding, strict=True)):
         raise folding.refuse(node, "with ceil_mode has windows that reach beyond the padding. Pad explicitly.")
@@ -174,10 +175,8 @@ def _pool(
         **{"padding": edges.padding, "stride_h": stride[0], "stride_w": stride[1]},
         **{"filter_height": window[0], "filter_width": window[1], "fused_activation_function": fused.activation},
     }
-    result = Value(
-        folding.building.step(
-            name, (x.tensor,), _image(folding, node), folding.quantization(x), where(node), **options
-        ),
+    result = Int8Tensor(
+        folding.op(name, (x.index,), _image(folding, node), folding.quantization(x), where(node), **options),
         True,
     )
     return folding.requantize(result, fused.quantization, where(node))
@@ -185,7 +184,7 @@ def _pool(
 
 def _window_input(
     folding: Folding, node: Node, reach: tuple[int, int], stride: tuple[int, int], padding: tuple[int, int]
-) -> tuple[Value, Edges]:
+) -> tuple[Int8Tensor, Edges]:
     """Return what a window slides over and its padding; a PAD before it is taken in where both together are SAME."""
     outputs = folding.shape(node)[2:]
     source: Any = node.args[0]
@@ -197,16 +196,16 @@ def _window_input(
         and len(amounts) == 4
         and padding == (0, 0)
     ):
-        inner = folding.last(pad.args[0], node)
+        inner = folding.channels_last(pad.args[0], node)
         before = int(amounts[2]), int(amounts[0])
-        sides = folding.layout(inner)[1:3]
+        sides = folding.stored_shape(inner)[1:3]
         _, needed = _needed(sides, outputs, reach, stride, before)
         found = _edges(sides, outputs, reach, stride, before, needed)
         if found.padding == "SAME":
             return inner, found
-    x = folding.last(source, node)
-    before, needed = _needed(folding.layout(x)[1:3], outputs, reach, stride, padding)
-    found = _edges(folding.layout(x)[1:3], outputs, reach, stride, before, needed)
+    x = folding.channels_last(source, node)
+    before, needed = _needed(folding.stored_shape(x)[1:3], outputs, reach, stride, padding)
+    found = _edges(folding.stored_shape(x)[1:3], outputs, reach, stride, before, needed)
     return folding.pad(x, ((0, 0), *found.extra, (0, 0)), where(node)), found
 
 
@@ -264,7 +263,7 @@ def _weights(folding: Folding, node: Node) -> tuple[NDArray[np.int8], NDArray[np
 
 
 def _parameters(
-    folding: Folding, node: Node, x: Value, stored: NDArray[np.int8], scales: NDArray[np.float64], axis: int
+    folding: Folding, node: Node, x: Int8Tensor, stored: NDArray[np.int8], scales: NDArray[np.float64], axis: int
 ) -> tuple[int, int]:
     """Return the tensors of weights and bias; the bias is int32 in units of input scale x weight scale."""
     real = folding.numbers(argument(node, "bias"))
@@ -280,8 +279,8 @@ def _parameters(
     stepped = coarser.astype(np.float32)
     whole = np.rint(bias / (scale * stepped.astype(np.float64))).astype(np.int32)
     path = where(node)
-    weights = folding.building.constant(
-        np.ascontiguousarray(stored, np.int8), f"{path}.weight", quantized(stepped, axis=axis)
+    weights = folding.builder.constant(
+        f"{path}.weight", np.ascontiguousarray(stored, np.int8), quantization(stepped, axis=axis)
     )
     units = np.float32(scale) * stepped
-    return weights, folding.building.constant(whole, f"{path}.bias", quantized(units, axis=0))
+    return weights, folding.builder.constant(f"{path}.bias", whole, quantization(units, axis=0))

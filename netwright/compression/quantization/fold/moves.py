@@ -1,4 +1,4 @@
-"""Operations that move values, as integer operations on tensors that lie with their channels last."""
+"""Operations that move values, as integer operations on tensors that are stored with their channels last."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import numpy as np
 from torch.fx import Node
 
 from netwright.compression.quantization.exported import argument, kind, where
-from netwright.compression.quantization.fold.folding import Folding, Value, last_order
+from netwright.compression.quantization.fold.folding import Folding, Int8Tensor, channels_last_order
 from netwright.compression.quantization.fold.layers import Fused
 from netwright.graph.integers.quantized import Quantization
 
@@ -17,32 +17,32 @@ def _source(node: Node) -> Any:
     return node.args[0]
 
 
-def _finish(folding: Folding, value: Value, node: Node, quantization: Quantization) -> Value:
+def _finish(folding: Folding, value: Int8Tensor, node: Node, quantization: Quantization) -> Int8Tensor:
     return folding.requantize(value, quantization, where(node))
 
 
-def reshape(folding: Folding, node: Node, fused: Fused) -> Value:
+def reshape(folding: Folding, node: Node, fused: Fused) -> Int8Tensor:
     """RESHAPE, of an image without moving a value where the channels may stay last."""
     source = _source(node)
     value, old, new = folding.value(source, node), folding.shape(source), folding.shape(node)
     quantization, path = folding.quantization(value), where(node)
-    if value.last and len(new) >= 4 and new[-2:] == old[-2:] and new[0] == old[0]:
-        target = [new[place] for place in last_order(len(new))]
-        result = Value(folding.reshape(value.tensor, target, quantization, path), True)
-    elif value.last and len(old) == 4 and len(new) == 2 and new[0] == old[0] and old[2] * old[3] > 1:
-        result = Value(folding.reshape(value.tensor, new, quantization, path), flat=(old[1], old[2], old[3]))
+    if value.channels_last and len(new) >= 4 and new[-2:] == old[-2:] and new[0] == old[0]:
+        target = [new[place] for place in channels_last_order(len(new))]
+        result = Int8Tensor(folding.reshape(value.index, target, quantization, path), True)
+    elif value.channels_last and len(old) == 4 and len(new) == 2 and new[0] == old[0] and old[2] * old[3] > 1:
+        result = Int8Tensor(folding.reshape(value.index, new, quantization, path), flattened=(old[1], old[2], old[3]))
     else:
-        plain = folding.plain(source, node)
-        result = Value(folding.reshape(plain.tensor, new, quantization, path))
+        value = folding.torch_order(source, node)
+        result = Int8Tensor(folding.reshape(value.index, new, quantization, path))
     return _finish(folding, result, node, fused.quantization)
 
 
-def transpose(folding: Folding, node: Node, fused: Fused) -> Value:
-    """TRANSPOSE; none where the new order is the one in which the values lie already."""
+def transpose(folding: Folding, node: Node, fused: Fused) -> Int8Tensor:
+    """TRANSPOSE; none where the values are stored in the new order already."""
     source = _source(node)
     value = folding.value(source, node)
-    if value.flat:
-        value = folding.plain(source, node)
+    if value.flattened:
+        value = folding.torch_order(source, node)
     rank = len(folding.shape(source))
     order = list(range(rank))
     if kind(node) == "permute":
@@ -50,16 +50,16 @@ def transpose(folding: Folding, node: Node, fused: Fused) -> Value:
     else:
         one, other = argument(node, "dim0") % rank, argument(node, "dim1") % rank
         order[one], order[other] = other, one
-    lies = last_order(rank) if value.last else tuple(range(rank))
-    choices = {True: last_order(rank), False: tuple(range(rank))} if rank >= 4 else {False: tuple(range(rank))}
-    moves = {last: [lies.index(order[place]) for place in choice] for last, choice in choices.items()}
-    last = next((last for last, move in moves.items() if move == list(range(rank))), value.last)
-    result = Value(folding.transpose(value.tensor, moves[last], where(node)), last)
+    stored = channels_last_order(rank) if value.channels_last else tuple(range(rank))
+    choices = {True: channels_last_order(rank), False: tuple(range(rank))} if rank >= 4 else {False: tuple(range(rank))}
+    moves = {last: [stored.index(order[place]) for place in choice] for last, choice in choices.items()}
+    last = next((last for last, move in moves.items() if move == list(range(rank))), value.channels_last)
+    result = Int8Tensor(folding.transpose(value.index, moves[last], where(node)), last)
     return _finish(folding, result, node, fused.quantization)
 
 
-def cut(folding: Folding, node: Node, fused: Fused) -> Value:
-    """Return a part along one dimension: slice, select, or a piece of split and chunk."""
+def cut(folding: Folding, node: Node, fused: Fused) -> Int8Tensor:
+    """STRIDED_SLICE along one dimension: slice, select, or a piece of split and chunk."""
     source, name, start, stop, step = _source(node), kind(node), 0, 0, 1
     if name == "getitem":
         pieces, source = source, source.args[0]
@@ -80,69 +80,69 @@ def cut(folding: Folding, node: Node, fused: Fused) -> Value:
             wanted = slice(argument(node, "start"), argument(node, "end"), argument(node, "step", 1))
             start, stop, step = wanted.indices(side)
     value = folding.value(source, node)
-    if value.flat:
-        value = folding.plain(source, node)
-    place = last_order(len(folding.layout(value))).index(axis) if value.last else axis
+    if value.flattened:
+        value = folding.torch_order(source, node)
+    place = channels_last_order(len(folding.stored_shape(value))).index(axis) if value.channels_last else axis
     result = folding.cut(value, {place: (start, stop, step)}, where(node))
     if name == "select":
         result = _without(folding, node, result, axis)
     return _finish(folding, result, node, fused.quantization)
 
 
-def _without(folding: Folding, node: Node, value: Value, axis: int) -> Value:
+def _without(folding: Folding, node: Node, value: Int8Tensor, axis: int) -> Int8Tensor:
     """Drop a dimension of one."""
-    rank = len(folding.layout(value))
-    lies = list(last_order(rank)) if value.last else list(range(rank))
-    tensor = value.tensor
-    if value.last:
-        tensor = folding.transpose(tensor, [lies.index(place) for place in range(rank)], where(node))
-    shape = [side for place, side in enumerate(folding.building.shapes[tensor]) if place != axis]
-    return Value(folding.reshape(tensor, shape, folding.quantization(value), where(node)))
+    rank = len(folding.stored_shape(value))
+    stored = list(channels_last_order(rank)) if value.channels_last else list(range(rank))
+    tensor = value.index
+    if value.channels_last:
+        tensor = folding.transpose(tensor, [stored.index(place) for place in range(rank)], where(node))
+    shape = [side for place, side in enumerate(folding.builder.shape(tensor)) if place != axis]
+    return Int8Tensor(folding.reshape(tensor, shape, folding.quantization(value), where(node)))
 
 
-def concatenate(folding: Folding, node: Node, fused: Fused) -> Value:
+def concatenate(folding: Folding, node: Node, fused: Fused) -> Int8Tensor:
     """CONCATENATION; inputs of another scale are requantized first."""
     parts: Any = node.args[0]
     path = where(node)
-    images = any(folding.value(part, node).last for part in parts)
-    values = [(folding.last if images else folding.plain)(part, node) for part in parts]
+    images = any(folding.value(part, node).channels_last for part in parts)
+    values = [(folding.channels_last if images else folding.torch_order)(part, node) for part in parts]
     values = [folding.requantize(value, fused.quantization, path) for value in values]
     shape = folding.shape(node)
     axis = argument(node, "dim", 0) % len(shape)
     if images:
-        axis = last_order(len(shape)).index(axis)
-        shape = [shape[place] for place in last_order(len(shape))]
-    tensors = [value.tensor for value in values]
-    return Value(folding.building.step("CONCATENATION", tensors, shape, fused.quantization, path, axis=axis), images)
+        axis = channels_last_order(len(shape)).index(axis)
+        shape = [shape[place] for place in channels_last_order(len(shape))]
+    tensors = [value.index for value in values]
+    return Int8Tensor(folding.op("CONCATENATION", tensors, shape, fused.quantization, path, axis=axis), images)
 
 
-def pad(folding: Folding, node: Node, fused: Fused) -> Value:
+def pad(folding: Folding, node: Node, fused: Fused) -> Int8Tensor:
     """PAD with a constant."""
     if argument(node, "mode", "constant") != "constant":
         raise folding.refuse(node, f"of mode {argument(node, 'mode')} has no integer form here. Pad with a constant.")
     source, amounts = _source(node), argument(node, "pad")
     value = folding.value(source, node)
-    if value.flat:
-        value = folding.plain(source, node)
+    if value.flattened:
+        value = folding.torch_order(source, node)
     rank = len(folding.shape(source))
     edges = [(0, 0)] * rank
     for place in range(len(amounts) // 2):
         edges[rank - 1 - place] = (int(amounts[2 * place]), int(amounts[2 * place + 1]))
     if any(side < 0 for edge in edges for side in edge):
         raise folding.refuse(node, "with negative amounts has no integer form here. Slice instead.")
-    if value.last:
-        edges = [edges[place] for place in last_order(rank)]
+    if value.channels_last:
+        edges = [edges[place] for place in channels_last_order(rank)]
     real = argument(node, "value") or 0.0
     quantization = folding.quantization(value)
     stored = int(np.clip(np.rint(real / float(quantization.scale[0])) + int(quantization.zero_point[0]), -128, 127))
     return _finish(folding, folding.pad(value, edges, where(node), stored), node, fused.quantization)
 
 
-def resize(folding: Folding, node: Node, fused: Fused) -> Value:
+def resize(folding: Folding, node: Node, fused: Fused) -> Int8Tensor:
     """RESIZE_NEAREST_NEIGHBOR or RESIZE_BILINEAR."""
-    x, path = folding.last(_source(node), node), where(node)
+    x, path = folding.channels_last(_source(node), node), where(node)
     batch, channels, height, width = folding.shape(node)
-    size = folding.building.whole((height, width), f"{path}.size")
+    size = folding.builder.indices(f"{path}.size", (height, width))
     options: dict[str, Any] = {}
     name = "RESIZE_NEAREST_NEIGHBOR"
     if kind(node) == "upsample_bilinear2d":
@@ -150,11 +150,11 @@ def resize(folding: Folding, node: Node, fused: Fused) -> Value:
         corners = bool(argument(node, "align_corners"))
         options = {"align_corners": corners, "half_pixel_centers": not corners}
     shape, quantization = (batch, height, width, channels), folding.quantization(x)
-    result = folding.building.step(name, (x.tensor, size), shape, quantization, path, **options)
-    return _finish(folding, Value(result, True), node, fused.quantization)
+    result = folding.op(name, (x.index, size), shape, quantization, path, **options)
+    return _finish(folding, Int8Tensor(result, True), node, fused.quantization)
 
 
-def mean(folding: Folding, node: Node, fused: Fused) -> Value:
+def mean(folding: Folding, node: Node, fused: Fused) -> Int8Tensor:
     """MEAN over dimensions of the image, or any others."""
     source = _source(node)
     rank = len(folding.shape(source))
@@ -164,15 +164,15 @@ def mean(folding: Folding, node: Node, fused: Fused) -> Value:
     keep = bool(argument(node, "keepdim", False))
     value = folding.value(source, node)
     order: tuple[int, ...] = tuple(range(rank))
-    if value.last and (keep or axes == [rank - 2, rank - 1]):
-        order = last_order(rank)
+    if value.channels_last and (keep or axes == [rank - 2, rank - 1]):
+        order = channels_last_order(rank)
     else:
-        value = folding.plain(source, node)
+        value = folding.torch_order(source, node)
     path = where(node)
-    places = folding.building.whole(sorted(order.index(axis) for axis in axes), f"{path}.axes")
+    places = folding.builder.indices(f"{path}.axes", sorted(order.index(axis) for axis in axes))
     shape: Any = folding.shape(node)
-    last = value.last and keep
+    last = value.channels_last and keep
     if last:
-        shape = [shape[place] for place in last_order(rank)]
-    result = folding.building.step("MEAN", (value.tensor, places), shape, fused.quantization, path, keep_dims=keep)
-    return Value(result, last)
+        shape = [shape[place] for place in channels_last_order(rank)]
+    result = folding.op("MEAN", (value.index, places), shape, fused.quantization, path, keep_dims=keep)
+    return Int8Tensor(result, last)
