@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -13,7 +12,7 @@ from typing import Any
 from torch import nn
 
 from netwright.core.errors import NetwrightError
-from netwright.core.files import write_bytes, write_json
+from netwright.core.files import publish_folder, write_bytes, write_json
 from netwright.core.run import environment
 from netwright.cost.figures import Cost, Figure
 from netwright.data.images import ImageSet
@@ -115,7 +114,7 @@ def deploy_onnx(
             environment=machine,
         )
         write_bytes(folder / "README.md", text.encode())
-        _publish(folder, out_dir)
+        publish_folder(folder, out_dir, FILES)
     return artifact
 
 
@@ -129,19 +128,3 @@ def check_folder(out_dir: Path) -> None:
         raise NetwrightError(f"{out_dir} is a file. Choose another --out: it names a folder.")
     if out_dir.exists() and any(out_dir.iterdir()) and not (out_dir / "model.json").exists():
         raise NetwrightError(f"{out_dir} holds other files and no netwright artifact. Choose another --out.")
-
-
-def _publish(scratch: Path, out_dir: Path) -> None:
-    """Bring everything onto the target's disk first, so that a full disk leaves an earlier artifact whole."""
-    try:
-        out_dir.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(prefix=f".{out_dir.name}-", dir=out_dir.parent) as beside:
-            for name in FILES:
-                shutil.copyfile(scratch / name, Path(beside) / name)
-            out_dir.mkdir(exist_ok=True)
-            for name in FILES:
-                (Path(beside) / name).replace(out_dir / name)
-    except OSError as error:
-        raise NetwrightError(
-            f"Cannot write {out_dir}: {error.strerror or error}. What it held before is kept."
-        ) from error
