@@ -11,8 +11,8 @@ import torch
 
 from netwright.core.run import Run
 from netwright.training.loop import train_supernet
+from netwright.training.methods.table import METHODS
 from tests.training.small import colours, small_recipe, small_supernet
-from tests.training.together import METHODS
 
 
 @pytest.fixture(scope="module")

@@ -12,9 +12,8 @@ import torch.distributed as dist
 from netwright.core.errors import NetwrightError
 from netwright.training.distributed import create_run, processes
 from netwright.training.loop import train_supernet
+from netwright.training.methods.table import METHODS
 from tests.training.small import colours, small_recipe, small_supernet
-
-METHODS = ("progressive", "sandwich", "random", "static")
 
 
 def main(folder: Path) -> None:
