@@ -161,6 +161,14 @@ def test_what_is_no_change_or_not_for_a_supernet_is_named():
 TABLES = {"surgery": Table("Surgery", {"wide": f"{__name__}:Widened"}), "objective": Table("Objective", {})}
 
 
+def test_changes_that_a_recipe_names_are_not_forgotten():
+    recipe = small_recipe("static", epochs=1, changes=[{"surgery": "wide", "width": 4}])
+    with pytest.raises(NetwrightError, match="none were given"):
+        train_network(network(), colours(), recipe, resolution=8)
+    trained = train_network(network(), colours(), recipe, resolution=8, changes=resolve(recipe.changes, TABLES))
+    assert trained[-2].out_features == 4
+
+
 def test_a_recipe_names_changes_and_they_are_made_in_order(tmp_path):
     file = tmp_path / "own.py"
     file.write_text("class Own:\n    def objective(self, student, teacher):\n        return None\n")
