@@ -123,7 +123,7 @@ def check_memory(count: int, size: int) -> None:
     fitting = int((MEMORY_SHARE * free / (3 * count)) ** 0.5)
     raise NetwrightError(
         f"{count} images of {size} x {size} need {needed / 1e9:.2f} GB; {free / 1e9:.2f} GB of memory are free and "
-        f"{MEMORY_SHARE:.0%} of that may be used. Use images of at most {fitting} x {fitting} pixels, or "
+        f"{MEMORY_SHARE:.0%} of that may be used. Use images of at most {fitting} pixels a side, or "
         f"{int(MEMORY_SHARE * free / (3 * size * size))} images."
     )
 

@@ -53,7 +53,7 @@ def load_dataset(
     if not isinstance(size, int) or not 1 <= size <= _LARGEST_SIZE:
         raise NetwrightError(f"The image size must be a whole number of pixels from 1 to {_LARGEST_SIZE}, not {size}.")
     if not 0 < val_fraction < 1:
-        raise NetwrightError(f"The validation fraction must be between 0 and 1, not {val_fraction}.")
+        raise NetwrightError(f"The validation fraction must lie between 0 and 1, not {val_fraction}.")
     with contextlib.ExitStack() as stack:
         items = _list(source, download, stack)
         decoded = decode_all(items, size) if cache is None else decode_cached(items, size, Path(cache))
