@@ -13,7 +13,7 @@ import importlib.util
 import sys
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from types import ModuleType
+from types import FunctionType, ModuleType
 from typing import Any, Generic, TypeVar
 
 from netwright.core.errors import NetwrightError, unknown
@@ -148,7 +148,15 @@ def _run_file(path: Path) -> ModuleType:
 
 
 def _defined_names(module: ModuleType) -> list[str]:
-    return [name for name, value in vars(module).items() if getattr(value, "__module__", None) == module.__name__]
+    """Return the functions and classes that a file defines, and its other values; not what it imports or keeps to itself."""
+    imported = ("__future__", "typing", "builtins")
+
+    def made_here(value: object) -> bool:
+        if isinstance(value, type | FunctionType):
+            return value.__module__ == module.__name__
+        return not isinstance(value, ModuleType) and type(value).__module__ not in imported
+
+    return [name for name, value in vars(module).items() if not name.startswith("_") and made_here(value)]
 
 
 def _defined(module: ModuleType) -> str:

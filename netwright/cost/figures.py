@@ -16,7 +16,7 @@ class Figure:
     """A number and its origin: measured, predicted by a model, bounded (never less than this), or exact by counting.
 
     `error` is the relative error that the predicting model showed on networks it had not seen (0.03 is 3 %);
-    `source` cites what the prediction stands on, or names the meter.
+    `source` cites what the prediction rests on, or names the meter.
     """
 
     value: float
@@ -56,7 +56,7 @@ class Cost:
     metric: Metric = TOP_1
 
     def to_json(self) -> dict[str, Any]:
-        """Return plain JSON values, unknown figures as null; the score stands under the metric's key."""
+        """Return plain JSON values, unknown figures as null; the score is under the metric's key."""
         return {
             self.metric.key: self.score.to_json() if self.score else None,
             "latency_ms": self.latency_ms.to_json() if self.latency_ms else None,

@@ -22,11 +22,11 @@ class Augment:
     """How training images are varied.
 
     Attributes:
-        kind: "crop": shifted by up to `padding` of the side, mirrored at the border (He et al., arXiv:1512.03385,
+        kind: "crop": shifted by up to `padding` of height and width, mirrored at the border (He et al., arXiv:1512.03385,
             with reflection for zeros); "resized-crop": a part of random area and aspect ratio, scaled to the whole
             (Szegedy et al., arXiv:1409.4842); "none".
         flip: mirrored left to right, half of the time (with either kind, also "none").
-        padding: of "crop", as a fraction of the side.
+        padding: of "crop", as a fraction of height and width.
         area: of "resized-crop", smallest and largest fraction of the image.
         ratio: of "resized-crop", smallest and largest width / height.
     """
@@ -41,7 +41,9 @@ class Augment:
         if self.kind not in KINDS:
             raise unknown("Augmentation", self.kind, KINDS)
         if not 0 <= self.padding <= 0.5:
-            raise NetwrightError(f"Augment.padding is a fraction of the side from 0 to 0.5, not {self.padding}.")
+            raise NetwrightError(
+                f"Augment.padding is a fraction of height and width from 0 to 0.5, not {self.padding}."
+            )
         if not 0 < self.area[0] <= self.area[1] <= 1:
             raise NetwrightError(f"Augment.area holds two ascending fractions above 0, at most 1, not {self.area}.")
         if not 0 < self.ratio[0] <= self.ratio[1]:
@@ -60,7 +62,7 @@ def augment_for(dataset: Dataset) -> Augment:
 def augmented(images_NCHW: Tensor, index_B: Tensor, augment: Augment, resolution: int, rng: torch.Generator) -> Tensor:
     """Return a varied batch [B, 3, H, W] with values 0 to 255.
 
-    Bytes of the stored side for "crop" and "none"; float32 of side `resolution` for "resized-crop".
+    Bytes of the stored size for "crop" and "none"; float32 of `resolution` x `resolution` for "resized-crop".
     """
     if augment.kind == "resized-crop":
         return _resized_crop(images_NCHW, index_B, augment, resolution, rng)

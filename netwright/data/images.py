@@ -109,7 +109,7 @@ def held_out(labels_N: Tensor, fraction: float, seed: int) -> Tensor:
         NetwrightError: the fraction is not between 0 and 1, or a class has one image only.
     """
     if not 0 < fraction < 1:
-        raise NetwrightError(f"The fraction of images to hold out must lie between 0 and 1, not {fraction}.")
+        raise NetwrightError(f"The fraction of images to hold out must be between 0 and 1, not {fraction}.")
     labels_N = labels_N.cpu()
     single = (labels_N.bincount() == 1).nonzero()[:, 0].tolist()
     if single:

@@ -109,7 +109,7 @@ def calibration_batches(
 
 
 def normalized(x_BCHW: Tensor, mean: Sequence[float], std: Sequence[float], resolution: int) -> Tensor:
-    """Return values 0 to 255 at another side (bilinear, antialiased), less the mean, over the deviation."""
+    """Return values 0 to 255 at another height and width (bilinear, antialiased), less the mean, over the deviation."""
     if resolution < 1:
         raise NetwrightError(f"The resolution must be at least 1 pixel, not {resolution}.")
     x_BCHW = x_BCHW.float()

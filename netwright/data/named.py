@@ -72,9 +72,7 @@ def _torchvision_parts(kind: Any, name: str, root: str, download: bool) -> list[
         raise
     except Exception as error:  # each dataset has its own exceptions for what is missing
         text = " ".join(str(error).split())
-        next_step = (
-            "" if download else " To fetch it, pass download=True; to name where it lies, torchvision:NAME:ROOT."
-        )
+        next_step = "" if download else " To fetch it, pass download=True; to say where it is, torchvision:NAME:ROOT."
         raise NetwrightError(f"torchvision's {name} cannot be opened at {Path(root)}: {text}.{next_step}") from error
 
 

@@ -67,7 +67,7 @@ def card(
 |---|---|---|
 {figures}
 
-Measured and verified on {_plain(environment.get("processor", "an unknown processor"))} with {versions}.
+Measured and verified on {_plain(environment.get("processor", "an unknown CPU"))} with {versions}.
 
 Against its source network in PyTorch, on {verification.images} real validation images: largest difference of an output
 {verification.max_abs_difference:.2g} (largest output {verification.scale:.3g}), {metric.name} with the source's answers as truth {metric.text(verification.agreement)}, {metric.name}

@@ -52,8 +52,9 @@ class Contract:
         try:
             task = json.loads(entries["task"]) if "task" in entries else "classification"  # older files name none
             names = ("size", "mean", "std", "classes", "input_name", "output_name")
-            size, mean, std, classes, *rest = (json.loads(entries[name]) for name in names)
-            return cls(size, tuple(mean), tuple(std), tuple(classes), *rest, task)
+            values = {name: json.loads(entries[name]) for name in names}
+            mean, std, classes = (tuple(values[name]) for name in ("mean", "std", "classes"))
+            return cls(values["size"], mean, std, classes, values["input_name"], values["output_name"], task)
         except (KeyError, TypeError, ValueError) as error:
             raise NetwrightError(
                 f"The model's metadata lacks a valid {error}: it was not made by `netwright deploy`."

@@ -65,6 +65,12 @@ class Job:
         Raises:
             NetwrightError: something that is no change, or surgery on a supernet.
         """
+        if recipe.changes and not changes:
+            named = ", ".join(str(dict(change)) for change in recipe.changes)
+            raise NetwrightError(
+                f"The recipe names changes ({named}), and none were given. Pass them as objects: "
+                "train_network(..., changes=resolve(recipe.changes, tables)), with resolve of netwright.training.change."
+            )
         _check(changes, self.module)
         torch.manual_seed(derive_seed(recipe.seed, "changes"))
         module = self.module

@@ -76,7 +76,7 @@ class Recipe:
                 object.__setattr__(self, name, tuple(getattr(self, name)))
         for name, kind in get_type_hints(Recipe).items():
             check(name, kind, getattr(self, name))
-        if isinstance(self.method, str) and not is_own(self.method):
+        if not (isinstance(self.method, str) and is_own(self.method)):
             METHODS.check(self.method)
         positive = ("epochs", "batch_size", "learning_rate", "stage_learning_rate", "subnets_per_step")
         positive += ("accumulate", "log_every", "calibration_images")

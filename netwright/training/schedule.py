@@ -1,4 +1,4 @@
-"""Where a step lies in a training: its stage, its epoch, its learning rate. Pure functions of the step's number.
+"""Where a step is in a training: its stage, its epoch, its learning rate. Pure functions of the step's number.
 
 Cosine with warm-up: SGDR, Loshchilov and Hutter 2016, arXiv:1608.03983; Goyal et al. 2017, arXiv:1706.02677.
 """

@@ -15,13 +15,14 @@ import torch
 
 from netwright.core.files import read_lines
 from netwright.training.loop import train_supernet
+from netwright.training.methods.table import METHODS
 from tests.training.small import colours, small_recipe, small_run, small_supernet
 
 
 def main(folder: Path, delay_s: float) -> None:
     """Leave a killed run a method in the folder."""
     torch.set_num_threads(1)
-    for method in ("progressive", "sandwich", "random", "static"):
+    for method in METHODS:
         recipe = small_recipe(method, checkpoint_steps=1, log_every=1)
         path = folder / method
         child = os.fork()

@@ -52,7 +52,7 @@ def small_supernet(seed: int = 0, normalization: Norm = "batch") -> Supernet:
         return Supernet(small_family(normalization))
 
 
-def small_recipe(method: str, **fields: Any) -> Recipe:
+def small_recipe(method: str, /, **fields: Any) -> Recipe:
     """Return a recipe of a dozen steps: three an epoch."""
     defaults = {"epochs": 4.0, "batch_size": 24, "learning_rate": 0.1, "warmup_epochs": 0.4, "evaluate_every": 2.0}
     return recipe(method, **{**defaults, "subnets_per_step": 3, "calibration_images": 48, **fields})

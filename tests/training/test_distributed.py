@@ -11,8 +11,9 @@ import torch
 
 from netwright.core.run import Run
 from netwright.training.loop import train_supernet
+from netwright.training.methods.table import METHODS
 from tests.training.small import colours, small_recipe, small_supernet
-from tests.training.together import METHODS
+from tests.training.test_own_methods import OWN
 
 
 @pytest.fixture(scope="module")
@@ -26,11 +27,13 @@ def folder(tmp_path_factory):
     return folder
 
 
-@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("method", [*METHODS, OWN.name])
 def test_equals_one_process_that_accumulates(folder, method):
     # Without BatchNorm and augmentation: shard r of step s is part r of the accumulated batch s.
     supernet = small_supernet(normalization="group")
-    train_supernet(supernet, colours(), small_recipe(method, augment="none", accumulate=2))
+    fields = {"augment": "none", "accumulate": 2}
+    recipe = small_recipe(method, **fields) if method in METHODS else small_recipe("random", method=OWN, **fields)
+    train_supernet(supernet, colours(), recipe)
     first, second = (torch.load(folder / f"{method}-{rank}.pt", weights_only=True) for rank in (0, 1))
     untrained = small_supernet(normalization="group").state_dict()
     assert max(float((first[name] - untrained[name]).abs().max()) for name in first) > 1e-2
@@ -48,6 +51,12 @@ def test_only_the_first_process_writes(folder, method):
     evaluated = [record["arch"] for record in records if record["kind"] == "eval"]
     assert evaluated == ["largest", "middle", "smallest"]
     assert (run.path / "model.safetensors").exists() and (run.path / "checkpoint.safetensors").exists()
+
+
+def test_a_callback_of_the_first_process_stops_all(folder):
+    run = Run.open(folder / "stopped")
+    assert [record["step"] for record in run.metrics()] == [1, 2, 3]  # the others hear of it in the next step
+    assert not (run.path / "model.safetensors").exists() and (run.path / "checkpoint.safetensors").exists()
 
 
 def test_a_batch_that_cannot_be_shared_is_an_error_everywhere(folder):

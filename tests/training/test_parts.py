@@ -27,6 +27,7 @@ def test_schedule_lays_stages_out_and_anneals_each():
         part = rates[start : start + 100]
         assert part.index(max(part)) == 10 and max(part) == pytest.approx(peak)  # warm-up: at most a tenth
         assert part[:10] == sorted(part[:10]) and part[10:] == sorted(part[10:], reverse=True)
+        assert part[:10] == pytest.approx([peak * (step + 1) / 11 for step in range(10)])  # the first step learns too
         assert 0 < part[-1] < 0.01 * peak
     assert schedule.epoch(45) == (2, 5)
     assert [step for step in range(200) if schedule.due(step, 4.0)] == [79, 159, 199]

@@ -67,3 +67,48 @@ def test_from_json_refuses_other_values(values):
 def test_unknown_recipe():
     with pytest.raises(NetwrightError, match="Did you mean 'progressive'"):
         recipe("progresive")
+
+
+@pytest.mark.parametrize("make", RECIPES.values())
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"lr": 0.1}, "Did you mean 'learning_rate'.*Allowed: .*epochs"),
+        ({"epoch": 3}, "Did you mean 'epochs'"),
+        ({"epochs": "3"}, "epochs is '3'; it must be a number"),
+        ({"batch_size": 2.5}, "must be a whole number"),
+        ({"batch_size": True}, "must be a whole number"),
+        ({"stages": 0.5}, "must be several numbers"),
+        ({"stages": ("a",)}, "must be a number"),
+        ({"optimizer": "adam"}, "Did you mean 'adamw'"),
+        ({"method": "sandwhich"}, "Did you mean 'sandwich'"),
+        ({"method": 3}, "a Method is needed"),
+        ({"method": None}, "a Method is needed"),
+    ],
+)
+def test_recipes_refuse_unknown_and_wrongly_typed_fields(make, fields, message):
+    with pytest.raises(NetwrightError, match=message):
+        make(**fields)
+
+
+def test_a_recipe_is_given_by_name_by_function_or_as_it_is(tmp_path):
+    def mine(**fields):
+        return RECIPES["static"](**{"epochs": 2.0, **fields})
+
+    assert recipe(mine, seed=4) == recipe("static", epochs=2.0, seed=4) == recipe(recipe(mine), seed=4)
+    file = tmp_path / "own.py"
+    file.write_text("from netwright import sandwich\ndef mine(**fields):\n    return sandwich(epochs=7, **fields)\n")
+    assert recipe(f"{file}:mine").epochs == 7
+    with pytest.raises(NetwrightError, match="must return a Recipe"):
+        recipe(dict)
+    with pytest.raises(NetwrightError, match="a function is needed"):
+        recipe(3)
+
+
+def test_a_method_in_a_recorded_recipe_is_not_run_when_it_is_read(tmp_path):
+    file = tmp_path / "own.py"
+    file.write_text("raise SystemExit('ran')")
+    read = Recipe.from_json({"method": f"{file}:MINE"})
+    assert read.to_json()["method"] == f"{file}:MINE"
+    with pytest.raises(NetwrightError, match="ran"):
+        override(recipe("static"), [f"method={file}:MINE"])

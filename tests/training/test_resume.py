@@ -16,10 +16,9 @@ import torch
 import netwright.training.checkpoint as checkpoint
 from netwright.core.errors import NetwrightError
 from netwright.training.loop import train_network, train_supernet
+from netwright.training.methods.table import METHODS
 from netwright.training.recipe import Recipe
 from tests.training.small import colours, small_recipe, small_run, small_supernet
-
-METHODS = ("progressive", "sandwich", "random", "static")
 
 
 @pytest.fixture(autouse=True)
