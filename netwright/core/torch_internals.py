@@ -38,6 +38,7 @@ def changed(interface: str, error: Exception) -> TorchInternalsError:
 
 try:
     from torch.multiprocessing.reductions import StorageWeakRef
+    from torch.nn.modules.batchnorm import _BatchNorm as BatchNorm  # what all BatchNorm layers derive from
     from torch.utils._python_dispatch import TorchDispatchMode, is_traceable_wrapper_subclass
     from torch.utils._pytree import tree_iter, tree_map
 except ImportError as error:
@@ -51,6 +52,7 @@ __all__ = [
     "MODULE_STATE",
     "PYTREE_LOGGER",
     "TRIED",
+    "BatchNorm",
     "FakeTensorMode",
     "StorageReference",
     "TorchDispatchMode",
@@ -66,7 +68,6 @@ __all__ = [
     "is_operation",
     "is_storage_gone",
     "lerp_all",
-    "memory_events",
     "node_number",
     "number_of_backward_node",
     "operation_name",
@@ -222,15 +223,6 @@ def int8_product(left: Tensor, right: Tensor) -> Tensor:
 def lerp_all(starts: Sequence[Tensor], ends: Sequence[Tensor], weight: float) -> None:
     """Move each start towards its end by a share of the way, in place and all at once."""
     _interface("torch._foreach_lerp_")(starts, ends, weight)
-
-
-def memory_events(recorded: Any) -> list[tuple[int, int]]:
-    """Return (time in ns, bytes) of what an allocator gave out and took back, from a run of torch.profiler.profile."""
-    try:
-        events = recorded.profiler.kineto_results.events()
-        return sorted((event.start_ns(), event.nbytes()) for event in events if event.name() == "[memory]")
-    except AttributeError as error:
-        raise changed("torch.profiler.profile().profiler.kineto_results", error) from error
 
 
 # Modules.
