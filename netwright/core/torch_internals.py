@@ -59,6 +59,7 @@ __all__ = [
     "TorchInternalsError",
     "buffers_of",
     "changed",
+    "check_capture",
     "children_of",
     "convolve",
     "fake_tensors",
@@ -183,6 +184,21 @@ def parts_of(tensor: Tensor) -> list[Tensor]:
         return [tensor]
     names, _ = tensor.__tensor_flatten__()  # pyright: ignore[reportAttributeAccessIssue]
     return [part for name in names for part in parts_of(getattr(tensor, name))]
+
+
+@functools.cache
+def check_capture() -> None:
+    """Try what capturing a network needs. Beforehand, since some of torch's callers cannot pass an error on: they abort.
+
+    Raises:
+        TorchInternalsError: this torch lacks one of them.
+    """
+    node_number()
+    number_of_backward_node()
+    reference = StorageReference(torch.empty(1))
+    is_storage_gone(reference.address)
+    with fake_tensors(), real_tensors():
+        schema_of(torch.ops.aten.relu.default)
 
 
 # Operations.

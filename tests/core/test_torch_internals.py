@@ -155,29 +155,53 @@ def test_a_convolution_with_another_weight():
     assert torch.equal(internals.convolve(layer, x, weight), nn.functional.conv2d(x, weight, None, 2, 1))
 
 
-MISSING = [
-    (torch.autograd, "_get_sequence_nr"),
-    (torch._C, "_current_autograd_node"),
-    (torch.UntypedStorage, "_expired"),
-    (torch._subclasses.fake_tensor, "FakeTensorMode"),
+@pytest.fixture
+def fresh():
+    """Forget what was found in this torch, before and after."""
+    for known in (internals._interface, internals.check_capture):
+        known.cache_clear()
+    yield
+    for known in (internals._interface, internals.check_capture):
+        known.cache_clear()
+
+
+def refused() -> str:
+    net = nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU())
+    with pytest.raises(TorchInternalsError) as told:
+        capture(net, torch.empty(1, 3, 8, 8), trainable=["0.weight"])
+    message = str(told.value)
+    assert f"torch {TRIED[0]} to {TRIED[1]}; this is {torch.__version__}" in message
+    assert "Check the size" not in message
+    return message
+
+
+PATHS = [
+    "torch.autograd._get_sequence_nr",
+    "torch._C._current_autograd_node",
+    "torch.UntypedStorage._expired",
+    "torch._subclasses.fake_tensor.FakeTensorMode",
+    "torch._subclasses.fake_tensor.unset_fake_temporarily",
 ]
 
 
-@pytest.mark.parametrize(("owner", "name"), MISSING, ids=[name for _, name in MISSING])
-@pytest.mark.parametrize("change", ["missing", "other arguments"])
-def test_what_this_torch_lacks_is_named_with_the_versions_that_have_it(monkeypatch, owner, name, change):
+@pytest.mark.usefixtures("fresh")
+@pytest.mark.parametrize("path", PATHS)
+def test_what_this_torch_lacks_is_named_with_the_versions_that_have_it(monkeypatch, path):
     """Formerly: does not run on 1x3x8x8 ... Check the size and the number of the inputs."""
-    internals._interface.cache_clear()
-    if change == "missing":
-        monkeypatch.delattr(owner, name)
-    else:
-        monkeypatch.setattr(owner, name, lambda one, two, three: None)
-    net = nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU())
-    try:
-        with pytest.raises(TorchInternalsError) as told:
-            capture(net, torch.empty(1, 3, 8, 8), trainable=["0.weight"])
-    finally:
-        internals._interface.cache_clear()
-    message = str(told.value)
-    assert name in message and f"torch {TRIED[0]} to {TRIED[1]}; this is {torch.__version__}" in message
-    assert "Check the size" not in message
+    found = internals._interface
+
+    def without(wanted):
+        return found(f"{wanted}_no_more" if wanted == path else wanted)
+
+    without.cache_clear = found.cache_clear  # pyright: ignore[reportFunctionMemberAccess]
+    monkeypatch.setattr(internals, "_interface", without)
+    assert path in refused()
+
+
+@pytest.mark.usefixtures("fresh")
+@pytest.mark.parametrize(
+    ("owner", "name"), [(torch.autograd, "_get_sequence_nr"), (torch._C, "_current_autograd_node")]
+)
+def test_what_takes_other_arguments_is_named_too(monkeypatch, owner, name):
+    monkeypatch.setattr(owner, name, lambda one, two, three: None)
+    assert name in refused() and "TypeError" in refused()

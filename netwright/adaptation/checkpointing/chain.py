@@ -76,7 +76,7 @@ class Chain:
     input_bytes: int
 
 
-MACS_PER_BYTE = 5  # of a processor: one core does about 30 billion multiply-accumulates a second and moves 6 GB
+MACS_PER_BYTE = 5  # of a CPU: one core does about 30 billion multiply-accumulates a second and moves 6 GB
 
 
 def chain_of(joint: Graph, forward: Graph, cuts: Sequence[int], *, standing: bool = True) -> Chain:
