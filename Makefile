@@ -9,7 +9,7 @@ PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS)
 
 BENCHMARKS := exactness training_step search_vs_ofa nsga2_front latency_prediction mcu_instructions mcu_search mcu_kernels
 
-CHECKS := check-format check-lint check-layers check-sizes check-types
+CHECKS := check-format check-lint check-layers check-sizes check-internals check-types
 
 .PHONY: help demo test test-all check $(CHECKS) format bench docs clean
 
@@ -50,6 +50,9 @@ check-layers: $(STAMP)
 
 check-sizes: $(STAMP)
 	$(BIN)/python tools/check_size.py
+
+check-internals: $(STAMP)
+	$(BIN)/python tools/check_private_torch.py
 
 check-types: $(STAMP)
 	PYRIGHT_PYTHON_IGNORE_WARNINGS=1 $(BIN)/pyright

@@ -29,11 +29,11 @@ from torch.utils.checkpoint import checkpoint
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
+from benchmarks.real_memory import allocator_peak  # noqa: E402
 from benchmarks.results import save  # noqa: E402 - the checkout first
-from netwright.adaptation.plan import Planned, plan_training  # noqa: E402 - the checkout first
+from netwright.adaptation.checkpointing.plan import Planned, plan_training  # noqa: E402 - the checkout first
 from netwright.core.run import environment  # noqa: E402
 from netwright.cost.memory.training import timeline  # noqa: E402
-from netwright.cost.real_memory import allocator_peak  # noqa: E402
 from netwright.graph.capture.trace import capture  # noqa: E402
 
 NETWORK, PIXELS, BATCH = "mobilenetv2_035", 128, 8

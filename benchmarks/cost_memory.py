@@ -36,11 +36,11 @@ from torch import Tensor, nn
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
+from benchmarks.real_memory import allocator_peak  # noqa: E402
 from netwright.core.files import write_json  # noqa: E402 - the checkout first
 from netwright.core.run import environment  # noqa: E402
 from netwright.cost.memory.inference import inference_memory  # noqa: E402
 from netwright.cost.memory.workspace import convolution_workspace  # noqa: E402
-from netwright.cost.real_memory import allocator_peak  # noqa: E402
 from netwright.graph.capture.trace import capture  # noqa: E402
 from netwright.graph.graph import Graph  # noqa: E402
 

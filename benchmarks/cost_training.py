@@ -27,10 +27,10 @@ from torch import Tensor, nn
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
+from benchmarks.real_memory import allocator_peak, autograd_saves  # noqa: E402
 from benchmarks.results import save  # noqa: E402 - the checkout first
 from netwright.core.run import environment  # noqa: E402
 from netwright.cost.memory.training import training_memory  # noqa: E402
-from netwright.cost.real_memory import allocator_peak, autograd_saves  # noqa: E402
 from netwright.graph.capture.trace import capture  # noqa: E402
 from netwright.nn.trainable import trainable_names  # noqa: E402
 

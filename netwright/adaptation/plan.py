@@ -1,118 +1,65 @@
-"""From a byte budget to a network that trains within it: choose a checkpointing plan, predict its peak, build it."""
+"""Train within a number of bytes: the contract of a plan, and the plans there are.
+
+A plan is made from its settings, `budget` in bytes among them, and has two methods: `planned` tells the peak that it
+predicts, `plan` is what a training run calls (`netwright.training.change`). The gradients are those of the module, and the
+memory of a step stays within the budget.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Sequence
+from typing import Any, Protocol
 
 from torch import Tensor, nn
 
-from netwright.adaptation.checkpoint import Checkpointed
-from netwright.adaptation.tape import Tape
-from netwright.core.errors import NetwrightError, unknown
-from netwright.cost.count import count
-from netwright.cost.memory.checkpointing import Part, chain_of, cuts_of, every_block, recomputed_macs, square_root
-from netwright.cost.memory.optimal_plan import OptimalPlans
-from netwright.cost.memory.training import timeline
-from netwright.graph.capture.trace import capture
-from netwright.graph.graph import Graph
-
-POLICIES: Mapping[str, Callable[[Graph], tuple[Part, ...]]] = {
-    "none": lambda graph: (Part(0, len(graph.ops)),),
-    "blocks": every_block,
-    "sqrt": square_root,
-}
-OPTIMAL = "optimal"
+from netwright.core.tables import Table
 
 
-@dataclass(frozen=True)
-class Planned:
-    """A network with its plan. `peak_bytes`: predicted; inputs, activations and gradients, see `plan_training`."""
+class PlannedNetwork(Protocol):
+    """A network in the form that trains within a budget. `peak_bytes`: predicted; inputs, activations and gradients."""
 
-    network: Checkpointed
-    policy: str
-    plan: tuple[Part, ...]
-    peak_bytes: int
-    forward_macs: int
-    recomputed_macs: int
+    @property
+    def network(self) -> nn.Module: ...
+
+    @property
+    def peak_bytes(self) -> int: ...
 
 
-def plan_training(
+class MemoryPlan(Protocol):
+    """How a step is computed within a budget."""
+
+    def planned(self, module: nn.Module, inputs: Sequence[Tensor], trainable: Collection[str]) -> PlannedNetwork:
+        """Return the network that trains so, with the module's own parameters, and the predicted peak.
+
+        Raises:
+            NetwrightError: the budget is too small, or the network cannot be trained in this way.
+        """
+        ...
+
+    def plan(self, module: nn.Module, example: Any) -> nn.Module:
+        """Return the network of `planned` for `example.inputs` and the parameters that require gradients."""
+        ...
+
+
+PLANS: Table[Callable[..., MemoryPlan]] = Table(
+    "Plan", {"checkpointing": "netwright.adaptation.checkpointing.plan:Checkpointing"}
+)
+
+
+def plan(
     module: nn.Module,
-    *inputs: Tensor,
-    policy: str = OPTIMAL,
-    budget: int | None = None,
-    trainable: Collection[str] | None = None,
-    standing: bool = True,
-) -> Planned:
-    """Return the module in the form that trains by a plan, in the training or eval mode that its parts are in.
+    inputs: Sequence[Tensor],
+    trainable: Collection[str],
+    bytes: int | str,
+    *,
+    how: str | Callable[..., MemoryPlan] = "checkpointing",
+) -> PlannedNetwork:
+    """Return a module in the form that trains within so many bytes, and the peak that is predicted for a step.
 
-    `policy`: none, blocks, sqrt, or optimal, which recomputes least within `budget` bytes. `trainable`: names that
-    learn, by default all. The peak is the most that inputs, activations and their gradients take at any one time, with
-    what the operations take for themselves; parameters, buffers and optimizer state come on top. `standing`: so do the
-    parameters' gradients, which then are there from the step before (`zero_grad(set_to_none=False)`).
+    `trainable`: names of the parameters that learn. `bytes`: for inputs, activations and gradients; a number, or a text such
+    as "30MB". `how`: a name of `PLANS`, FILE.py:NAME, or a maker of one's own that takes `budget`.
 
     Raises:
-        NetwrightError: no such policy, a budget that is missing or that no plan fits, or a network that cannot be run
-            again from a capture.
+        NetwrightError: no such plan, or no plan fits.
     """
-    if policy != OPTIMAL and policy not in POLICIES:
-        raise unknown("The checkpointing policy", policy, (*POLICIES, OPTIMAL))
-    if (budget is None) == (policy == OPTIMAL):
-        raise NetwrightError("The policy optimal, and only it, needs a budget in bytes: budget=30_000_000.")
-    names = [name for name, _ in module.named_parameters()] if trainable is None else list(trainable)
-    learning = [f"module.{name}" for name in names]
-    tape = Tape(capture(module, *inputs, trainable=()))
-    graph = tape.graph
-
-    def predicted(plan: Sequence[Part]) -> int:
-        joint = capture(Checkpointed(module, tape, plan), *inputs, trainable=learning)
-        return max(timeline(joint, standing=standing), default=0)
-
-    if budget is None:
-        plan = POLICIES[policy](graph)
-        peak = predicted(plan)
-    else:
-        cuts = cuts_of(graph)
-        joint = capture(Checkpointed(module, tape, marks=cuts), *inputs, trainable=learning)
-        plans = OptimalPlans(chain_of(joint, graph, cuts, standing=standing), budget + budget // 8)
-        plan, peak = _fitting(plans, predicted, budget, cuts, len(graph.ops))
-    again = recomputed_macs(graph, plan)
-    return Planned(Checkpointed(module, tape, plan), policy, plan, peak, count(graph).macs, again)
-
-
-_TRIES = 4
-
-
-def _fitting(
-    plans: OptimalPlans,
-    predicted: Callable[[Sequence[Part]], int],
-    budget: int,
-    cuts: tuple[int, ...],
-    end: int,
-) -> tuple[tuple[Part, ...], int]:
-    """Return the cheapest plan whose predicted peak is within the budget, and that peak.
-
-    The planner's own account of a plan is a bound that is near the peak but not equal to it, so what it is given is
-    moved by the difference.
-    """
-    capacity, lowest = budget, None
-    best: tuple[float, tuple[Part, ...], int] | None = None
-    tried: set[tuple[Part, ...]] = set()
-    for _ in range(_TRIES):
-        plan = plans.plan(capacity, cuts, end)
-        if plan is None or plan in tried:
-            break
-        tried.add(plan)
-        peak = predicted(plan)
-        lowest = peak if lowest is None else min(lowest, peak)
-        if peak <= budget and (best is None or plans.cost(capacity) < best[0]):
-            best = plans.cost(capacity), plan, peak
-        capacity += budget - peak
-    if best is None:
-        least = f" The least that a plan was found for is {lowest:,}." if lowest else ""
-        raise NetwrightError(
-            f"No checkpointing plan fits {budget:,} bytes for this batch.{least} "
-            "Allow more, take a smaller batch or image, or train fewer layers."
-        )
-    return best[1], best[2]
+    return PLANS.find(how)(budget=bytes).planned(module, inputs, trainable)

@@ -47,11 +47,14 @@ def profile(
     html: Annotated[Path | None, typer.Option(help="Write a report to this file.")] = None,
     strict: Annotated[bool, typer.Option("--strict", help="Fail if an operation has no price.")] = False,
     measure: Annotated[bool, typer.Option("--measure", help="Run it here and time every operation.")] = False,
+    rules: Annotated[
+        str | None, typer.Option(help="Prices of your own operations: a dictionary, FILE.py:NAME.")
+    ] = None,
     json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> Result:
     """Print what a network costs: parameters, MACs, memory, bytes moved, latency bound, energy."""
     del json
-    asked = Question(input, device, train, optimizer, dtype, measure)
+    asked = Question(input, device, train, optimizer, dtype, measure, rules)
     found = [asked.answer(name) for name in (model, compare) if name is not None]
     if strict:
         refuse_unpriced(found)
@@ -81,6 +84,7 @@ class Question:
     optimizer: str
     dtype: str | None
     measure: bool
+    rules: str | None = None
 
     def answer(self, name: str) -> Profile:
         """Return the profile of a model by its name on the command line."""
@@ -108,6 +112,7 @@ class Question:
             optimizer=self.optimizer,
             dtype=self.dtype,
             measure=self.measure,
+            rules=self.rules,
         )
         if not plan or isinstance(read.made, Graph):
             return found
@@ -129,7 +134,7 @@ def checkpointing(module: nn.Module, inputs: list[Tensor], mode: str, plan: str)
     Raises:
         NetwrightError: no such policy, no plan fits, or the network cannot be run again from a capture.
     """
-    from netwright.adaptation.plan import POLICIES, plan_training
+    from netwright.adaptation.checkpointing.plan import POLICIES, plan_training
     from netwright.core.units import BYTES, parse_quantity
     from netwright.cost.profile import Checkpointing
     from netwright.nn.trainable import learner

@@ -38,6 +38,7 @@ def changed(interface: str, error: Exception) -> TorchInternalsError:
 
 try:
     from torch.multiprocessing.reductions import StorageWeakRef
+    from torch.nn.modules.batchnorm import _BatchNorm as BatchNorm  # what all BatchNorm layers derive from
     from torch.utils._python_dispatch import TorchDispatchMode, is_traceable_wrapper_subclass
     from torch.utils._pytree import tree_iter, tree_map
 except ImportError as error:
@@ -51,12 +52,14 @@ __all__ = [
     "MODULE_STATE",
     "PYTREE_LOGGER",
     "TRIED",
+    "BatchNorm",
     "FakeTensorMode",
     "StorageReference",
     "TorchDispatchMode",
     "TorchInternalsError",
     "buffers_of",
     "changed",
+    "check_capture",
     "children_of",
     "convolve",
     "fake_tensors",
@@ -66,7 +69,6 @@ __all__ = [
     "is_operation",
     "is_storage_gone",
     "lerp_all",
-    "memory_events",
     "node_number",
     "number_of_backward_node",
     "operation_name",
@@ -184,6 +186,21 @@ def parts_of(tensor: Tensor) -> list[Tensor]:
     return [part for name in names for part in parts_of(getattr(tensor, name))]
 
 
+@functools.cache
+def check_capture() -> None:
+    """Try what capturing a network needs. Beforehand, since some of torch's callers cannot pass an error on: they abort.
+
+    Raises:
+        TorchInternalsError: this torch lacks one of them.
+    """
+    node_number()
+    number_of_backward_node()
+    reference = StorageReference(torch.empty(1))
+    is_storage_gone(reference.address)
+    with fake_tensors(), real_tensors():
+        schema_of(torch.ops.aten.relu.default)
+
+
 # Operations.
 
 
@@ -222,15 +239,6 @@ def int8_product(left: Tensor, right: Tensor) -> Tensor:
 def lerp_all(starts: Sequence[Tensor], ends: Sequence[Tensor], weight: float) -> None:
     """Move each start towards its end by a share of the way, in place and all at once."""
     _interface("torch._foreach_lerp_")(starts, ends, weight)
-
-
-def memory_events(recorded: Any) -> list[tuple[int, int]]:
-    """Return (time in ns, bytes) of what an allocator gave out and took back, from a run of torch.profiler.profile."""
-    try:
-        events = recorded.profiler.kineto_results.events()
-        return sorted((event.start_ns(), event.nbytes()) for event in events if event.name() == "[memory]")
-    except AttributeError as error:
-        raise changed("torch.profiler.profile().profiler.kineto_results", error) from error
 
 
 # Modules.

@@ -13,7 +13,7 @@ from netwright.cost.rules import onnx as rules_onnx
 from netwright.cost.rules import tflite as rules_tflite
 from netwright.cost.rules.own import OwnRules, own_rule, with_rules
 from netwright.cost.rules.work import MOVE, Group, Rule, Work
-from netwright.graph.graph import Graph, Op, Stage
+from netwright.graph.graph import Graph, Op, Pass
 
 Convention = Literal["macs", "flops", "fvcore"]
 
@@ -46,7 +46,7 @@ class Counts:
     params: int
     convention: Convention
     in_convention: int
-    totals: Mapping[tuple[Stage, Group], Work]
+    totals: Mapping[tuple[Pass, Group], Work]
     macs_by_dtype: Mapping[str, int]
     unpriced: tuple[Unpriced, ...]
 
@@ -73,7 +73,7 @@ def count(graph: Graph, convention: Convention = "macs", *, rules: OwnRules | No
     if convention not in get_args(Convention):
         raise unknown("The convention", convention, get_args(Convention))
     works = tuple(work_of(graph, op) for op in graph.ops)
-    sums: dict[tuple[Stage, Group], list[int]] = defaultdict(lambda: [0, 0])
+    sums: dict[tuple[Pass, Group], list[int]] = defaultdict(lambda: [0, 0])
     by_dtype: dict[str, int] = defaultdict(int)
     for op, work in zip(graph.ops, works, strict=True):
         if work is None:

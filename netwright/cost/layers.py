@@ -1,4 +1,4 @@
-"""What each layer of a network costs, and the same added up along the tree of its modules."""
+"""The cost of each module of a network, and of each with all its submodules, as a tree."""
 
 from __future__ import annotations
 
@@ -13,11 +13,19 @@ from netwright.graph.graph import Graph
 
 
 @dataclass(frozen=True)
-class Layer:
-    """The operations of the forward pass that ran while one module was innermost, added up.
+class LayerCost:
+    """What the forward operations of one module cost, without those of its submodules.
 
-    `path`: of that module from the root, "" for the root's own. `kinds`: its operations, the most frequent first.
-    `bound_ms`, `measured_ms`: None where no device was given, or nothing was timed.
+    Attributes:
+        path: the module's name from the root, "" for the root itself.
+        layer: the module's class.
+        kinds: its operations, the most frequent first.
+        output: shape of its last result.
+        params: parameters that its operations are the first to read.
+        macs, flops, bytes_moved: sums over its operations.
+        bound: what limits it on the device, "compute" or a memory; None without a device.
+        bound_ms: the least time that it needs on the device; None without a device.
+        measured_ms: None where nothing was timed.
     """
 
     path: str
@@ -55,8 +63,8 @@ def layers_of(
     moved: Sequence[int],
     roofline: Roofline | None = None,
     seconds: Sequence[float] | None = None,
-) -> tuple[Layer, ...]:
-    """Return the layers in the order in which they first run; `seconds`: measured, per operation."""
+) -> tuple[LayerCost, ...]:
+    """Return the cost of every module, in the order in which they first run. `seconds`: measured, of each operation."""
     groups: dict[str, list[int]] = {}
     for index, op in enumerate(graph.ops):
         if op.stage == "forward":
@@ -69,7 +77,7 @@ def layers_of(
         last = next((op for op in reversed(ops) if op.outputs), None)
         bound = roofline.together(indices) if roofline else None
         made.append(
-            Layer(
+            LayerCost(
                 path,
                 ops[0].layer,
                 tuple(kind for kind, _ in Counter(op.kind for op in ops if not op.view).most_common()),
@@ -83,7 +91,7 @@ def layers_of(
                 1e3 * sum(seconds[index] for index in indices) if seconds else None,
             )
         )
-    made += [Layer(path, "", (), (), params, 0, 0, 0) for path, params in own.items()]
+    made += [LayerCost(path, "", (), (), params, 0, 0, 0) for path, params in own.items()]
     return tuple(made)
 
 
@@ -104,7 +112,7 @@ def params_by_layer(graph: Graph) -> dict[str, int]:
 
 @dataclass
 class Branch:
-    """A node of the tree: a module with everything below it added up."""
+    """A module with the cost of its own operations and of all its submodules."""
 
     path: str
     layer: str = ""
@@ -116,7 +124,7 @@ class Branch:
     bound_ms: float = 0.0
     measured_ms: float = 0.0
 
-    def add(self, layer: Layer) -> None:
+    def add(self, layer: LayerCost) -> None:
         """Add a layer's figures."""
         self.params += layer.params
         self.macs += layer.macs
@@ -126,8 +134,8 @@ class Branch:
         self.measured_ms += layer.measured_ms or 0.0
 
 
-def tree(layers: Iterable[Layer]) -> Branch:
-    """Return the layers as a tree along their paths."""
+def tree(layers: Iterable[LayerCost]) -> Branch:
+    """Return the tree of the modules, by the names in their paths."""
     root = Branch("")
     for layer in layers:
         node = root

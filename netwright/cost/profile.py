@@ -13,11 +13,12 @@ from torch import nn
 from netwright.core.errors import NetwrightError, unknown
 from netwright.cost.count import Counts, Unpriced, count
 from netwright.cost.figures import Figure
-from netwright.cost.layers import Layer, layers_of
+from netwright.cost.layers import LayerCost, layers_of
 from netwright.cost.memory.inference import InferenceMemory, inference_memory
 from netwright.cost.memory.training import OPTIMIZERS, TrainingMemory, training_memory
 from netwright.cost.memory.workspace import convolution_workspace
 from netwright.cost.rules import fvcore_convention
+from netwright.cost.rules.own import OwnRules, with_rules
 from netwright.cost.savings import Saving, savings_of
 from netwright.cost.speed.energy import Metered, energy
 from netwright.cost.speed.measured import Timed, meter_module, time_module
@@ -32,7 +33,10 @@ from netwright.nn.trainable import learner
 
 @dataclass(frozen=True)
 class Checkpointing:
-    """A checkpointing plan in figures; `peak_bytes` is predicted, of inputs, activations, their gradients and workspace."""
+    """A checkpointing plan in figures, which whoever made the plan puts into `Profile.checkpointing`.
+
+    `peak_bytes` is predicted, of inputs, activations, their gradients and workspace.
+    """
 
     policy: str
     peak_bytes: int
@@ -49,7 +53,7 @@ class Profile:
 
     `conventions`: the network's size as others count it. `memory`: activations of inference by the
     plan that folds BatchNorm and works in place, `eager_memory_bytes` as PyTorch runs it, `eager_workspace_bytes` with what
-    its convolutions take for themselves on a processor (float32). `bytes_moved`: read and
+    its convolutions take for themselves on a CPU (float32). `bytes_moved`: read and
     written by all operations. `latency_ms`: timed here, or the least that any runtime needs on the device; `roofline.total`
     and the layers' bounds are of operations that run one by one. `energy_mj`, `latency_ms`: None without a device that has such figures.
     """
@@ -60,7 +64,7 @@ class Profile:
     memory_dtype: str | None
     conventions: dict[str, int]
     counts: Counts
-    layers: tuple[Layer, ...]
+    layers: tuple[LayerCost, ...]
     memory: InferenceMemory
     eager_memory_bytes: int | None
     eager_workspace_bytes: int | None
@@ -179,12 +183,14 @@ def profile(
     optimizer: str = "momentum",
     dtype: str | None = None,
     measure: bool = False,
+    rules: OwnRules | None = None,
 ) -> Profile:
     """Return what a module, or a graph that was read from a file, costs for one call on these inputs.
 
-    Inputs may lie on the meta device. `train`: also the memory of one training step; full, last, bias, norm+last, or a
+    Inputs may be on the meta device. `train`: also the memory of one training step; full, last, bias, norm+last, or a
     pattern of parameter names; the batch is the inputs' own. `dtype`: what memory would be in that type. `measure`: run
-    the module and time each operation on this machine.
+    the module and time each operation on this machine. `rules`: prices of operations of your own by torch's name of them,
+    {"my::op": rule}; a rule is a function (graph, op) -> Work, or `Traits`, see `netwright.cost.rules.own`.
 
     Raises:
         NetwrightError: the module does not run on these inputs, or an argument is none of what is allowed.
@@ -202,6 +208,7 @@ def profile(
         if not inputs:
             raise NetwrightError("profile needs an example input, for example torch.empty(1, 3, 224, 224).")
         graph = capture(model, *inputs)
+    graph = with_rules(graph, rules)
     counts = count(graph)
     moved = moved_bytes(graph)
     memory = inference_memory(graph, dtype=dtype)
@@ -214,7 +221,8 @@ def profile(
     timed, metered = _run(graph, model, inputs) if measure and isinstance(model, nn.Module) else (None, None)
     training = None
     if train and isinstance(model, nn.Module):
-        training = training_memory(_joint(model, inputs, train), mode=train, optimizer=optimizer)
+        joint = with_rules(_joint(model, inputs, train), rules)
+        training = training_memory(joint, mode=train, optimizer=optimizer)
     layers = layers_of(graph, counts, moved, bounds, timed.ops_s if timed else None)
     return Profile(
         model=name or type(model).__name__,

@@ -14,7 +14,7 @@ from netwright.graph.traits.table import traits_of
 from netwright.graph.traits.traits import Traits
 
 Role = Literal["input", "parameter", "buffer", "constant", "activation"]
-Stage = Literal["forward", "backward"]
+Pass = Literal["forward", "backward"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +77,7 @@ class Op:
     arguments: Mapping[str, Any]
     path: str = ""
     layer: str = ""
-    stage: Stage = "forward"
+    stage: Pass = "forward"
     view: bool = False
     writes: tuple[int, ...] = ()
     overload: str = ""

@@ -1,17 +1,14 @@
-"""ProxylessNAS-Mobile and the lite residual modules that TinyTL puts beside its blocks.
-
-Cai et al. 2019, arXiv:1812.00332: the network found for a phone. Cai et al. 2020, arXiv:2007.11622, Section 3.3.
-"""
+"""ProxylessNAS-Mobile, the network found for a phone; Cai et al. 2019, arXiv:1812.00332."""
 
 from __future__ import annotations
 
-import torch
 from torch import nn
 
 from netwright.models.arch import Arch
 from netwright.models.mobilenet import MobileConfig, Stage, mobile_blocks
 from netwright.nn.block import chain
-from netwright.nn.layers import Norm, norm
+from netwright.nn.layers import Norm
+from netwright.nn.lite_residual import LiteResidual
 from netwright.nn.mbconv import MBConv
 
 ARCH = Arch(
@@ -63,27 +60,3 @@ def proxylessnas_mobile(
 def _odd(side: int) -> int:
     """Return the largest odd number that is not above a side."""
     return side - (side + 1) % 2
-
-
-class LiteResidual(nn.Module):
-    """A block, and beside it half its resolution: pooling, a convolution of two groups, a pointwise one; added up."""
-
-    def __init__(self, main: nn.Module, spec: MBConv, kernel: int):
-        super().__init__()
-        channels = spec.in_channels
-        self.main = main
-        self.lite = nn.Sequential()
-        self.lite.add_module("pool", nn.AvgPool2d(2))
-        self.lite.add_module(
-            "conv", nn.Conv2d(channels, channels, kernel, spec.stride, kernel // 2, groups=2, bias=False)
-        )
-        self.lite.add_module("norm", norm(spec.normalization, channels, spec.eps))
-        self.lite.add_module("act", nn.ReLU())
-        self.lite.add_module("project", nn.Conv2d(channels, spec.out_channels, 1, bias=False))
-        self.lite.add_module("last", norm(spec.normalization, spec.out_channels, spec.eps))
-        nn.init.zeros_(self.lite.get_parameter("last.weight"))
-
-    def forward(self, x_BCHW: torch.Tensor) -> torch.Tensor:
-        y_BCHW = self.main(x_BCHW)
-        small_BChw = self.lite(x_BCHW)
-        return y_BCHW + nn.functional.interpolate(small_BChw, y_BCHW.shape[2:], mode="bilinear")

@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-import copy
 import difflib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from fnmatch import fnmatchcase
 
-import torch
-from torch import Tensor, nn
-from torch.nn import functional as F
+from torch import nn
 
 from netwright.core.errors import NetwrightError
+from netwright.nn.lora import RANK, adapters_of, with_adapters
 
 MODES = ("full", "last", "bias", "norm+last", "none")
 LORA = "lora"
-RANK = 8
 
 
 def trainable_names(module: nn.Module, mode: str) -> tuple[str, ...]:
@@ -69,78 +66,7 @@ def learner(module: nn.Module, mode: str, *, rank: int = RANK) -> tuple[nn.Modul
         return module, trainable_names(module, mode)
     last = _classifier(module)
     owners = {name.rpartition(".")[0] for name in last}
-    return with_adapters(module, rank, besides=owners), (*_adapters_of(module, owners), *last)
-
-
-class _LoraLinear(nn.Linear):
-    """y = W x + B A x, Hu et al. 2021, arXiv:2106.09685, without the constant factor."""
-
-    lora_a: Tensor
-    lora_b: Tensor
-
-    def forward(self, input: Tensor) -> Tensor:
-        low = F.linear(input, self.lora_a)
-        return super().forward(input) + F.linear(low, self.lora_b)
-
-
-class _LoraConv2d(nn.Conv2d):
-    """The same for a convolution: A has its kernel and stride, B is pointwise."""
-
-    lora_a: Tensor
-    lora_b: Tensor
-
-    def forward(self, input: Tensor) -> Tensor:
-        low = self._conv_forward(input, self.lora_a, None)
-        return super().forward(input) + F.conv2d(low, self.lora_b)
-
-
-def with_adapters(module: nn.Module, rank: int = RANK, *, besides: Iterable[str] = ()) -> nn.Module:
-    """Return a copy on the meta device with adapters of a rank, except in the named submodules.
-
-    Raises:
-        NetwrightError: there is no linear layer or ungrouped convolution, or the rank is below 1.
-    """
-    if rank < 1:
-        raise NetwrightError(f"The rank of the adapters is {rank}; it is 1 or more, {RANK} by default.")
-    tensors: list[Tensor] = [*module.parameters(), *module.buffers()]
-    memo: dict[int, object] = {}
-    for tensor in tensors:
-        empty = tensor.detach().to("meta")
-        memo[id(tensor)] = nn.Parameter(empty, tensor.requires_grad) if isinstance(tensor, nn.Parameter) else empty
-    made = copy.deepcopy(module, memo)
-    excluded = set(besides)
-    count = 0
-    for _, part in _adaptable(made, excluded):
-        kind = part.weight.dtype
-        if isinstance(part, nn.Conv2d):
-            a_shape = (rank, part.in_channels, *part.kernel_size)
-            b_shape = (part.out_channels, rank, 1, 1)
-            part.__class__ = _LoraConv2d
-        else:
-            a_shape, b_shape = (rank, part.in_features), (part.out_features, rank)
-            part.__class__ = _LoraLinear
-        part.register_parameter("lora_a", nn.Parameter(torch.empty(a_shape, dtype=kind, device="meta")))
-        part.register_parameter("lora_b", nn.Parameter(torch.empty(b_shape, dtype=kind, device="meta")))
-        count += 1
-    if not count:
-        raise NetwrightError(
-            f"{type(module).__name__} has no linear layer or ungrouped convolution that an adapter fits. "
-            f"Train it otherwise: {', '.join(MODES)}, or a pattern of names."
-        )
-    return made
-
-
-def _adaptable(module: nn.Module, excluded: set[str]) -> Iterator[tuple[str, nn.Linear | nn.Conv2d]]:
-    """Yield plain linear layers and convolutions: a subclass may use its weight in ways of its own."""
-    for name, part in module.named_modules():
-        if name in excluded:
-            continue
-        if type(part) is nn.Linear or (type(part) is nn.Conv2d and part.groups == 1):
-            yield name, part
-
-
-def _adapters_of(module: nn.Module, excluded: set[str]) -> tuple[str, ...]:
-    return tuple(f"{name}.{part}" for name, _ in _adaptable(module, excluded) for part in ("lora_a", "lora_b"))
+    return with_adapters(module, rank, besides=owners), (*adapters_of(module, owners), *last)
 
 
 def _classifier(module: nn.Module) -> tuple[str, ...]:

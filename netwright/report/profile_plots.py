@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from netwright.cost.layers import Layer
+from netwright.cost.layers import LayerCost
 from netwright.cost.memory.inference import InferenceMemory
 from netwright.device.machine import Machine
 from netwright.report.html import Markup
@@ -34,7 +34,7 @@ def timeline(name: str, memory: InferenceMemory) -> Markup:
     return out[0]
 
 
-def bars(name: str, layers: Sequence[Layer]) -> Markup:
+def bars(name: str, layers: Sequence[LayerCost]) -> Markup:
     """Return the layers with the largest shares: of multiply-accumulates, of bytes moved, of the measured time."""
     totals = [max(1, sum(layer.macs for layer in layers)), max(1, sum(layer.bytes_moved for layer in layers))]
     shares = [
@@ -60,7 +60,7 @@ def bars(name: str, layers: Sequence[Layer]) -> Markup:
     return out[0]
 
 
-def on_roofline(name: str, layers: Sequence[Layer], machine: Machine, dtype: str) -> Markup:
+def on_roofline(name: str, layers: Sequence[LayerCost], machine: Machine, dtype: str) -> Markup:
     """Return the layers at their arithmetic intensity under the machine's roof, at the measured rate where there is one."""
     rate, moving = machine.peak(dtype), machine.bandwidth_bytes_per_s
     if rate is None or moving is None:
@@ -93,7 +93,7 @@ def _roof(low: float, high: float, peak: float, bandwidth: float) -> tuple[list[
     return ends, [min(peak, x * bandwidth) / 1e9 for x in ends]
 
 
-def waterline(name: str, layers: Sequence[Layer], peak_macs_per_s: float) -> Markup:
+def waterline(name: str, layers: Sequence[LayerCost], peak_macs_per_s: float) -> Markup:
     """Return each layer's utilization, its width the layer's share of all multiply-accumulates' ideal time.
 
     Filled: what was measured. Line: what the roofline allows. The gap between them is the efficiency gap

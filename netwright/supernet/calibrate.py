@@ -9,14 +9,14 @@ from collections.abc import Iterable
 
 import torch
 from torch import Tensor, nn
-from torch.nn.modules.batchnorm import _BatchNorm
 
 from netwright.core.errors import NetwrightError
+from netwright.core.torch_internals import BatchNorm
 
 
 def has_batch_norm(net: nn.Module) -> bool:
     """Whether a network has BatchNorm layers, and so needs calibration after its weights were cut."""
-    return any(isinstance(module, _BatchNorm) for module in net.modules())
+    return any(isinstance(module, BatchNorm) for module in net.modules())
 
 
 @torch.no_grad()
@@ -26,7 +26,7 @@ def calibrate(net: nn.Module, batches: Iterable[Tensor]) -> None:
     Raises:
         NetwrightError: there are no batches.
     """
-    norms = [module for module in net.modules() if isinstance(module, _BatchNorm)]
+    norms = [module for module in net.modules() if isinstance(module, BatchNorm)]
     net.eval()
     momenta = [module.momentum for module in norms]
     for module in norms:

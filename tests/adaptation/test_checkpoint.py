@@ -12,13 +12,14 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from benchmarks.cost_training import allocator_peak
-from netwright.adaptation.checkpoint import Checkpointed
-from netwright.adaptation.plan import POLICIES, plan_training
-from netwright.adaptation.tape import Tape
+from benchmarks.real_memory import allocator_peak
+from netwright.adaptation.checkpointing.chain import Chain, ChainStage, cuts_of
+from netwright.adaptation.checkpointing.network import Checkpointed
+from netwright.adaptation.checkpointing.optimal import OptimalPlans
+from netwright.adaptation.checkpointing.plan import POLICIES, plan_training
+from netwright.adaptation.checkpointing.segments import Segment, blocks_of, may_start, recomputed_macs
+from netwright.adaptation.checkpointing.tape import Tape
 from netwright.core.errors import NetwrightError
-from netwright.cost.memory.checkpointing import Chain, Part, Stage, blocks_of, cuts_of, may_start, recomputed_macs
-from netwright.cost.memory.optimal_plan import OptimalPlans
 from netwright.cost.memory.training import timeline
 from netwright.graph.capture.trace import capture
 from netwright.graph.graph import Graph
@@ -78,7 +79,7 @@ def forward_graph(module: nn.Module, x: Tensor) -> Graph:
 
 def nested(
     start: int, stop: int, generator: np.random.Generator, starts: list[int], depth: int = 0
-) -> tuple[Part, ...]:
+) -> tuple[Segment, ...]:
     """Return a random plan whose second runs start only where they may."""
     inside = [place for place in starts if start < place < stop]
     chosen = sorted(generator.choice(inside, min(len(inside), 3), replace=False).tolist()) if inside else []
@@ -86,7 +87,7 @@ def nested(
     for first, last in itertools.pairwise([start, *chosen, stop]):
         again = first in starts and generator.random() < 0.7
         inner = nested(first, last, generator, starts, depth + 1) if again and depth < 3 and last - first > 3 else ()
-        parts.append(Part(first, last, not again, inner))
+        parts.append(Segment(first, last, not again, inner))
     return tuple(parts)
 
 
@@ -182,9 +183,9 @@ def test_recomputation_counts_every_further_run() -> None:
     module = nn.Sequential(nn.Linear(10, 20), nn.Linear(20, 10))
     graph = forward_graph(module, torch.empty(3, 10))
     end = len(graph.ops)
-    assert recomputed_macs(graph, (Part(0, end),)) == 0
-    assert recomputed_macs(graph, (Part(0, end, False),)) == 2 * 600
-    assert recomputed_macs(graph, (Part(0, end, False, (Part(0, end, False),)),)) == 4 * 600
+    assert recomputed_macs(graph, (Segment(0, end),)) == 0
+    assert recomputed_macs(graph, (Segment(0, end, False),)) == 2 * 600
+    assert recomputed_macs(graph, (Segment(0, end, False, (Segment(0, end, False),)),)) == 4 * 600
 
 
 def brute_force(chain: Chain, capacity: int) -> float:
@@ -239,7 +240,7 @@ def test_the_plan_is_optimal_on_random_chains() -> None:
                 held if generator.random() < 0.5 else frozenset()
             )
             stages.append(
-                Stage(
+                ChainStage(
                     held,
                     saves,
                     (held | {made, made + 2},),
@@ -263,7 +264,7 @@ def test_the_plan_is_optimal_on_random_chains() -> None:
     assert finite > 100
 
 
-def _cost(plan: tuple[Part, ...], chain: Chain) -> float:
+def _cost(plan: tuple[Segment, ...], chain: Chain) -> float:
     return sum(
         sum(stage.cost for stage in chain.stages[part.start : part.stop]) + _cost(part.parts, chain)
         for part in plan
@@ -357,7 +358,7 @@ def test_a_plan_that_cannot_be_carried_out_is_refused() -> None:
     tape = Tape(forward_graph(module, x))
     place = next(place for place, op in enumerate(tape.graph.ops) if op.kind == "aten.relu_")
     with pytest.raises(NetwrightError, match="changed in place later"):
-        Checkpointed(module, tape, (Part(0, place), Part(place, len(tape.steps), kept=False)))
+        Checkpointed(module, tape, (Segment(0, place), Segment(place, len(tape.steps), kept=False)))
 
 
 def test_an_in_place_activation_seen_through_a_view() -> None:

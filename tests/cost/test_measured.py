@@ -81,7 +81,7 @@ def test_what_cannot_be_aligned_is_refused():
     graph = capture(Moody(), torch.randn(1, 4))
     with pytest.raises(NetwrightError, match=r"first aten\.add and aten\.mul"):
         time_module(graph, Moody(), torch.randn(2, 4), seconds=0.01)
-    with pytest.raises(NetwrightError, match="whose weights are on the processor"):
+    with pytest.raises(NetwrightError, match="whose weights are on the CPU"):
         time_ops(nn.Linear(3, 3, device="meta"), torch.randn(1, 3))
 
 

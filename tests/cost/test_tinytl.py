@@ -9,7 +9,8 @@ from torch import Tensor, nn
 from netwright.core.errors import NetwrightError
 from netwright.cost.formulas.tinytl import tinytl_memory
 from netwright.graph.capture.trace import capture
-from netwright.models.proxylessnas import LiteResidual, proxylessnas_mobile
+from netwright.models.proxylessnas import proxylessnas_mobile
+from netwright.nn.lite_residual import LiteResidual
 
 
 def test_by_hand() -> None:

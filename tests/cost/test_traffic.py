@@ -1,10 +1,13 @@
 """Bytes moved, against what is written down by hand for small modules."""
 
+import pytest
 import torch
 from torch import nn
 
 from netwright.cost.speed.traffic import compulsory_bytes, moved_bytes, tensor_bytes
 from netwright.graph.capture.trace import capture
+from netwright.graph.dtypes import BITS, bytes_of
+from netwright.graph.graph import Graph, Op, Ref, Storage, Tensor
 
 
 def moved(module, *inputs, **options):
@@ -75,3 +78,42 @@ def test_the_backward_pass_moves_more_than_the_forward_pass():
     for op, count in zip(graph.ops, moved_bytes(graph), strict=True):
         bytes_of[op.stage] += count
     assert 1.2 * bytes_of["forward"] < bytes_of["backward"] < 4 * bytes_of["forward"]
+
+
+@pytest.mark.parametrize(
+    ("dtype", "bits"),
+    [
+        ("uint16", 16),
+        ("uint32", 32),
+        ("uint64", 64),
+        ("int2", 2),
+        ("uint2", 2),
+        ("float4_e2m1", 4),
+        ("int4", 4),
+        ("bool", 8),
+    ],
+)
+def test_every_type_moves_its_own_width(dtype: str, bits: int):
+    """Wide unsigned and narrow types were all counted as 8 bits."""
+    tensors = (Tensor((100,), dtype, 0), Tensor((100,), dtype, 1))
+    storages = tuple(Storage(bytes_of((100,), dtype), role, role) for role in ("input", "activation"))
+    op = Op("aten.neg", (0,), (1,), {"self": Ref(0)})
+    graph = Graph(tensors, storages, (op,), (0,), (1,), "by hand")
+    assert moved_bytes(graph) == (2 * 100 * bits // 8,)
+
+
+def test_types_are_as_wide_as_torch_stores_them():
+    """Types narrower than a byte are packed here, as files hold them; torch keeps each in a byte of its own."""
+    for dtype in {value for value in vars(torch).values() if isinstance(value, torch.dtype)}:
+        name = str(dtype).removeprefix("torch.")
+        if name in BITS and BITS[name] >= 8:
+            assert BITS[name] == 8 * dtype.itemsize, name
+    common = (
+        "bool int8 int16 int32 int64 uint8 uint16 uint32 uint64 float16 bfloat16 float32 float64 complex32 complex64"
+    )
+    assert set(common.split()) <= set(BITS)
+
+
+def test_a_filled_copy_is_read():
+    found = moved(Of(lambda x: x.masked_fill(x > 0, 0.0)), torch.empty(100))
+    assert found["masked_fill"] == 400 + 100 + 400

@@ -6,12 +6,13 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from benchmarks.real_memory import autograd_saves
 from netwright.core.errors import NetwrightError
 from netwright.cost.memory.saved_tensors import saved_frozen_aware
 from netwright.cost.memory.training import OPTIMIZERS, timeline, training_memory
-from netwright.cost.real_memory import autograd_saves
 from netwright.graph.capture.trace import capture
-from netwright.nn.trainable import MODES, learner, trainable_names, with_adapters
+from netwright.nn.lora import with_adapters
+from netwright.nn.trainable import MODES, learner, trainable_names
 
 
 class Block(nn.Module):
@@ -126,6 +127,42 @@ def test_what_must_be_saved_by_hand() -> None:
     module.train()
     assert needed("1.bias") == mask
     assert needed("0.bias") == mask + tensor + stats  # batch statistics: the gradient needs the normalized input
+
+
+@pytest.mark.parametrize("train", [True, False])
+def test_frozen_group_and_layer_norm_keep_their_input_where_its_gradient_is_wanted(train: bool) -> None:
+    """TinyTL (Cai et al. 2020) counts nothing for a frozen normalization; only BatchNorm in eval mode is so."""
+    tensor = 4 * 6 * 6 * 4
+
+    def needed(norm: nn.Module, statistics: int, *names: str) -> None:
+        module = nn.Sequential(nn.Conv2d(4, 4, 1), norm, nn.Flatten(), nn.Linear(144, 2)).train(train)
+        saved = sum(saved_frozen_aware(capture(module, torch.empty(1, 4, 6, 6), trainable=names)).values())
+        assert saved == statistics
+
+    for norm, statistics in ((nn.GroupNorm(2, 4), 2 * 2 * 4), (nn.LayerNorm([4, 6, 6]), 2 * 4)):
+        needed(
+            norm, tensor + statistics, "0.bias"
+        )  # the scale and the shift are frozen, the input is wanted all the same
+        needed(norm, tensor + statistics, "1.weight")
+        needed(norm, 0, "1.bias")
+        needed(norm, 0, "3.bias")
+    needed(nn.BatchNorm2d(4), tensor + 2 * 4 * 4 if train else 0, "0.bias")
+
+
+@pytest.mark.parametrize("norm", [nn.GroupNorm(2, 4), nn.LayerNorm([4, 6, 6])], ids=["group", "layer"])
+def test_the_gradient_through_a_frozen_normalization_depends_on_its_input(norm: nn.Module) -> None:
+    """Why it is kept: two inputs of the same statistics and shape have different gradients for one incoming gradient."""
+    for parameter in norm.parameters():
+        parameter.requires_grad_(False)
+    incoming = torch.randn(1, 4, 6, 6, generator=torch.Generator().manual_seed(1))
+    found = []
+    for flipped in (False, True):
+        x = torch.randn(1, 4, 6, 6, generator=torch.Generator().manual_seed(0))
+        x = (x.flip(-1) if flipped else x).requires_grad_(True)
+        norm(x).backward(incoming)
+        assert x.grad is not None
+        found.append(x.grad.flip(-1) if flipped else x.grad)
+    assert not torch.allclose(*found)
 
 
 def test_a_view_of_a_large_tensor_need_not_keep_all_of_it() -> None:

@@ -11,10 +11,10 @@ import torch
 import torchvision
 from torch import nn
 
+from benchmarks.real_memory import allocator_peak
 from netwright.core.errors import NetwrightError
 from netwright.cost.memory.inference import inference_memory
 from netwright.cost.memory.workspace import convolution_workspace
-from netwright.cost.real_memory import allocator_peak
 from netwright.graph.capture.trace import capture
 
 THREADS = 1

@@ -46,7 +46,7 @@ class TrainingMemory:
     `batch`: first side of the input. `saved_bytes`: what PyTorch keeps for the backward pass. `saved_bytes_frozen_aware`:
     what an engine must keep that knows what is frozen and packs masks into bits. `weight_bytes`, `buffer_bytes`:
     parameters and buffers. `peak_bytes`: the most that inputs, activations, their gradients and those of the parameters
-    take together at any one time, as PyTorch frees them on a processor; `workspace_bytes` is the part of it that is
+    take together at any one time, as PyTorch frees them on a CPU; `workspace_bytes` is the part of it that is
     neither saved nor a parameter's gradient: activations and gradients on their way, and what a kernel needs for itself. `total_bytes` is weights + buffers + optimizer + peak, which is less than the sum of all
     entries, since the last activation is freed before the last gradient is there.
     """

@@ -1,8 +1,8 @@
-"""Memory that PyTorch's operations take on a processor beside their inputs and outputs, and give back before they return.
+"""Scratch memory of PyTorch's CPU kernels: what an operation allocates besides inputs and outputs and frees before it returns.
 
-For convolutions oneDNN works on channels in blocks and copies what comes in another layout: input, weights and result. The backward
-passes of BatchNorm and GroupNorm fill a second tensor of the input's size. Every figure in the rules was read off torch's profiler
-and allocator (2.15, oneDNN 3, AVX-512); `benchmarks/cost_memory.py` and `benchmarks/cost_training.py` hold them against it.
+oneDNN computes convolutions on channels in blocks. It copies an input, weight or output that has another layout. The
+backward passes of BatchNorm and GroupNorm fill a second tensor of the input's size. The rules were measured with torch's
+profiler and allocator (2.15, oneDNN 3, AVX-512). `benchmarks/cost_memory.py` and `benchmarks/cost_training.py` compare them.
 """
 
 from __future__ import annotations
@@ -13,13 +13,13 @@ from netwright.graph.dtypes import bytes_of
 from netwright.graph.graph import Graph, Op, Ref
 
 BLOCK = 16  # channels that fill a vector register of 512 bits in float32
-_PLAIN_CHANNELS = 4  # an input of so few channels is read as it lies
-_LARGE_KERNEL = 5  # of a depthwise convolution, from where the gradient of its weight is computed in another way
-_SMALL = 20_480  # torch's own kernel takes single images of fewer elements
+_PLAIN_CHANNELS = 4  # an input of at most so many channels is read without a copy
+_LARGE_KERNEL = 5  # depthwise kernels from this size on compute the gradient of their weight in another way
+_SMALL = 20_480  # single images of fewer elements go to torch's own kernel instead of oneDNN's
 
 
 def workspace_of(graph: Graph, op: Op) -> int:
-    """Return the bytes an operation allocates and frees again, above its inputs and outputs; 0 where none are known."""
+    """Return the bytes of scratch memory of an operation; 0 where no rule knows it."""
     rule = graph.traits(op).workspace
     if rule == "convolution":
         return convolution_workspace(graph, op)
@@ -31,7 +31,7 @@ def workspace_of(graph: Graph, op: Op) -> int:
 
 
 def convolution_workspace(graph: Graph, op: Op, *, threads: int = 1, lanes: int = 16) -> int:
-    """Return the bytes that a float32 convolution takes at most beyond its result; others take 0.
+    """Return the most bytes of scratch memory that a float32 convolution takes; 0 for other types.
 
     `lanes`: floats in a vector register, 16 with AVX-512 and 8 with AVX2.
     """
@@ -54,8 +54,8 @@ def convolution_workspace(graph: Graph, op: Op, *, threads: int = 1, lanes: int 
         return _in_blocks(x.shape, weight.shape, y.shape, groups, lanes, threads * (pointwise and strided), biased)
     if groups > 1:
         return 4 * y.elements  # the groups one by one, then put together
-    as_it_lies = pointwise and not strided and not any(int(side) for side in op.arguments.get("padding", ()))
-    return 0 if as_it_lies else 4 * prod(weight.shape[1:]) * prod(y.shape[2:])  # im2col
+    no_copy = pointwise and not strided and not any(int(side) for side in op.arguments.get("padding", ()))
+    return 0 if no_copy else 4 * prod(weight.shape[1:]) * prod(y.shape[2:])  # im2col
 
 
 def _in_blocks(
@@ -67,12 +67,12 @@ def _in_blocks(
     subsampled: int,
     biased: bool,
 ) -> int:
-    """Return what oneDNN takes: input, weights and result in blocks of channels at first, then both forms of the result.
+    """Return what oneDNN takes: first input, weights and result in blocks of channels, then the result in both layouts.
 
     `subsampled`: how many threads thin out the input of a strided pointwise convolution, each for itself.
     """
     depthwise = groups == x[1] == weight[0]
-    first = groups == 1 and x[1] < lanes and prod(weight[2:]) > 1  # such an input is read as it lies
+    first = groups == 1 and x[1] < lanes and prod(weight[2:]) > 1  # such an input is read without a copy
     inside, outside, per_group = x[1], y[1], weight[1]
     if groups == 1 or depthwise:
         outside = _up(outside, lanes)
@@ -81,7 +81,7 @@ def _in_blocks(
     source = 0 if first else x[0] * inside * prod(x[2:])
     weights = outside * per_group * prod(weight[2:])
     result = y[0] * outside * prod(y[2:])
-    extra = 0  # scratch lies on a border of 128 bytes, which is 32 floats
+    extra = 0  # scratch memory is aligned to 128 bytes, which is 32 floats
     if subsampled and groups == 1:
         extra += subsampled * inside * prod(y[2:]) + 32
     if biased and outside != y[1]:
@@ -136,7 +136,7 @@ def _depthwise(op: Op, weight: tuple[int, ...]) -> bool:
 
 
 def _channels_last(graph: Graph, op: Op, name: str) -> bool:
-    """Tell whether the channels of an argument lie next to each other, a layout that is used as it is."""
+    """Tell whether an argument is in the channels-last layout, which is used without a copy."""
     value = op.arguments[name]
     strides = graph.tensors[value.tensor].strides if isinstance(value, Ref) else ()
     return len(strides) > 2 and strides[1] == 1

@@ -16,22 +16,27 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from netwright.core.errors import NetwrightError, unknown
+from netwright.core.tables import load_own
 from netwright.cost.rules.torch_rules import FORMULAS
 from netwright.cost.rules.work import Rule, Work, rule_of
 from netwright.graph.graph import Graph, Op
 from netwright.graph.traits.table import known_as, traits_of
 from netwright.graph.traits.traits import Traits
 
-OwnRules = Mapping[str, Rule | Traits]  # by torch's name of the operation, "my::swirl", or a graph's, "my.swirl"
+# By torch's name of the operation, "my::swirl", or a graph's, "my.swirl"; or FILE.py:NAME of such a dictionary.
+OwnRules = Mapping[str, Rule | Traits] | str
 
 
 def with_rules(graph: Graph, rules: OwnRules | None) -> Graph:
     """Return the graph with traits of one's own; a function prices an operation whose other traits stay.
 
     Raises:
-        NetwrightError: a rule is neither a function nor `Traits`, or names a formula that there is not.
+        NetwrightError: there is no such file or name, a rule is neither a function nor `Traits`, or it names a formula that
+            there is not.
     """
-    if not rules:
+    if isinstance(rules, str):
+        rules = load_own(rules)
+    if rules is None:
         return graph
     if not isinstance(rules, Mapping):
         raise NetwrightError(

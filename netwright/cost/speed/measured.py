@@ -60,13 +60,13 @@ def time_module(
     threads: int = 1,
     seconds: float = 2.0,
 ) -> Timed:
-    """Run a module eagerly on this processor, in eval mode, and time each operation of its captured graph.
+    """Run a module eagerly on this CPU, in eval mode, and time each operation of its captured graph.
 
     Takes about `seconds`, but at least five runs of each sort. Inputs on the meta device are replaced by random numbers.
     Denormal numbers count as zero: deep networks without training run into them, and are up to twice as slow then.
 
     Raises:
-        NetwrightError: the module's weights hold no data or are elsewhere than on the processor, or what runs is hardly
+        NetwrightError: the module's weights hold no data or are elsewhere than on the CPU, or what runs is hardly
             what was captured.
     """
     _check_weights(module)
@@ -255,13 +255,13 @@ def _check_weights(module: nn.Module) -> None:
     devices = {tensor.device.type for tensor in (*module.parameters(), *module.buffers())}
     if devices - {"cpu"}:
         raise NetwrightError(
-            f"{type(module).__name__} lies on {', '.join(sorted(devices))}: only a module whose weights are on the processor "
+            f"{type(module).__name__} is on {', '.join(sorted(devices))}: only a module whose weights are on the CPU "
             "can be timed. Move it there, or build it without torch.device('meta')."
         )
 
 
 def _filled(value: Any) -> Any:
-    """Return a tensor with data on the processor."""
+    """Return a tensor with data on the CPU."""
     if not isinstance(value, Tensor) or not value.is_meta:
         return value.cpu() if isinstance(value, Tensor) else value
     if value.is_floating_point():

@@ -25,7 +25,7 @@ from netwright.core.torch_internals import (
     tree_map,
 )
 from netwright.graph.capture.undisturbed import tensors_in
-from netwright.graph.graph import Graph, Op, Ref, Role, Stage, Storage, Tensor
+from netwright.graph.graph import Graph, Op, Pass, Ref, Role, Storage, Tensor
 from netwright.graph.traits.table import known_as, traits_of
 
 
@@ -79,7 +79,7 @@ class Recorder(TorchDispatchMode):
         self._ops: list[Op] = []
         self._forward_paths: dict[int, tuple[str, str]] = {}
         self._schemas: dict[Any, tuple[str, list[str], bool, list[int]]] = {}
-        self.stage: Stage = "forward"
+        self.stage: Pass = "forward"
 
     def register(self, tensor: TorchTensor, role: Role, name: str = "") -> int:
         """Return the index of a tensor, entering it and its storage if they are new.

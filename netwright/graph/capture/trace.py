@@ -22,6 +22,7 @@ from torch.nn.parameter import is_lazy
 from netwright.core.errors import NetwrightError
 from netwright.core.torch_internals import (
     TorchInternalsError,
+    check_capture,
     fake_tensors,
     is_composed,
     parts_of,
@@ -59,6 +60,7 @@ def capture(
         return capture(module.module, *inputs, keywords=keywords, trainable=inner, values=values)
     if trainable is not None:
         _check_names(module, trainable)
+    check_capture()
     errors: list[str] = []
     for attempt in (_fake_values, _real_values) if values else (_fake_values,):
         try:
@@ -84,7 +86,7 @@ class _Values:
     fake: FakeTensorMode | None = None
 
     def like(self, tensor: Tensor) -> Tensor:
-        """Return the stand-in of a tensor, of the same shape, strides and type, on the processor."""
+        """Return the stand-in of a tensor, of the same shape, strides and type, on the CPU."""
         if is_composed(tensor):
             return self.fake.from_tensor(tensor) if self.fake else tensor
         if is_lazy(tensor):
@@ -158,7 +160,7 @@ def _run(
     scripted = isinstance(module, torch.jit.ScriptModule)
     if training and scripted:
         raise NetwrightError("It is compiled by TorchScript and can be captured for inference only.")
-    with undisturbed(module, keep_mode=training), _hooked(module) as stack, values.mode, _on_processor():
+    with undisturbed(module, keep_mode=training), _hooked(module) as stack, values.mode, _on_cpu():
         torch.manual_seed(0)  # what a module draws, and what it does with it, is the same every time
         recorder = Recorder(stack)
         state = _stand_ins(module, values, trainable or (), themselves=scripted)
@@ -237,7 +239,7 @@ def _backward(out: Any, state: Mapping[str, Tensor], recorder: Recorder) -> dict
     }
 
 
-def _on_processor() -> contextlib.AbstractContextManager[Any]:
+def _on_cpu() -> contextlib.AbstractContextManager[Any]:
     return torch.device("cpu") if torch.get_default_device().type != "cpu" else contextlib.nullcontext()
 
 

@@ -119,12 +119,12 @@ def read_program(path: str | Path) -> Graph:
     return replace(graph, source="exported program", notes=(*graph.notes, *notes))
 
 
-def _program(content: Mapping[str, Any]) -> _Program:
+def _program(content: Mapping[str, Any]) -> _ProgramModule:
     """Return the interpreting module, under the name of the class that was exported."""
     classes: dict[str, str] = {}
     _note_classes(content["graph"], classes)
     name = classes.pop("", "")
-    made = type(name, (_Program,), {}) if name.isidentifier() else _Program
+    made = type(name, (_ProgramModule,), {}) if name.isidentifier() else _ProgramModule
     return made(content, classes)
 
 
@@ -158,14 +158,14 @@ def _content(path: Path) -> dict[str, Any]:
     return content
 
 
-class _Part(nn.Module):
+class _Stub(nn.Module):
     """Stands for a module of the original network: runs one of its operations, so that hooks see where it is."""
 
     def forward(self, operation: Callable[[], Any]) -> Any:
         return operation()
 
 
-class _Program(_Part):
+class _ProgramModule(_Stub):
     """The exported graph as a module that interprets it; parameters and buffers on the meta device, under their names."""
 
     def __init__(self, content: Mapping[str, Any], classes: Mapping[str, str]):
@@ -186,7 +186,7 @@ class _Program(_Part):
         part: nn.Module = self
         for name in path.split(".") if path else ():
             if name not in children_of(part):
-                made = type(class_name, (_Part,), {}) if class_name.isidentifier() else _Part
+                made = type(class_name, (_Stub,), {}) if class_name.isidentifier() else _Stub
                 part.add_module(name, made())
             part = children_of(part)[name]  # pyright: ignore[reportAssignmentType]
         return part

@@ -14,7 +14,7 @@ from netwright.graph.memory.fold import constant_operations, folded_batch_norms,
 
 
 @dataclass(frozen=True, slots=True)
-class Value:
+class FlowValue:
     """Memory that one step makes and others read.
 
     `maker`: the step that makes it, -1 for an input of the network. `users`: the steps that touch it afterwards, in the
@@ -32,7 +32,7 @@ class Value:
 
 
 @dataclass(frozen=True, slots=True)
-class Step:
+class FlowStep:
     """One operation that runs: its index in `Graph.ops`, the steps it must follow, and indices of values.
 
     `made`: values that it makes. `touched`: values that it reads or changes. `overwritable`: those of them whose memory
@@ -50,8 +50,8 @@ class Step:
 class Flow:
     """Steps in the captured order, and the values between them."""
 
-    steps: tuple[Step, ...]
-    values: tuple[Value, ...]
+    steps: tuple[FlowStep, ...]
+    values: tuple[FlowValue, ...]
 
 
 def flow(
@@ -109,7 +109,7 @@ class _Builder:
         outputs = {self.roots[self.graph.tensors[index].storage] for index in self.graph.outputs}
         shown = self._shown()
         number: dict[int, int] = {}
-        values: list[Value] = []
+        values: list[FlowValue] = []
         for root in sorted(self.maker, key=lambda root: (self.maker[root], root)):
             maker, users = self.maker[root], tuple(self.users.get(root, ()))
             if (
@@ -122,11 +122,11 @@ class _Builder:
             tensor = self.graph.tensors[shown[root]]
             name = self.graph.storages[root].name
             values.append(
-                Value(name, tensor.shape, tensor.dtype, self.sizes[root], maker, users, root in outputs, root)
+                FlowValue(name, tensor.shape, tensor.dtype, self.sizes[root], maker, users, root in outputs, root)
             )
         return Flow(tuple(self._finish(step, number, values, overwrites) for step in steps), tuple(values))
 
-    def _step(self, number: int, index: int) -> Step:
+    def _step(self, number: int, index: int) -> FlowStep:
         op = self.graph.ops[index]
         written = self._values(op.writes)
         read = self._values(self.graph.tensors[t].storage for t in op.inputs) | written
@@ -146,15 +146,15 @@ class _Builder:
                 self.writer[root] = number
             self.users.setdefault(root, []).append(number)
         made = tuple(root for root in sorted(outs) if self.maker.get(root) == number)
-        return Step(index, tuple(sorted(after)), made, tuple(sorted(read)))
+        return FlowStep(index, tuple(sorted(after)), made, tuple(sorted(read)))
 
     def _finish(
         self,
-        step: Step,
+        step: FlowStep,
         number: dict[int, int],
-        values: list[Value],
+        values: list[FlowValue],
         overwrites: Callable[[Graph, Op], Collection[int]],
-    ) -> Step:
+    ) -> FlowStep:
         made = tuple(number[root] for root in step.made if root in number)
         touched = tuple(number[root] for root in step.touched if root in number)
         over: list[int] = []
@@ -167,9 +167,9 @@ class _Builder:
                 continue  # read through two views, say x + x.T: writing one would change the other
             if values[value].bytes == values[made[0]].bytes:
                 over.append(value)
-        return Step(step.op, step.after, made, touched, tuple(over))
+        return FlowStep(step.op, step.after, made, touched, tuple(over))
 
-    def _others_read(self, maker: int, root: int, steps: list[Step], outputs: set[int]) -> bool:
+    def _others_read(self, maker: int, root: int, steps: list[FlowStep], outputs: set[int]) -> bool:
         return any(other != root and (self.users.get(other) or other in outputs) for other in steps[maker].made)
 
     def _values(self, storages: Iterable[int]) -> set[int]:

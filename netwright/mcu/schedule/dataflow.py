@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from netwright.graph.memory.flow import Flow, Step
-from netwright.graph.memory.flow import Value as FlowValue
+from netwright.graph.memory.flow import Flow, FlowStep, FlowValue
 from netwright.mcu.network import Add, Depthwise, Layer, Lookup, Multiply, Network
 
 
@@ -46,7 +45,7 @@ def network_flow(network: Network) -> Flow:
         after = sorted({maker[root] for root in reads if root in maker})
         over = tuple(number[root] for root in in_place(network, layer) if root not in kept)
         touched = tuple(number[root] for root in reads)
-        steps.append(Step(place, tuple(after), (number[network.root(layer.output)],), touched, over))
+        steps.append(FlowStep(place, tuple(after), (number[network.root(layer.output)],), touched, over))
     return Flow(tuple(steps), tuple(values))
 
 

@@ -14,9 +14,6 @@ from netwright.core.errors import NetwrightError
 from netwright.core.torch_internals import schema_of, tree_iter
 from netwright.graph.graph import Graph, Op, Ref
 
-# In-place activations of which autograd would save a clone of the input: out of place it saves the input itself.
-_SAVE_INPUT = {"aten.hardswish_", "aten.silu_", "aten.hardsigmoid_", "aten.mish_", "aten.leaky_relu_", "aten.elu_"}
-
 Values = dict[int, Tensor]
 
 
@@ -39,7 +36,7 @@ class _Hardtanh(torch.autograd.Function):
 
 
 @dataclass(frozen=True, slots=True)
-class Step:
+class TapeStep:
     """One operation, ready to be called.
 
     `call` leaves what autograd needs and updates buffers; `fresh` computes the same values a second time and does not,
@@ -94,7 +91,7 @@ class Tape:
         steps = []
         for place, op in enumerate(graph.ops):
             missing = [index for index in op.inputs if index not in made]
-            alone = op.kind in _SAVE_INPUT and _alone(graph, place)
+            alone = op.kind.endswith("_") and graph.traits(op).saves == "input" and _alone(graph, place)
             steps.append(_step(graph, op, missing, filled, alone))
             made.update((*missing, *op.outputs))
             filled.update(graph.tensors[index].storage for index in (*op.inputs, *op.outputs))
@@ -191,7 +188,7 @@ def _alone(graph: Graph, place: int) -> bool:
     return not any(graph.tensors[index].storage in op.writes for index in before & after)
 
 
-def _step(graph: Graph, op: Op, missing: Sequence[int], filled: Collection[int], alone: bool) -> Step:
+def _step(graph: Graph, op: Op, missing: Sequence[int], filled: Collection[int], alone: bool) -> TapeStep:
     blanks = []
     for index in missing:
         tensor = graph.tensors[index]
@@ -219,7 +216,7 @@ def _step(graph: Graph, op: Op, missing: Sequence[int], filled: Collection[int],
         fresh = _caller(function, arguments | {"running_mean": None, "running_var": None})
     if op.kind in ("aten.hardtanh", "aten.hardtanh_"):
         call = _hardtanh(arguments, in_place=op.kind.endswith("_"))
-    return Step(op, call, fresh, torch.Tag.nondeterministic_seeded in function.tags, tuple(blanks))
+    return TapeStep(op, call, fresh, torch.Tag.nondeterministic_seeded in function.tags, tuple(blanks))
 
 
 def _hardtanh(arguments: Mapping[str, Any], *, in_place: bool) -> Callable[[Values], Any]:

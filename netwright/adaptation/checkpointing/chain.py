@@ -1,8 +1,6 @@
-"""Which activations to keep for the backward pass and which to compute again, so that a step fits a byte budget.
+"""A network as a chain of stages with the bytes that each holds: what the search for the optimal plan reads.
 
-Policies: none; every block (Chen et al. 2016, arXiv:1604.06174); about sqrt(n) segments of blocks (the same); and the
-optimal plan for a budget, by dynamic programming over a chain whose stages differ (after Beaumont et al. 2019,
-arXiv:1911.13214): segments may nest, and a segment may start and end anywhere, also inside a block.
+After Beaumont, Eyraud-Dubois, Hermann, Joly, Shilova 2019, arXiv:1911.13214, for stages that differ.
 """
 
 from __future__ import annotations
@@ -10,91 +8,12 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import accumulate, groupby
-from math import ceil, isqrt
+from itertools import accumulate
 
+from netwright.adaptation.checkpointing.segments import may_start
 from netwright.cost.count import work_of
 from netwright.cost.memory.workspace import workspace_of
 from netwright.graph.graph import Graph
-
-
-@dataclass(frozen=True)
-class Part:
-    """Operations from `start` up to `stop`. Kept: autograd saves what it needs.
-
-    Otherwise only what the part starts from is kept, and it runs a second time in the backward pass; `parts` then says
-    the same of its own parts in that second run, empty where all of it is kept.
-    """
-
-    start: int
-    stop: int
-    kept: bool = True
-    parts: tuple[Part, ...] = ()
-
-
-def recomputed_macs(graph: Graph, plan: Sequence[Part]) -> int:
-    """Return the multiply-accumulates that a plan does more than once, over all its second and later runs.
-
-    An upper bound: the run stops early where nothing further is wanted.
-    """
-    total = 0
-    for part in plan:
-        if not part.kept:
-            for op in graph.ops[part.start : part.stop]:
-                work = work_of(graph, op)
-                total += work.macs if work else 0
-            total += recomputed_macs(graph, part.parts)
-    return total
-
-
-def blocks_of(graph: Graph) -> tuple[int, ...]:
-    """Return where the blocks of a forward-only graph start: numbered modules, such as blocks.3.1, or what is between.
-
-    Only places where a second run may start are returned.
-    """
-    names = _blocks([op.path for op in graph.ops])
-    starts = [0]
-    for name, places in groupby(range(len(names)), key=names.__getitem__):
-        first = next(places)
-        if first and name != names[first - 1]:
-            starts.append(first)
-    return tuple(start for start in starts if may_start(graph, start))
-
-
-_BLOCK = re.compile(r"[^\W\d]\w*(?:\.\d+)+(?:\.(?:blocks?|layers?|stages?)(?:\.\d+)+)*")
-
-
-def _blocks(paths: Sequence[str]) -> list[str]:
-    """Return the numbered modules that paths lead into; where none leads further, what holds the number.
-
-    Where a network numbers nothing, the names of its modules down to the level at which there are four or more.
-    """
-    found = [_BLOCK.match(path) for path in paths]
-    names = [match.group() if match else "" for match in found]
-    entered = {name for name, path in zip(names, paths, strict=True) if len(path) > len(name)}
-    names = [name if name in entered else name.rpartition(".")[0] for name in names]
-    for depth in (1, 2, 3):
-        if len(set(names)) < 4:
-            names = [".".join(path.split(".")[:depth]) for path in paths]
-    return names
-
-
-def every_block(graph: Graph) -> tuple[Part, ...]:
-    """Return the plan that keeps what each block starts from."""
-    return _segments(blocks_of(graph), len(graph.ops))
-
-
-def square_root(graph: Graph) -> tuple[Part, ...]:
-    """Return the plan of about sqrt(n) segments of n blocks, as many blocks in each."""
-    starts = blocks_of(graph)
-    each = ceil(len(starts) / max(1, isqrt(len(starts))))
-    return _segments(starts[::each], len(graph.ops))
-
-
-def _segments(starts: Sequence[int], end: int) -> tuple[Part, ...]:
-    return tuple(
-        Part(start, stop, kept=False) for start, stop in zip(starts, (*starts[1:], end), strict=True) if stop > start
-    )
 
 
 def cuts_of(graph: Graph, most: int = 160) -> tuple[int, ...]:
@@ -129,16 +48,8 @@ def _held(graph: Graph) -> list[int]:
     return list(accumulate(steps))
 
 
-def may_start(graph: Graph, place: int) -> bool:
-    """Tell whether a second run may start at a place: nothing that is alive there is changed later."""
-    written = {number for op in graph.ops[place:] for number in op.writes}
-    return not any(
-        graph.storages[number].role == "activation" and graph.storages[number].born < place for number in written
-    )
-
-
 @dataclass(frozen=True)
-class Stage:
+class ChainStage:
     """What the planner knows of one stage of the chain, all in bytes and by storage.
 
     `held`: activations that are alive before it. `saves`: what autograd saves in it. `live`, `extra`: what is alive
@@ -160,12 +71,12 @@ class Stage:
 class Chain:
     """The stages of a network, with the bytes of storages and of its input."""
 
-    stages: tuple[Stage, ...]
+    stages: tuple[ChainStage, ...]
     sizes: tuple[int, ...]
     input_bytes: int
 
 
-MACS_PER_BYTE = 5  # of a processor: one core does about 30 billion multiply-accumulates a second and moves 6 GB
+MACS_PER_BYTE = 5  # of a CPU: one core does about 30 billion multiply-accumulates a second and moves 6 GB
 
 
 def chain_of(joint: Graph, forward: Graph, cuts: Sequence[int], *, standing: bool = True) -> Chain:
@@ -191,7 +102,7 @@ def chain_of(joint: Graph, forward: Graph, cuts: Sequence[int], *, standing: boo
     live, extra = _forward_lives(joint, place_of, split, last_read, count)
     ends = (*cuts[1:], len(forward.ops))
     stages = tuple(
-        Stage(
+        ChainStage(
             frozenset(held[stage]),
             frozenset(saves[stage]),
             tuple(live[stage]),

@@ -14,9 +14,10 @@ from math import inf
 import numpy as np
 from numpy.typing import NDArray
 
-from netwright.cost.memory.checkpointing import Chain, Part
+from netwright.adaptation.checkpointing.chain import Chain
+from netwright.adaptation.checkpointing.segments import Segment
 
-Table = NDArray[np.float32]
+Costs = NDArray[np.float32]
 
 
 class OptimalPlans:
@@ -37,9 +38,9 @@ class OptimalPlans:
             self._measure(start)
         self._run = np.concatenate([[0.0], np.cumsum([stage.cost for stage in chain.stages])])
         # least recomputation of [start, stop) by start; by stop; and by stop where the first stretch is not kept
-        self._best: Table = np.full((count + 1, count + 1, slots + 2), inf, np.float32)
-        self._best_by_stop: Table = self._best.copy()
-        self._again_by_stop: Table = self._best.copy()
+        self._best: Costs = np.full((count + 1, count + 1, slots + 2), inf, np.float32)
+        self._best_by_stop: Costs = self._best.copy()
+        self._again_by_stop: Costs = self._best.copy()
         self._solve()
 
     def _measure(self, start: int) -> None:
@@ -90,7 +91,7 @@ class OptimalPlans:
                 best[0] = inf
                 self._best[start, stop] = self._best_by_stop[stop, start] = best
 
-    def _later(self, by_stop: Table, middle: slice, stop: int, hold: NDArray[np.int64]) -> Table:
+    def _later(self, by_stop: Costs, middle: slice, stop: int, hold: NDArray[np.int64]) -> Costs:
         """Return the costs from each middle to the stop with what is left when so much is held."""
         width = self.slots + 2
         rows = by_stop[stop, middle]
@@ -103,7 +104,7 @@ class OptimalPlans:
         """Return what the best plan recomputes within a capacity, inf where there is none."""
         return float(self._best[0, self._count, self._slots(capacity) + 1])
 
-    def plan(self, capacity: int, cuts: tuple[int, ...], end: int) -> tuple[Part, ...] | None:
+    def plan(self, capacity: int, cuts: tuple[int, ...], end: int) -> tuple[Segment, ...] | None:
         """Return the best plan within a capacity in bytes, by operations instead of stages; None where there is none."""
         slots = self._slots(capacity)
         if slots < 0 or self.cost(capacity) == inf:
@@ -114,10 +115,10 @@ class OptimalPlans:
     def _slots(self, capacity: int) -> int:
         return min(self.slots, max(-1, (capacity - self.chain.input_bytes) // self.unit))
 
-    def _parts(self, start: int, stop: int, slots: int, *, again: bool = False) -> list[Part]:
+    def _parts(self, start: int, stop: int, slots: int, *, again: bool = False) -> list[Segment]:
         """Read the choices back from the tables."""
         if not again and self._keep_need[start, stop] <= slots:
-            return [Part(start, stop)]
+            return [Segment(start, stop)]
         goal = (self._again_by_stop if again else self._best_by_stop)[stop, start, slots + 1]
         for middle in range(start + 1, stop):
             left = slots - int(self._skip_hold[start, middle])
@@ -126,15 +127,15 @@ class OptimalPlans:
                 if self._best[middle, stop, left + 1] + self._best[start, middle, slots + 1] + run <= goal:
                     inner = self._parts(start, middle, slots)
                     parts = () if len(inner) == 1 and inner[0].kept else tuple(inner)
-                    return [Part(start, middle, False, parts), *self._parts(middle, stop, left)]
+                    return [Segment(start, middle, False, parts), *self._parts(middle, stop, left)]
             left = slots - int(self._keep_hold[start, middle])
             fits = not again and left >= 0 and self._keep_need[start, middle] <= slots
             if fits and self._again_by_stop[stop, middle, left + 1] <= goal:
-                return [Part(start, middle), *self._parts(middle, stop, left, again=True)]
+                return [Segment(start, middle), *self._parts(middle, stop, left, again=True)]
         raise AssertionError("the tables hold a cost that no choice has")
 
 
-def _by_operations(parts: Iterable[Part], bounds: tuple[int, ...]) -> Iterable[Part]:
+def _by_operations(parts: Iterable[Segment], bounds: tuple[int, ...]) -> Iterable[Segment]:
     for part in parts:
         inner = tuple(_by_operations(part.parts, bounds))
-        yield Part(bounds[part.start], bounds[part.stop], part.kept, inner)
+        yield Segment(bounds[part.start], bounds[part.stop], part.kept, inner)

@@ -15,10 +15,10 @@ import torch
 from torch import Tensor, nn
 from torch.autograd.graph import saved_tensors_hooks
 
-from netwright.adaptation.tape import Tape, Values
+from netwright.adaptation.checkpointing.segments import Segment, may_start
+from netwright.adaptation.checkpointing.tape import Tape, Values
 from netwright.core.errors import NetwrightError
 from netwright.core.torch_internals import storage_address
-from netwright.cost.memory.checkpointing import Part, may_start
 
 Key = tuple[int, int]  # a tensor of the graph, and how often it was written to in place
 
@@ -26,11 +26,11 @@ Key = tuple[int, int]  # a tensor of the graph, and how often it was written to 
 class _Region:
     """A part that is computed again: what it reads and when its tensors are read last."""
 
-    def __init__(self, tape: Tape, part: Part):
+    def __init__(self, tape: Tape, part: Segment):
         if not may_start(tape.graph, part.start):
             raise NetwrightError(
                 f"This plan runs operations {part.start} to {part.stop} again, but what they start from is changed in "
-                "place later. Let it start elsewhere: `cost.checkpointing.may_start` tells where it may."
+                "place later. Let it start elsewhere: `netwright.adaptation.checkpointing.segments.may_start` tells where it may."
             )
         self.tape, self.part = tape, part
         self.needs = tape.read_before(part.start, part.stop)
@@ -39,19 +39,19 @@ class _Region:
         self.random = any(step.random for step in tape.steps[part.start : part.stop])
 
 
-class _Segment:
+class _SegmentRun:
     """A region during one step of training: what it starts from, what is wanted of it, what has been computed."""
 
-    def __init__(self, region: _Region, base: Values, parent: _Segment | None = None):
+    def __init__(self, region: _Region, base: Values, parent: _SegmentRun | None = None):
         self.region, self.part, self.tape = region, region.part, region.tape
         self.base, self.parent = base, parent
-        self.children = {inner.part.start: _Segment(inner, base, self) for inner in region.inner}
+        self.children = {inner.part.start: _SegmentRun(inner, base, self) for inner in region.inner}
         self.inputs: Values | None = None
         self.wanted: dict[Key, int] = {}
         self.cache: dict[Key, Tensor] = {}
         self.random_state: Tensor | None = None
 
-    def leaf(self, place: int) -> _Segment:
+    def leaf(self, place: int) -> _SegmentRun:
         """Return the innermost segment that a step belongs to."""
         for child in self.children.values():
             if child.part.start <= place < child.part.stop:
@@ -118,7 +118,7 @@ class _Handle:
 
     __slots__ = ("key", "segment", "tensor")
 
-    def __init__(self, segment: _Segment, tensor: Tensor):
+    def __init__(self, segment: _SegmentRun, tensor: Tensor):
         self.segment = segment
         self.tensor: Tensor | None = tensor
         self.key: Key | None = None
@@ -157,11 +157,11 @@ class Checkpointed(nn.Module):
         NetwrightError: the plan cannot be carried out.
     """
 
-    def __init__(self, module: nn.Module, tape: Tape, plan: Sequence[Part] = (), *, marks: Sequence[int] = ()):
+    def __init__(self, module: nn.Module, tape: Tape, plan: Sequence[Segment] = (), *, marks: Sequence[int] = ()):
         super().__init__()
         self.module = module
         self._tape = tape
-        self._plan = tuple(plan) or (Part(0, len(tape.steps)),)
+        self._plan = tuple(plan) or (Segment(0, len(tape.steps)),)
         self._ends = (*marks[1:], len(tape.steps))
         self.stages = nn.ModuleList(_Mark() for _ in marks)
         self._regions = {part.start: _Region(tape, part) for part in self._plan if not part.kept}
@@ -181,7 +181,7 @@ class Checkpointed(nn.Module):
                 if part.kept:
                     self._run(values, part.start, part.stop)
                 else:
-                    self._run_lean(values, own, _Segment(self._regions[part.start], base))
+                    self._run_lean(values, own, _SegmentRun(self._regions[part.start], base))
         found = tuple(values[index] for index in self._tape.graph.outputs)
         return found[0] if len(found) == 1 else found
 
@@ -190,7 +190,7 @@ class Checkpointed(nn.Module):
             self._tape.steps[place].run(values)
             self._forget(values, place)
 
-    def _run_lean(self, values: Values, own: set[int], segment: _Segment) -> None:
+    def _run_lean(self, values: Values, own: set[int], segment: _SegmentRun) -> None:
         """Run a part of which autograd gets handles."""
         segment.hold(values)
         handles: list[_Handle] = []

@@ -11,7 +11,7 @@ from torch.profiler import ProfilerActivity, profile
 
 
 def allocator_peak(run: Callable[[], object]) -> int:
-    """Return the largest sum of what the processor's allocator gave out and had not got back, in bytes, during one call."""
+    """Return the largest sum of what the CPU's allocator gave out and had not got back, in bytes, during one call."""
     with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as recorded:
         run()
     profiler: Any = recorded.profiler
