@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,6 +22,8 @@ from netwright.deployment.network import save_network
 from netwright.deployment.targets import TARGETS, Exported, Target
 from netwright.deployment.verify import TOLERANCE, Verification, verify
 from netwright.models.arch import Arch
+from netwright.tasks.task import OutputContract, Task
+from netwright.tasks.tasks import TASKS
 
 BESIDE = ("model.safetensors", "arch.json", "model.json", "README.md")
 
@@ -53,13 +55,35 @@ class Artifact:
         }
 
 
+@dataclass(frozen=True)
+class Preparation:
+    """How images are made ready for a network.
+
+    Attributes:
+        size: height and width of the input in pixels.
+        mean, std: per channel, on the scale 0 to 1.
+        classes: of the data set; of a classifier, the meaning of each logit, in order.
+    """
+
+    size: int
+    mean: Sequence[float]
+    std: Sequence[float]
+    classes: Sequence[str]
+
+    def contract(self, outputs: OutputContract, task: Task) -> Contract:
+        """Return what a network of a task expects and returns."""
+        mean, std, classes = (tuple(values) for values in (self.mean, self.std, self.classes))
+        return Contract(self.size, mean, std, classes, output_name=outputs.name, task=task.name)
+
+
 def make_artifact(
     net: nn.Module,
     *,
     to: str | Target,
     arch: Arch,
     family: Mapping[str, Any],
-    contract: Contract,
+    preparation: Preparation,
+    task: str | Task,
     out_dir: str | Path,
     images: ImageSet,
     predicted: Cost,
@@ -72,7 +96,9 @@ def make_artifact(
         net: the extracted network, calibrated, in eval mode.
         to: the format: a name, FILE.py:NAME, or a target's function.
         family: the family's record (`models.recorded.record_family`), from which `load_network` makes the network again.
-        images: real images with labels, on which the export is compared with `net`.
+        preparation: how images are made ready for the network.
+        task: what the network is for: a name in TASKS, FILE.py:NAME, or a Task.
+        images: real images with their targets, on which the export is compared with `net`.
         origin: texts for the card: where the network comes from.
         measure: returns the latency in milliseconds, on this machine, of what was exported into a folder.
 
@@ -80,17 +106,19 @@ def make_artifact(
         NetwrightError: no such format, the network cannot be exported, the export computes something else, or nothing can
             be written.
     """
-    export = TARGETS.find(to)
+    export, task = TARGETS.find(to), TASKS.find(task)
     out_dir = Path(out_dir)
     check_folder(out_dir)
+    outputs = task.contract(tuple(preparation.classes))
+    contract = preparation.contract(outputs, task)
     with tempfile.TemporaryDirectory(prefix="netwright-") as scratch:
         folder = Path(scratch)
         exported = _checked(export(net, contract, folder, origin), folder, to)
-        verification = verify(net, exported.program, images, contract)
+        verification = verify(net, exported.program, images, contract, task=task)
         if not verification.passed:
             raise NetwrightError(
                 f"The exported network differs from its source by {verification.max_abs_difference:.3g} on real images, "
-                f"more than {TOLERANCE:g} of the largest logit {verification.scale:.3g}. Nothing was written to {out_dir}."
+                f"more than {TOLERANCE:g} of the largest output {verification.scale:.3g}. Nothing was written to {out_dir}."
             )
         latency = Figure(measure(exported, folder), "measured")
         artifact = Artifact(out_dir, arch, predicted, latency, verification, exported.files, exported.runtime)
@@ -98,13 +126,14 @@ def make_artifact(
         machine = environment()
         about = {"schema": 1, "input": contract.to_json(), **artifact.to_json(), "origin": dict(origin)}
         write_json(folder / "model.json", {**about, "environment": machine})
-        accuracy = Figure(verification.accuracy_deployed, "measured")
+        score = Figure(verification.deployed, "measured")
         text = card(
             name=out_dir.resolve().name,
             contract=contract,
+            outputs=outputs,
             arch=arch,
             predicted=predicted,
-            measured={"latency_ms": latency, "accuracy": accuracy},
+            measured={"latency_ms": latency, task.metric.key: score},
             verification=verification,
             origin=origin,
             environment=machine,

@@ -11,13 +11,14 @@ from torch import nn
 
 from netwright.cost.figures import Cost
 from netwright.data.images import ImageSet
-from netwright.deployment.artifact import BESIDE, Artifact, make_artifact
+from netwright.deployment.artifact import BESIDE, Artifact, Preparation, make_artifact
 from netwright.deployment.card import USAGE
 from netwright.deployment.contract import Contract
 from netwright.deployment.targets import Exported
 from netwright.models.arch import Arch
 from netwright.runtime import onnxruntime
 from netwright.runtime.export import export_onnx
+from netwright.tasks.task import Task
 
 MODEL = "model.onnx"
 FILES = (MODEL, *BESIDE)
@@ -30,7 +31,9 @@ def export(net: nn.Module, contract: Contract, folder: Path, origin: Mapping[str
         NetwrightError: the network holds an operation that cannot be exported.
     """
     metadata = {**contract.to_metadata(), **{f"origin_{key}": json.dumps(value) for key, value in origin.items()}}
-    path = export_onnx(net, (3, contract.size, contract.size), folder / MODEL, metadata=metadata)
+    shape = (3, contract.size, contract.size)
+    names = {"input_name": contract.input_name, "output_name": contract.output_name}
+    path = export_onnx(net, shape, folder / MODEL, metadata=metadata, **names)
     return Exported((MODEL,), onnxruntime.load(path), "ONNX Runtime", USAGE)
 
 
@@ -49,6 +52,7 @@ def deploy_onnx(
     predicted: Cost,
     origin: Mapping[str, Any],
     measure: Callable[[Path], float],
+    task: str | Task = "classification",
 ) -> Artifact:
     """Deploy a network of a family that comes with netwright to ONNX; arguments as of `artifact.make_artifact`.
 
@@ -58,6 +62,7 @@ def deploy_onnx(
         mean, std: of the images, per channel, on the scale 0 to 1.
         resolution: height and width of the input in pixels.
         measure: returns the latency in milliseconds of an ONNX file on this machine.
+        task: a name in TASKS, FILE.py:NAME, or a Task.
 
     Raises:
         NetwrightError: the network cannot be exported, the export computes something else, or nothing can be written.
@@ -67,7 +72,8 @@ def deploy_onnx(
         to="onnx",
         arch=arch,
         family={"space": space, "settings": dict(settings)},
-        contract=Contract(resolution, tuple(mean), tuple(std), tuple(classes)),
+        preparation=Preparation(resolution, mean, std, classes),
+        task=task,
         out_dir=out_dir,
         images=images,
         predicted=predicted,

@@ -32,7 +32,9 @@ class Exported:
         files: its files, relative to the folder, the model first.
         program: the model as it runs on this machine, one thread; it is compared with the source network, and timed.
         runtime: what runs it, as texts call it: "ONNX Runtime".
-        usage: a short Python program that runs the model beside it on an image, for the card; empty: none is shown.
+        usage: for the card: Python that runs the model beside it on the image named first on the command line, and leaves
+            `output`, an array without the batch dimension, and `told`, the contract's JSON; the task's own line, which
+            prints the answer, is put after it. Empty: none is shown.
     """
 
     files: tuple[str, ...]

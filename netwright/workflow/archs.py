@@ -76,14 +76,13 @@ def _of_entry(run: OpenRun, one: dict[str, Any]) -> tuple[Arch, Cost]:
     from netwright.cost.figures import Cost, Figure
     from netwright.models.arch import Arch
 
-    made = run.family
+    made, key = run.family, run.metric.key
     arch = Arch.from_json(one.get("arch"))
     made.space.encode(arch)
-    told = {name: Figure.from_json(one[name]) if one.get(name) else None for name in ("accuracy", "latency_ms")}
-    latency = told["latency_ms"]
+    score, latency = (Figure.from_json(one[name]) if one.get(name) else None for name in (key, "latency_ms"))
     if latency and latency.kind == "measured":
         latency = _predicted_latency(run, arch)
-    return arch, Cost(made.macs(arch), made.params(arch), latency, told["accuracy"])
+    return arch, Cost(made.macs(arch), made.params(arch), latency, score, run.metric)
 
 
 def _with_cost(run: OpenRun, arch: Arch) -> tuple[Arch, Cost]:
@@ -91,7 +90,7 @@ def _with_cost(run: OpenRun, arch: Arch) -> tuple[Arch, Cost]:
 
     made = run.family
     made.space.encode(arch)
-    return arch, Cost(made.macs(arch), made.params(arch), _predicted_latency(run, arch))
+    return arch, Cost(made.macs(arch), made.params(arch), _predicted_latency(run, arch), metric=run.metric)
 
 
 def _place(text: str, count: int) -> int:

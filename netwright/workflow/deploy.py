@@ -46,8 +46,7 @@ def deploy(
     """
     from netwright.core.files import append_line
     from netwright.core.progress import say
-    from netwright.deployment.artifact import check_folder, make_artifact
-    from netwright.deployment.contract import Contract
+    from netwright.deployment.artifact import Preparation, check_folder, make_artifact
     from netwright.deployment.targets import TARGETS
     from netwright.models.recorded import record_of
 
@@ -67,9 +66,10 @@ def deploy(
         to=target,
         arch=chosen,
         family=record_of(opened.config, opened.family),
-        contract=Contract(chosen.resolution, tuple(data["mean"]), tuple(data["std"]), tuple(data["classes"])),
+        preparation=Preparation(chosen.resolution, data["mean"], data["std"], data["classes"]),
+        task=opened.task,
         out_dir=out,
-        images=opened.validation,
+        images=opened.task.prepare(opened.dataset).val,
         predicted=predicted,
         origin=_origin(opened, fine_tune),
         measure=lambda exported, folder: measure_exported(exported, chosen),
@@ -81,14 +81,16 @@ def deploy(
 def extract(run: OpenRun, arch: Arch, *, fine_tune: float = 0.0, calibration_images: int = 1024) -> nn.Module:
     """Cut a network out of the run's supernet, calibrate it, and train it further where asked; on the CPU, in eval mode."""
     from netwright.data.loader import calibration_batches
+    from netwright.training.evaluate import calibrated
     from netwright.training.loop import train_network
-    from netwright.training.recipe import fine_tuning
+    from netwright.training.recipe import recipe
 
-    calibration = calibration_batches(run.training, resolution=arch.resolution, images=calibration_images)
-    net = run.supernet.extract(arch, calibration)
+    net: nn.Module = calibrated(run.supernet, arch, run.training, calibration_images=calibration_images)
     if fine_tune:
-        teacher = run.supernet.extract(run.family.space.largest(), calibration)
-        train_network(net, run.training, fine_tuning(epochs=fine_tune), resolution=arch.resolution, teacher=teacher)
+        batches = calibration_batches(run.training, resolution=arch.resolution, images=calibration_images)
+        teacher = run.supernet.extract(run.family.space.largest(), batches)
+        plan = recipe("fine-tuning", epochs=fine_tune)
+        net = train_network(net, run.training, plan, resolution=arch.resolution, teacher=teacher, task=run.task)
     return net.cpu().eval()
 
 
@@ -108,5 +110,5 @@ def _origin(run: OpenRun, fine_tune: float) -> dict[str, str]:
         "training data": f"{dataset.name}, {len(dataset.train)} images for training, {len(dataset.val)} for validation",
         "training": f"{config['recipe'].get('method')}, {config['recipe'].get('epochs')} epochs"
         + (f", then {fine_tune:g} epochs of fine-tuning" if fine_tune else ""),
-        "selection": "by accuracy on images held out from training; the validation images had no part in it",
+        "selection": f"by {run.metric.key} on images held out from training; the validation images had no part in it",
     }

@@ -14,6 +14,7 @@ from netwright.workflow.source import Source, absolute
 if TYPE_CHECKING:
     from netwright.models.recorded import GivenSpace
     from netwright.tasks.task import Task
+    from netwright.training.loop import GivenRecipe
     from netwright.training.recipe import Recipe
 
 LEAST_SIZE = 8
@@ -27,7 +28,7 @@ def train(
     *,
     space: GivenSpace,
     out: str | Path,
-    recipe: str | Recipe | Callable[..., Recipe] = "progressive",
+    recipe: GivenRecipe = "progressive",
     epochs: float | None = None,
     size: int | None = None,
     task: str | Task = TASK,
@@ -64,7 +65,7 @@ def begin(
     *,
     space: GivenSpace,
     out: str | Path,
-    recipe: str | Recipe | Callable[..., Recipe] = "progressive",
+    recipe: GivenRecipe = "progressive",
     epochs: float | None = None,
     size: int | None = None,
     task: str | Task = TASK,
@@ -128,36 +129,23 @@ def go_on(run: OpenRun, callback: Callback | None = None) -> None:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(derive_seed("weights", plan.seed))
         supernet = Supernet(run.family)
-    train_supernet(supernet, run.training, plan, run.run, **({"callback": callback} if callback else {}))
+    train_supernet(supernet, run.training, plan, run.run, task=run.task, callback=callback)
 
 
-def make_recipe(
-    recipe: str | Recipe | Callable[..., Recipe], epochs: float | None, fields: Mapping[str, Any]
-) -> Recipe:
+def make_recipe(given: GivenRecipe, epochs: float | None, fields: Mapping[str, Any]) -> Recipe:
     """Return a recipe of a supernet with fields replaced; a text is read as on the command line.
 
     Raises:
         NetwrightError: no such recipe or field, or a value of the wrong type.
     """
-    from netwright.training import recipe as recipes
+    from netwright.training.recipe import RECIPES, override, recipe
 
-    named: dict[str, Any] = {} if epochs is None else {"epochs": epochs}
-    if isinstance(recipe, recipes.Recipe):
-        plan = recipe
-    elif isinstance(recipe, str):
-        if recipe in OF_ONE_NETWORK:
-            raise unknown("Recipe", recipe, [name for name in recipes.RECIPES if name not in OF_ONE_NETWORK])
-        plan = recipes.recipe(recipe, **named)
-    elif callable(recipe):
-        plan = recipe(**named)
-    else:
-        raise NetwrightError(f"A recipe is given by its name or as a Recipe, not as a {type(recipe).__name__}.")
-    if not isinstance(plan, recipes.Recipe):
-        raise NetwrightError(f"Recipe {name_of(recipe)!r} returned a {type(plan).__name__}; a Recipe is needed.")
-    plan = recipes.override(plan, [f"{name}={value}" for name, value in fields.items() if isinstance(value, str)])
-    values = named | {name: value for name, value in fields.items() if not isinstance(value, str)}
-    values = {name: list(value) if isinstance(value, tuple) else value for name, value in values.items()}
-    return recipes.Recipe.from_json(plan.to_json() | values) if values else plan
+    if isinstance(given, str) and given in OF_ONE_NETWORK:
+        raise unknown("Recipe", given, [name for name in RECIPES if name not in OF_ONE_NETWORK])
+    plan = recipe(given, **({} if epochs is None else {"epochs": epochs}))
+    plan = override(plan, [f"{name}={value}" for name, value in fields.items() if isinstance(value, str)])
+    values = {name: value for name, value in fields.items() if not isinstance(value, str)}
+    return recipe(plan, **values) if values else plan
 
 
 def split_settings(settings: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]]:

@@ -303,13 +303,13 @@ def test_choice_of_the_network(searched):
     assert choose(run, "best")[0] == space.largest()
     arch, cost = choose(run, "front:1")
     assert arch == space.smallest()
-    assert cost.accuracy.value == 60.0
+    assert cost.score.value == 60.0
     file = searched / "arch.json"
     file.write_text(json.dumps({"arch": space.smallest().to_json()}))
     arch, cost = choose(run, str(file))
     assert arch == space.smallest()
     assert cost.latency_ms.kind == "predicted"
-    assert cost.accuracy is None
+    assert cost.score is None
 
 
 # --- how verbs end
