@@ -111,7 +111,9 @@ def publish_folder(
     except OSError as error:
         if new and target.is_dir() and not any(target.iterdir()):
             target.rmdir()
-        raise NetwrightError(f"Cannot write {target}: {error.strerror or error}. What it held before is kept.") from error
+        raise NetwrightError(
+            f"Cannot write {target}: {error.strerror or error}. What it held before is kept."
+        ) from error
 
 
 def append_line(path: Path, record: dict[str, Any]) -> None:

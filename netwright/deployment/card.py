@@ -35,6 +35,7 @@ def card(
     verification: Verification,
     origin: Mapping[str, Any],
     environment: Mapping[str, Any],
+    usage: str = USAGE,
 ) -> str:
     """Return the card as Markdown.
 
@@ -43,6 +44,7 @@ def card(
         predicted: what the search expected; MACs and parameters in it are exact.
         measured: figures of the deployed program by name: "latency_ms", and the key of the task's metric.
         origin: texts on where the network comes from (run, space, data, ...), shown in order.
+        usage: Python that runs the model beside the card, see `targets.Exported`; empty: none is shown.
     """
     metric = verification.metric
     score = _shown(measured.get(metric.key), metric.unit)
@@ -56,6 +58,7 @@ def card(
     ]
     figures = "\n".join(f"| {what} | {value} | {note} |" for what, value, note in rows)
     come_from = "\n".join(f"- {_plain(key)}: {_plain(value)}" for key, value in origin.items())
+    program = f"```python\n{usage}{outputs.usage}\n```\n\n" if usage else ""
     versions = ", ".join(f"{package} {version}" for package, version in environment.get("versions", {}).items())
     return f"""# {_plain(name)}
 
@@ -86,11 +89,7 @@ Against its source network in PyTorch, on {verification.images} real validation 
 
 ## Run it
 
-```python
-{USAGE}{outputs.usage}
-```
-
-In Python with netwright, the same network as a plain `torch.nn.Module`: `netwright.load_network("this folder")`.
+{program}In Python with netwright, the same network as a plain `torch.nn.Module`: `netwright.load_network("this folder")`.
 
 ## Limits
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from netwright.core.errors import NetwrightError, unknown
@@ -35,8 +35,7 @@ def search_space(
         NetwrightError: no arch is within the limits; a limit of another space; an unknown strategy, one that does not take
             these settings, or one that does not return a `Result`.
     """
-    search = STRATEGIES.find(strategy)
-    _check_settings(name_of(strategy), search, settings)
+    search = check_strategy(strategy, settings)
     for limit in limits:
         other = limit.table.family.space
         if other != space:
@@ -53,11 +52,17 @@ def search_space(
     return found
 
 
-def _check_settings(name: str, search: Strategy, settings: dict[str, Any]) -> None:
+def check_strategy(strategy: str | Strategy, settings: Mapping[str, Any]) -> Strategy:
+    """Return a strategy that takes these settings.
+
+    Raises:
+        NetwrightError: there is no such strategy, or it does not take them.
+    """
+    search = STRATEGIES.find(strategy)
     takes = inspect.signature(search).parameters
-    if any(one.kind is one.VAR_KEYWORD for one in takes.values()):
-        return
-    allowed = [one for one in takes if one not in (*_GIVEN, "seed")]
-    for setting in settings:
-        if setting not in allowed:
-            raise unknown(f"Strategy {name!r}: setting", setting, allowed)
+    if not any(one.kind is one.VAR_KEYWORD for one in takes.values()):
+        allowed = [one for one in takes if one not in _GIVEN]
+        for setting in settings:
+            if setting not in allowed:
+                raise unknown(f"Strategy {name_of(strategy)!r}: setting", setting, allowed)
+    return search

@@ -16,9 +16,9 @@ from netwright.cost.speed.energy import energy_parts
 from netwright.device.machine import Machine
 from netwright.graph.capture.trace import capture
 from netwright.graph.graph import Graph
+from netwright.models.family import Price
 from netwright.nn.block import Block, Shape
 from netwright.searching.limits.kind import Asked
-from netwright.searching.tables import Price
 
 _BLOCKS = 10_000  # remembered, some 10 kB each
 
@@ -31,16 +31,15 @@ def price_blocks(asked: Asked, what: str, price: Price) -> Price:
 
 
 def refuse_branches(asked: Asked, name: str) -> None:
-    """Refuse a family with a block that reads several inputs: what it reads outlives the blocks between.
+    """Refuse a family with a block that reads others than the one before: what it reads outlives the blocks between.
 
     Raises:
         NetwrightError: there is one.
     """
-    several = next((key for key in asked.layout.keys if key is not None and len(key) > 2), None)
-    if several is not None:
+    if asked.layout.branches:
         raise NetwrightError(
-            f"The limit {name!r} is priced block by block, for chains of blocks. In space {asked.family.space.name!r} "
-            f"{several[0]} reads several. Limit macs, params, latency or energy instead."
+            f"The limit {name!r} is priced block by block, for chains of blocks; space {asked.family.space.name!r} has blocks "
+            "that read others than the one before. Limit macs, params, latency or energy instead."
         )
 
 

@@ -14,9 +14,9 @@ from netwright.core.units import parse_quantity
 
 if TYPE_CHECKING:
     from netwright.device.machine import Machine
-    from netwright.models.family import Family
+    from netwright.models.family import Family, Price
     from netwright.searching.layout import Layout
-    from netwright.searching.tables import AdditiveTable, MaxTable, Price
+    from netwright.searching.tables import AdditiveTable, MaxTable
 
 
 class LatencyPrices(Protocol):

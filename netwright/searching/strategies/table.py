@@ -16,8 +16,7 @@ from netwright.core.tables import Table
 if TYPE_CHECKING:
     from netwright.searching.candidates import Result
 
-    Strategy = Callable[..., Result]
-
+Strategy = Callable[..., "Result"]
 STRATEGIES: Table[Strategy] = Table(
     "Strategy",
     {
