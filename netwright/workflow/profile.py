@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from netwright.core.errors import NetwrightError, unknown
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
     from netwright.cost.profile import Checkpointing, Profile
-    from netwright.cost.rules.work import Rule
+    from netwright.cost.rules.own import OwnRules
     from netwright.device.machine import Machine
     from netwright.graph.graph import Graph
     from netwright.models.recorded import GivenSpace
@@ -29,7 +29,7 @@ def profile(
     dtype: str | None = None,
     measure: bool = False,
     space: GivenSpace | None = None,
-    rules: Mapping[str, Rule] | str | None = None,
+    rules: OwnRules | None = None,
 ) -> Profile:
     """Return what a module, or a graph that was read from a file, costs for one call on these inputs.
 
