@@ -38,8 +38,7 @@ from benchmarks.results import save  # noqa: E402 - the checkout first
 from netwright.cli.microcontroller import with_memories  # noqa: E402 - the checkout first
 from netwright.cli.train import prepare, train_run  # noqa: E402
 from netwright.cli.workspace import dataset_of, family_of, open_run, parts_of, training_part  # noqa: E402
-from netwright.compression import quantize  # noqa: E402
-from netwright.compression.quantization.post_training import to_integers  # noqa: E402
+from netwright.compression.quantization.post_training import quantize, to_integers  # noqa: E402
 from netwright.compression.quantization.qat import quantization_aware, quantize_aware  # noqa: E402
 from netwright.core.files import read_json, write_json  # noqa: E402
 from netwright.core.run import Run, environment  # noqa: E402
