@@ -32,8 +32,7 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
 from benchmarks.results import save  # noqa: E402 - the checkout first
-from netwright.compression import quantize  # noqa: E402
-from netwright.compression.quantization.post_training import to_integers  # noqa: E402
+from netwright.compression.quantization.post_training import quantize, to_integers  # noqa: E402
 from netwright.core.run import environment  # noqa: E402
 from netwright.graph.integers.interpret import interpret  # noqa: E402
 from netwright.graph.integers.quantized import QuantizedGraph  # noqa: E402
@@ -99,7 +98,7 @@ def runtime_answers(model: QuantizedGraph, x_BCHW: Tensor) -> tuple[Tensor, floa
     """Return the class of every image by ONNX Runtime, and the share of logits equal to the interpreter's (first part)."""
     import onnxruntime
 
-    from netwright.compression import write_qdq
+    from netwright.compression.quantization.qdq import write_qdq
 
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "model.onnx"

@@ -36,8 +36,7 @@ sys.path.insert(0, str(ROOT))
 
 from benchmarks.results import save  # noqa: E402 - the checkout first
 from netwright.cli.microcontroller import with_memories  # noqa: E402 - the checkout first
-from netwright.compression import quantize  # noqa: E402
-from netwright.compression.quantization.post_training import to_integers  # noqa: E402
+from netwright.compression.quantization.post_training import quantize, to_integers  # noqa: E402
 from netwright.compression.quantization.qat import quantization_aware, quantize_aware  # noqa: E402
 from netwright.core.files import read_json, write_json  # noqa: E402
 from netwright.core.run import Run, environment  # noqa: E402

@@ -9,7 +9,9 @@ from importlib import import_module, metadata
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from netwright.compression import quantize
+    from netwright.compression.quantization.post_training import quantize, to_integers
+    from netwright.compression.quantization.qat import quantization_aware, quantize_aware
+    from netwright.compression.quantization.qdq import write_qdq
     from netwright.core.errors import NetwrightError
     from netwright.core.run import Run
     from netwright.cost.count import count
@@ -98,14 +100,18 @@ __all__ = [
     "machine",
     "profile",
     "progressive_shrinking",
+    "quantization_aware",
     "quantize",
+    "quantize_aware",
     "random_sampling",
     "sandwich",
     "specialize",
     "static_training",
     "subnet_accuracy",
+    "to_integers",
     "train_network",
     "train_supernet",
+    "write_qdq",
     "write_tflite",
 ]
 
@@ -113,7 +119,9 @@ _WHERE = {
     "netwright.models.arch": ("Arch",),
     "netwright.core.errors": ("NetwrightError",),
     "netwright.core.run": ("Run",),
-    "netwright.compression": ("quantize",),
+    "netwright.compression.quantization.post_training": ("quantize", "to_integers"),
+    "netwright.compression.quantization.qat": ("quantization_aware", "quantize_aware"),
+    "netwright.compression.quantization.qdq": ("write_qdq",),
     "netwright.cost.count": ("count",),
     "netwright.cost.profile": ("Profile", "profile"),
     "netwright.data": (

@@ -36,7 +36,7 @@ def quantized_module(model: str, data: str | None, shape: str | None = None) -> 
         NetwrightError: no such model, no images, an input that is not known or not taken, or an operation that has no
             integer form.
     """
-    from netwright.compression import quantize
+    from netwright.compression.quantization.post_training import quantize
 
     head = model.partition(":")[0]
     if (Path(head) / "config.json").is_file():
@@ -58,7 +58,7 @@ def quantized_module(model: str, data: str | None, shape: str | None = None) -> 
     except NetwrightError as error:
         raise NetwrightError(
             f"{error} Tried with one input, images of {tried}; --input states another shape. "
-            "What takes several inputs is quantized with netwright.compression.quantization."
+            "What takes several inputs is quantized with netwright.quantize."
         ) from error
 
 

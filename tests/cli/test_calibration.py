@@ -162,7 +162,7 @@ def test_the_ranges_are_those_of_the_images(nets, photos):
     for name in ("1.png", "2.png", "3.png"):
         (photos / name).unlink()
     from netwright.cli.calibration import _of_name
-    from netwright.compression import to_integers
+    from netwright.compression.quantization.post_training import to_integers
 
     model = quantized_module(f"{nets}:Mean", str(photos), "1x3x32x32")
     module, batches = _of_name(f"{nets}:Mean", str(photos), "1x3x32x32")

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from netwright.compression import quantize, to_integers
+from netwright.compression.quantization.post_training import quantize, to_integers
 from netwright.graph.files.tflite_writer import write_tflite
 from netwright.graph.integers.interpret import interpret
 from tests.compression.folding import settled

@@ -10,7 +10,7 @@ import timm
 import torch
 from torch import Tensor, nn
 
-from netwright.compression import quantize, to_integers
+from netwright.compression.quantization.post_training import quantize, to_integers
 from netwright.core.errors import NetwrightError
 from netwright.graph.integers.interpret import interpret
 from netwright.mcu.lower.lower import lower

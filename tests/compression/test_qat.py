@@ -7,8 +7,9 @@ import pytest
 import torch
 from torch import nn
 
+from netwright.compression.quantization.fake_quantization import FakeQuantized
 from netwright.compression.quantization.post_training import quantize, to_integers
-from netwright.compression.quantization.qat import FakeQuantized, quantization_aware, quantize_aware
+from netwright.compression.quantization.qat import quantization_aware, quantize_aware
 from netwright.core.errors import NetwrightError
 from netwright.data import Dataset, calibration_batches, eval_batches, load_dataset
 from netwright.graph.integers.interpret import interpret
@@ -73,7 +74,7 @@ def test_what_is_trained_is_what_is_folded(digits: Dataset, trained: nn.Module) 
     logits_BK.square().mean().backward()
     trained_part = [name for name, parameter in student.named_parameters() if parameter.grad is not None]
     assert len(trained_part) == len(list(student.parameters())) == 6
-    model = student.integers(x_BCHW)
+    model = student.finish()
     got = interpret(model, [to_integers(model, x_BCHW)])[0].astype(int)
     wanted = in_steps(model, logits_BK.detach().numpy())
     assert np.abs(got - wanted).max() <= 4

@@ -10,7 +10,8 @@ import onnxruntime
 import pytest
 import torch
 
-from netwright.compression import quantize, to_integers, write_qdq
+from netwright.compression.quantization.post_training import quantize, to_integers
+from netwright.compression.quantization.qdq import write_qdq
 from netwright.core.errors import NetwrightError
 from netwright.graph.integers.interpret import interpret
 from netwright.graph.integers.quantized import QuantizedGraph

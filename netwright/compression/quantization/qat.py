@@ -1,36 +1,36 @@
-"""Quantization-aware training: the network learns on while its weights and activations are rounded as they will be.
-
-Jacob et al. 2018, arXiv:1712.05877, section 3, with straight-through gradients; normalization is folded into the
-weights before, so that what is trained is what is stored. The ranges of activations stay as they were calibrated; those
-of the weights follow the weights.
-"""
+"""Quantization-aware training: a surgery, soft targets from the network in float, and the integers at the end."""
 
 from __future__ import annotations
 
 import copy
+import dataclasses
 from typing import Any
 
-import torch
-from torch import Tensor, nn
-from torch.fx import GraphModule
+from torch import nn
 
-from netwright.compression.quantization.annotate import Int8Quantizer
-from netwright.compression.quantization.exported import export, takes_any_batch
-from netwright.compression.quantization.fold.fold import fold
-from netwright.compression.quantization.observers import ObserverName, PerChannelNow
-from netwright.compression.quantization.pt2e import FakeQuantize, convert_pt2e, prepare_qat_pt2e
+from netwright.compression.quantization.fake_quantization import FakeQuantization, FakeQuantized
+from netwright.compression.quantization.observers import ObserverName
+from netwright.compression.surgery import SURGERIES, changes_of
 from netwright.core.errors import NetwrightError
+from netwright.core.files import write_json
 from netwright.core.run import Run
-from netwright.data import Dataset, calibration_batches
+from netwright.data import Dataset
 from netwright.graph.integers.quantized import QuantizedGraph
 from netwright.training.loop import train_network
 from netwright.training.recipe import Recipe
 
+SURGERY = "fake-quantization"
+
 
 def quantization_aware(**fields: Any) -> Recipe:
-    """Return the recipe: a few epochs at a low rate, half of the loss from the network before it was quantized."""
+    """Return the recipe: a few epochs at a low rate, half of the loss from the network before it was quantized.
+
+    Its changes hold the surgery "fake-quantization"; what it leaves open, `quantize_aware` fills in.
+    """
     defaults = {"method": "static", "epochs": 3.0, "learning_rate": 0.005, "distillation_weight": 0.5}
-    return Recipe(**{**defaults, "warmup_epochs": 0.2, "evaluate_every": 0.0, **fields})
+    return Recipe(
+        **{**defaults, "warmup_epochs": 0.2, "evaluate_every": 0.0, "changes": ({"surgery": SURGERY},), **fields}
+    )
 
 
 def quantize_aware(
@@ -47,65 +47,45 @@ def quantize_aware(
 
     Args:
         module: takes images x_BCHW of the data set, normalized; see `quantize` for what it may hold.
-        recipe: of method static; without one, `quantization_aware()`. Its calibration_images choose the ranges.
+        recipe: of method static; without one, `quantization_aware()`. Its changes are made in order; where they lack the
+            surgery "fake-quantization", it is the last. Its calibration_images choose the ranges.
+        observer: where the recipe's surgery names none.
         teacher: sees the same batches; without one, the module itself teaches, in float.
-        run: where records and checkpoints go.
+        run: where records and checkpoints go, and what the surgery changed (changes.json).
 
     Raises:
         NetwrightError: as `quantize` and `train_network`; the module fixes its batch size.
     """
-    recipe = recipe or quantization_aware()
-    batches = calibration_batches(dataset, resolution=resolution, images=recipe.calibration_images)
-    student = FakeQuantized(module, batches, observer)
-    if teacher is None and recipe.distillation_weight:
+    recipe = _completed(recipe or quantization_aware(), observer)
+    changes = changes_of(recipe.changes)
+    if teacher is None and (recipe.distillation_weight or any("objective" in change for change in recipe.changes)):
         teacher = copy.deepcopy(module).eval()
-    train_network(student, dataset, recipe, resolution=resolution, run=run, teacher=teacher)
-    return student.integers(batches[0][:1].cpu())
+    student = train_network(
+        copy.deepcopy(module), dataset, recipe, resolution=resolution, run=run, teacher=teacher, changes=changes
+    )
+    if not isinstance(student, FakeQuantized):
+        raise NetwrightError(
+            f"Surgery after {SURGERY!r} leaves no integers to make. Let it be the recipe's last surgery."
+        )
+    if run:
+        write_json(
+            run.path / "changes.json", [{**change} for change in recipe.changes] + [{"changed": student.changed}]
+        )
+    return student.finish()
 
 
-class FakeQuantized(nn.Module):
-    """A module with every weight and activation rounded as its integers will be; gradients pass straight through."""
+def _completed(recipe: Recipe, observer: ObserverName) -> Recipe:
+    """Return the recipe with the surgery in its changes, and the surgery's arguments stated."""
+    changes = [dict(change) for change in recipe.changes]
+    if not any(_is_quantization(change) for change in changes):
+        changes.append({"surgery": SURGERY})
+    open_arguments = {"observer": observer, "images": recipe.calibration_images}
+    filled = [
+        {**change, **({} if not _is_quantization(change) else {**open_arguments, **change})} for change in changes
+    ]
+    return dataclasses.replace(recipe, changes=tuple(filled))
 
-    def __init__(self, module: nn.Module, batches: list[Tensor], observer: ObserverName = "mse"):
-        super().__init__()
-        if not batches:
-            raise NetwrightError("Quantizing got no images to choose ranges from: let calibration_images be 1 or more.")
-        self._name = type(module).__name__
-        exported = export(copy.deepcopy(module).cpu(), (batches[0],))
-        if not takes_any_batch(exported):
-            raise NetwrightError(
-                f"{self._name} fixes its batch size, and training needs it free: "
-                "write x.shape[0] for len(x) in its forward."
-            )
-        self.graph: GraphModule = prepare_qat_pt2e(exported, Int8Quantizer(observer, trained=True))
-        for parameter in self.graph.parameters():
-            parameter.requires_grad_(parameter.is_floating_point())
-        self._calibrate(batches)
 
-    def forward(self, x_BCHW: Tensor) -> Any:
-        return self.graph(x_BCHW)
-
-    def train(self, mode: bool = True) -> FakeQuantized:
-        """Note the mode; the graph has but one, as normalization is folded and dropout left out."""
-        self.training = mode
-        return self
-
-    def integers(self, x_BCHW: Tensor) -> QuantizedGraph:
-        """Return the graph in integers, for images like these; this module is spent by it."""
-        self.cpu()
-        with torch.no_grad():
-            self.graph(x_BCHW)  # the ranges of the weights as they are now
-        return fold(convert_pt2e(self.graph), (x_BCHW,), self._name)
-
-    def _calibrate(self, batches: list[Tensor]) -> None:
-        """Choose the ranges from float activations, then keep those of the activations and round everything."""
-        rounding = [part for part in self.graph.modules() if isinstance(part, FakeQuantize)]
-        for part in rounding:
-            part.disable_fake_quant()
-        with torch.no_grad():
-            for x_BCHW in batches:
-                self.graph(x_BCHW)
-        for part in rounding:
-            part.enable_fake_quant()
-            if not isinstance(part.activation_post_process, PerChannelNow):
-                part.disable_observer()
+def _is_quantization(change: dict[str, Any]) -> bool:
+    given = change.get("surgery")
+    return given is not None and SURGERIES.find(given) is FakeQuantization

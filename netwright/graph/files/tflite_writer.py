@@ -171,8 +171,7 @@ def _options(operator: str, given: Mapping[str, Any]) -> dict[int, Field]:
             table[place] = str(value)
         elif kind.removesuffix("s") in SCALARS and kind.endswith("s"):
             dtype = "uint8" if kind == "bools" else kind.removesuffix("s")
-            if len(value):  # readers take a vector that is left out for an empty one
-                table[place] = Vector(np.array(value, dtype))
+            table[place] = Vector(np.array(value, dtype))
         else:
             table[place] = Scalar(kind, value)
     wrong = set(given) - known - {"inputs"}

@@ -92,7 +92,7 @@ class GraphBuilder:
         path: str | None = None,
         **options: Any,
     ) -> int:
-        """Add an operation with one output; options that are not given keep the schema's defaults.
+        """Add an operation with one output; options that are not given keep the schema's defaults, None leaves one out.
 
         Args:
             name: of the output; without one, it is made from the operator's.
@@ -122,7 +122,8 @@ class GraphBuilder:
         for option in options:
             if option not in known:
                 raise unknown(f"option of {operator}", option, set(known))
-        arguments = {"inputs": [None if index is None else Ref(index) for index in inputs], **known, **options}
+        stated = {option: value for option, value in {**known, **options}.items() if value is not None}
+        arguments = {"inputs": [None if index is None else Ref(index) for index in inputs], **stated}
         name = name or f"{operator.lower()}{len(self._ops)}"
         path = name.replace("/", ".") if path is None else path
         read = tuple(index for index in inputs if index is not None)

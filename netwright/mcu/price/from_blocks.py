@@ -99,7 +99,7 @@ class _Builder:
         else:
             raise NetwrightError(
                 f"{block} has no integer form here. Allowed: ConvNorm, MBConv without squeeze-excitation, Fuse, "
-                "PoolHead. Quantize a network that has it with netwright.compression.quantize instead."
+                "PoolHead. Quantize a network that has it with netwright.quantize instead."
             )
         return self.last
 
@@ -247,6 +247,6 @@ def _clamped(activation: str) -> bool:
     if activation not in (*_RELU_LIKE, "none"):
         raise NetwrightError(
             f"Activation {activation!r} has no integer form here. Allowed: none, {', '.join(_RELU_LIKE)}. "
-            "Quantize a trained network with netwright.compression.quantize instead."
+            "Quantize a trained network with netwright.quantize instead."
         )
     return activation != "none"

@@ -77,7 +77,10 @@ def linear(folding: Folding, node: Node, fused: Fused) -> Int8Tensor:
     else:
         x = folding.torch_order(source, node)
     tensors = _parameters(folding, node, x, weights, scales, 0)
-    options = {"fused_activation_function": fused.activation, "keep_num_dims": len(folding.shape(node)) > 2}
+    options = {
+        **{"fused_activation_function": fused.activation, "keep_num_dims": len(folding.shape(node)) > 2},
+        "quant_spec": None,  # an empty list would be written into the file
+    }
     shape = folding.shape(node)
     step = folding.op("FULLY_CONNECTED", (x.index, *tensors), shape, fused.quantization, where(node), **options)
     return Int8Tensor(step)
