@@ -56,9 +56,76 @@ from netwright.training.recipe import static_training as static_training
 from netwright.workflow.deploy import deploy as deploy
 from netwright.workflow.lists import list_devices as list_devices
 from netwright.workflow.lists import list_spaces as list_spaces
+from netwright.workflow.measure import measure_device as measure
 from netwright.workflow.open import OpenRun as OpenRun
+from netwright.workflow.open import open_run as open
 from netwright.workflow.profile import profile as profile
 from netwright.workflow.train import train as train
+
+__all__ = [
+    "RECIPES",
+    "SPACES",
+    "AccuracyPredictor",
+    "AdditiveTable",
+    "Arch",
+    "Artifact",
+    "Augment",
+    "Block",
+    "Budget",
+    "Dataset",
+    "Family",
+    "Graph",
+    "ImageSet",
+    "LatencyModel",
+    "Loader",
+    "Machine",
+    "Metric",
+    "NetwrightError",
+    "OpenRun",
+    "Profile",
+    "QuantizedGraph",
+    "Recipe",
+    "Result",
+    "Run",
+    "SearchSpace",
+    "Specialization",
+    "Supernet",
+    "Task",
+    "accuracy",
+    "calibrate",
+    "calibration_batches",
+    "capture",
+    "compile_network",
+    "count",
+    "deploy",
+    "deploy_onnx",
+    "emulate",
+    "eval_batches",
+    "family",
+    "fine_tuning",
+    "interpret",
+    "list_devices",
+    "list_spaces",
+    "load_dataset",
+    "load_network",
+    "load_supernet",
+    "load_tflite",
+    "machine",
+    "measure",
+    "open",
+    "profile",
+    "progressive_shrinking",
+    "quantize",
+    "random_sampling",
+    "sandwich",
+    "specialize",
+    "static_training",
+    "subnet_accuracy",
+    "train",
+    "train_network",
+    "train_supernet",
+    "write_tflite",
+]
 
 PUBLIC: dict[str, str]
 __version__: str

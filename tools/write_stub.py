@@ -20,7 +20,8 @@ def stub() -> str:
         module, _, attribute = where.partition(":")
         lines.append(f"from {module} import {attribute} as {name}")
     text = "\n".join(["# Written by tools/write_stub.py from the table in __init__.py.", *sorted(lines)])
-    return f"{text}\n\nPUBLIC: dict[str, str]\n__version__: str\n"
+    names = "".join(f"    {name!r},\n" for name in PUBLIC)
+    return f"{text}\n\n__all__ = [\n{names}]\n\nPUBLIC: dict[str, str]\n__version__: str\n"
 
 
 def main() -> None:
