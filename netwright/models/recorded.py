@@ -145,7 +145,7 @@ def _source(space: GivenSpace) -> Family | Callable[..., Family]:
             return SPACES[space]
         if not is_own(space):
             raise unknown("Space", space, (*SPACES, OWN))
-    found = load_own(space) if isinstance(space, str) else space
+    found: Any = load_own(space) if isinstance(space, str) else space
     if isinstance(found, Family) or callable(found):
         return found
     raise NetwrightError(

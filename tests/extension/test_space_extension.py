@@ -163,7 +163,7 @@ def test_a_family_in_python(file, tmp_path):
         ({"space": "tiny", "lr": 0.1}, "Did you mean 'learning_rate'"),
         ({"space": "tiny", "batch_size": "many"}, "whole number"),
         ({"space": "tiny", "batch_size": 0.5}, "batch_size"),
-        ({"space": "tiny", "size": "32"}, "--size is 32"),
+        ({"space": "tiny", "size": "32"}, "--size is '32'"),
         ({"space": "tiny", "task": "clasification"}, "Did you mean 'classification'"),
         ({"space": "tiny", "callback": 3}, "callback must be a function"),
         ({"space": "tiny", "data.sed": 1}, "Did you mean 'seed'"),
