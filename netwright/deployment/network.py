@@ -39,7 +39,7 @@ def save_network(
     write_json(folder / "arch.json", description)
 
 
-def load_network(folder: str | Path, *, space: GivenSpace | None = None) -> nn.Sequential:
+def load_network(folder: str | Path, *, space: GivenSpace | None = None) -> nn.Module:
     """Return the network of a folder that `netwright deploy` wrote: a plain nn.Module in eval mode, no supernet.
 
     `space`: the space it was found in, where that is one of your own: FILE.py:NAME, a function or a Family.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import itertools
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -16,6 +17,8 @@ from netwright.models.arch import Arch
 Genes = NDArray[np.int64]
 Choices = tuple[tuple[float, ...], ...]
 
+OFA_RESOLUTIONS = tuple(range(128, 225, 4))  # Once-for-all's 25 input sizes (arXiv:1908.09791, Section 4.1)
+
 
 @dataclass(frozen=True)
 class SearchSpace:
@@ -27,6 +30,9 @@ class SearchSpace:
 
     A *gene* is the index of a choice. Rows of a `Genes` array are archs; columns are `positions` in order:
     resolution, depths, kernels, expansions, widths, heads.
+
+    Raises:
+        NetwrightError: choices that are not rising, none at all, a depth of 0, or positions of blocks that there are not.
     """
 
     name: str
@@ -37,6 +43,50 @@ class SearchSpace:
     widths: Choices = ()
     heads: Choices = ()
     per_block: tuple[str, ...] = ("kernels", "expansions")
+
+    def __post_init__(self) -> None:
+        self._check("resolutions", 0, self.resolutions)
+        for field in ("depths", "kernels", "expansions", "widths", "heads"):
+            given = getattr(self, field)
+            if not isinstance(given, tuple):
+                raise NetwrightError(
+                    f"{self.name}: {field} is {given!r}; it takes a tuple with a tuple for each position."
+                )
+            for index, choices in enumerate(given):
+                self._check(field, index, choices)
+        for field in ("resolutions", "kernels", "heads"):
+            values = self.resolutions if field == "resolutions" else sum(getattr(self, field), ())
+            if any(value != int(value) or value < 1 for value in values):
+                raise NetwrightError(f"{self.name}: {field} takes whole numbers from 1 on, not {values}.")
+        self._check_depths()
+
+    def _check(self, field: str, index: int, choices: tuple[float, ...]) -> None:
+        where = field if field == "resolutions" else f"{field}[{index}]"
+        numbers = isinstance(choices, tuple) and all(
+            isinstance(value, int | float) and not isinstance(value, bool) for value in choices
+        )
+        if not numbers or not choices or any(low >= high for low, high in itertools.pairwise(choices)):
+            raise NetwrightError(
+                f"{self.name}: {where} is {choices!r}; it takes a tuple of at least one choice, each greater than the one before."
+            )
+
+    def _check_depths(self) -> None:
+        """Refuse depths that are no numbers of blocks, and positions of blocks that no stage has."""
+        start, wanted = 0, [field for field in self.per_block if self.depths]
+        for stage, depths in enumerate(self.depths):
+            has_positions = any(start < len(getattr(self, field)) for field in wanted)
+            if any(depth != int(depth) or depth < (1 if has_positions else 0) for depth in depths):
+                raise NetwrightError(
+                    f"{self.name}: depths[{stage}] is {depths}; it takes whole numbers from 1 on (from 0 on where "
+                    f"no position of {', '.join(self.per_block)} is the stage's)."
+                )
+            start += int(depths[-1])
+        for field in wanted:
+            if len(getattr(self, field)) > start:
+                raise NetwrightError(
+                    f"{self.name}: {field} has {len(getattr(self, field))} positions for the {start} blocks of its stages. "
+                    "It takes one a block, stage after stage, as many a stage as its greatest depth."
+                )
 
     @functools.cached_property
     def positions(self) -> tuple[tuple[str, int, tuple[float, ...]], ...]:
@@ -151,3 +201,8 @@ class SearchSpace:
             gated = [(int(s), int(at)) for s, c, at in zip(self.sizes, column, least, strict=True) if c == 1 + stage]
             free *= sum(math.prod(s for s, at in gated if at <= gene) for gene in range(len(depths)))
         return free
+
+
+def small_resolutions(size: int) -> tuple[int, ...]:
+    """Return three input sizes up to `size`: 3/4, 7/8 and all of it, in steps of 4 pixels."""
+    return tuple(sorted({max(8, round(size * part / 4) * 4) for part in (0.75, 0.875)} | {size}))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -10,7 +9,11 @@ import torch
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
+from netwright.core.cache import bounded_cache
+from netwright.core.errors import NetwrightError
+
 Shape = tuple[int, ...]
+INPUT = "image"  # the name of the network's input, for blocks that read it
 
 
 @dataclass(frozen=True)
@@ -18,28 +21,54 @@ class Block:
     """Base of all block descriptions. Subclasses add fields and `build`; the rest has exact defaults.
 
     A shape leaves out the batch: (C, H, W) for images and feature maps, (N, D) for tokens, (K,) for logits.
-    Two equal blocks on the same input shape cost the same, so they are measured and counted once.
-    `repr` of a block names it in files.
+    Two equal blocks on the same input shapes cost the same, so they are measured and counted once.
+    `repr` of a block names it in files. A block that reads several values takes their shapes in order.
     """
+
+    @property
+    def input_count(self) -> int:
+        """How many values the block reads; a block that reads several says so here."""
+        return 1
 
     def build(self) -> nn.Module:
         """Return the module, freshly initialised on the current default device."""
         raise TypeError(f"{type(self).__name__} must define build()")
 
-    def out_shape(self, in_shape: Shape) -> Shape:
-        """Return the output shape for an input shape (default: run on the meta device)."""
-        return _run_on_meta(self, in_shape)[0]
+    def out_shape(self, *in_shapes: Shape) -> Shape:
+        """Return the output shape for the input shapes (default: run on the meta device)."""
+        return _run_on_meta(self, in_shapes)[0]
 
-    def macs(self, in_shape: Shape) -> int:
+    def macs(self, *in_shapes: Shape) -> int:
         """Return the multiply-accumulates of convolutions, linear layers and matrix products, batch 1.
 
         The default counts them by running on the meta device; closed forms in subclasses are tested equal.
         """
-        return _run_on_meta(self, in_shape)[1]
+        return _run_on_meta(self, in_shapes)[1]
 
     def params(self) -> int:
         """Return the number of parameters."""
         return _params(self)
+
+
+@dataclass(frozen=True)
+class Reads:
+    """A block that reads values by name: the outputs of earlier blocks, or the network's input (`INPUT`).
+
+    A block without it reads the one before; the first block reads the network's input.
+
+    Raises:
+        NetwrightError: `from_` is no tuple of names.
+    """
+
+    block: Block
+    from_: tuple[str, ...]
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.from_, tuple) or not self.from_ or not all(isinstance(name, str) for name in self.from_):
+            raise NetwrightError(
+                f"Reads({type(self.block).__name__}, from_={self.from_!r}): from_ takes a tuple of the names of blocks, "
+                f'such as ("stage2", "stage4"), or {INPUT!r}, the network\'s input.'
+            )
 
 
 def divisible(value: float, divisor: int = 8) -> int:
@@ -53,23 +82,15 @@ def conv_out(size: int, stride: int) -> int:
     return (size - 1) // stride + 1
 
 
-def shapes(blocks: Mapping[str, Block], in_shape: Shape) -> dict[str, Shape]:
-    """Return the input shape of every block of a chain that starts from `in_shape`."""
-    result = {}
-    for name, block in blocks.items():
-        result[name] = in_shape
-        in_shape = block.out_shape(in_shape)
-    return result
-
-
-def assemble(blocks: Mapping[str, Block]) -> nn.Sequential:
-    """Build a chain of blocks as nested nn.Sequential: the name `stage1.0` is child 0 of child stage1."""
-    return chain({name: block.build() for name, block in blocks.items()})
-
-
 def chain(modules: Mapping[str, nn.Module]) -> nn.Sequential:
-    """Chain modules in order as nested nn.Sequential, one level for every dot in their names."""
+    """Chain modules in order as nested nn.Sequential: the name `stage1.0` is child 0 of child stage1."""
     root = nn.Sequential()
+    add_nested(root, modules)
+    return root
+
+
+def add_nested(root: nn.Module, modules: Mapping[str, nn.Module]) -> None:
+    """Add modules to a root under their names, with an nn.Sequential for every dot in a name."""
     for name, module in modules.items():
         *parents, leaf = name.split(".")
         where = root
@@ -78,19 +99,18 @@ def chain(modules: Mapping[str, nn.Module]) -> nn.Sequential:
                 where.add_module(parent, nn.Sequential())
             where = where.get_submodule(parent)
         where.add_module(leaf, module)
-    return root
 
 
-@functools.lru_cache(maxsize=100_000)
-def _run_on_meta(block: Block, in_shape: Shape) -> tuple[Shape, int]:
+@bounded_cache(32)
+def _run_on_meta(block: Block, in_shapes: tuple[Shape, ...]) -> tuple[Shape, int]:
     with torch.device("meta"), torch.no_grad():
         module = block.build().eval()
         with FlopCounterMode(display=False) as counter:
-            out = module(torch.empty(1, *in_shape))
+            out = module(*(torch.empty(1, *shape) for shape in in_shapes))
     return tuple(out.shape[1:]), counter.get_total_flops() // 2
 
 
-@functools.lru_cache(maxsize=100_000)
+@bounded_cache(32)
 def _params(block: Block) -> int:
     with torch.device("meta"):
         return sum(parameter.numel() for parameter in block.build().parameters())

@@ -27,8 +27,8 @@ class Drawn:
     note: str
 
 
-def describe(name: str, block: Block, in_shapes: tuple[Shape, ...]) -> Drawn:
-    """Read what can be drawn from a block of any family."""
+def describe(name: str, block: Block, in_shapes: tuple[Shape, ...], reads: tuple[str, ...] = ()) -> Drawn:
+    """Read what can be drawn from a block of any family. `reads`: names of what it reads, where it says so."""
     out, in_shape = block.out_shape(*in_shapes), in_shapes[0]
     kernel = int(getattr(block, "kernel", 0) or 0)
     channels_in = in_shape[0] if len(in_shape) == 3 else in_shape[-1]
@@ -41,7 +41,8 @@ def describe(name: str, block: Block, in_shapes: tuple[Shape, ...]) -> Drawn:
         f"{heads} heads" if heads else "",
     ]
     note = (
-        f"{name}: {type(block).__name__}, {', '.join('x'.join(map(str, shape)) for shape in in_shapes)} to {'x'.join(map(str, out))}, "
+        f"{name}: {type(block).__name__}{' of ' * bool(reads)}{' and '.join(reads)}, "
+        f"{', '.join('x'.join(map(str, shape)) for shape in in_shapes)} to {'x'.join(map(str, out))}, "
         f"{block.macs(*in_shapes) / 1e6:.3g} M MACs, {block.params() / 1e3:.3g} k parameters"
     )
     channels = out[0] if len(out) == 3 else list(out)[-1]
@@ -71,7 +72,7 @@ def draw(blocks: Sequence[PlacedBlock], title: str, scale: Scale) -> Markup:
     drawn = [describe(*entry) for entry in blocks]
     parts: list[object] = []
     left = 74.0
-    parts.append(_input(blocks[0][2][0]))
+    parts.append(_input(blocks[0].shapes[0]))
     for stage, members in groupby(drawn, key=lambda block: block.stage):
         group, start = list(members), left
         for block in group:

@@ -31,8 +31,9 @@ class Layout:
     blocks of all 1e19 networks of a space are a few small arrays. The genes are found by changing one at a time;
     while the arrays are filled, and on random archs, every decoded network is compared with them.
 
-    Attributes: `names`; `columns`, the genes each slot depends on; `keys`, the distinct (block, input shape), with
-    None first for "no block"; `ids`, for each slot an array over its genes' choices of positions in `keys`.
+    Attributes: `names`; `columns`, the genes each slot depends on; `keys`, the distinct (block, input shape, ...), with
+    None first for "no block"; `ids`, for each slot an array over its genes' choices of positions in `keys`;
+    `branches`, whether a block of any network that was seen reads others than the one before.
     """
 
     def __init__(self, family: Family):
@@ -41,6 +42,7 @@ class Layout:
         self.names = tuple(placed.name for placed in family.priced_blocks(family.space.largest()))
         self.keys: list[Key | None] = [None]
         self._id_of: dict[Key, int] = {}
+        self.branches = False
         rng = np.random.default_rng(derive_seed("layout", family.space.name))
         checks = family.space.sample(rng, _CHECKS)
         bases = [self.sizes - 1, checks[0], checks[1]]
@@ -62,6 +64,7 @@ class Layout:
         found = {}
         for placed in self.family.priced_blocks(space.decode(space.canonical(genes[None])[0])):
             key = placed.key
+            self.branches |= bool(placed.reads)
             number = self._id_of.get(key)
             if number is None:
                 number = self._id_of[key] = len(self.keys)

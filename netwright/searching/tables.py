@@ -4,26 +4,23 @@ from __future__ import annotations
 
 import functools
 import math
-from collections.abc import Callable
 
 import numpy as np
 from numpy.typing import NDArray
 
 from netwright.core.errors import NetwrightError
-from netwright.models.family import Family
+from netwright.models.family import Family, Price
 from netwright.models.space import Genes
 from netwright.nn.block import Block, Shape
 from netwright.searching.layout import Layout
 from netwright.searching.minimum import Factor, minimize_sum, spread
 
-Price = Callable[[Block, Shape], float]
-
-_CHUNK = 4096  # rows at a time, so that indices and values stay in the processor's cache
+_CHUNK = 4096  # rows at a time, so that indices and values stay in the CPU's cache
 _MERGED = 8192  # entries of a merged table; 64 KB
 
 
 class AdditiveTable:
-    """cost(arch) = offset + sum over its blocks of price(block, input shape), for whole populations.
+    """cost(arch) = offset + sum over its blocks of price(block, *input shapes), for whole populations.
 
     Each distinct block is priced once. `layout` may be taken from another table of the same family, which makes
     a second cost cheap. Attributes: `factors`, one small array a slot.
@@ -79,7 +76,7 @@ class AdditiveTable:
 
 
 class MaxTable:
-    """cost(arch) = greatest of price(block, input shape) over its blocks: peak memory, block by block.
+    """cost(arch) = greatest of price(block, *input shapes) over its blocks: peak memory, block by block.
 
     Attributes: `factors`, one small array a slot, as in `AdditiveTable`.
 
@@ -149,11 +146,11 @@ def _merge(factors: list[Factor], sizes: Genes) -> list[Factor]:
     return merged
 
 
-def macs_price(block: Block, in_shape: Shape) -> float:
+def macs_price(block: Block, *in_shapes: Shape) -> float:
     """Price a block by its multiply-accumulates."""
-    return block.macs(in_shape)
+    return block.macs(*in_shapes)
 
 
-def params_price(block: Block, in_shape: Shape) -> float:
+def params_price(block: Block, *in_shapes: Shape) -> float:
     """Price a block by its number of parameters."""
     return block.params()

@@ -17,6 +17,7 @@ from netwright.nn.block import Block
 from netwright.supernet.cut import Cut
 
 _PLAIN = (bool, int, float, str, bytes, torch.Size, torch.dtype, torch.device, type(None))
+_MODULE_BYTES, _SLOT_BYTES = 3000, 1000
 _TENSORS_AND_CHILDREN = ("_parameters", "_buffers", "_modules")
 
 
@@ -43,15 +44,19 @@ class Piece:
         self.slots = slots
         self.copier: _Copier | None = None
 
-    def __call__(self, x: Tensor) -> Tensor:
+    def __call__(self, *inputs: Tensor) -> Tensor:
         """Run the block with the largest network's weights, cut to this block's shapes."""
         try:
             for slot in self.slots:
                 slot.target[slot.key] = slot.weight()
-            return self.module(x)
+            return self.module(*inputs)
         finally:
             for slot in self.slots:
                 slot.target[slot.key] = slot.empty
+
+    def bytes(self) -> int:
+        """Return about how many bytes of memory the piece takes: objects, for its tensors have no data."""
+        return _MODULE_BYTES * sum(1 for _ in self.module.modules()) + _SLOT_BYTES * len(self.slots)
 
     def copy(self) -> nn.Module:
         """Return the block as a module of its own, with copies of the weights."""

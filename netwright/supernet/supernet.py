@@ -12,16 +12,20 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from netwright.core.cache import BoundedCache
 from netwright.core.errors import NetwrightError
 from netwright.models.arch import Arch
 from netwright.models.family import Family
-from netwright.nn.block import Block, chain
+from netwright.nn.block import Block
+from netwright.nn.wiring import Wiring, connect, plain, wire
 from netwright.supernet.calibrate import calibrate, has_batch_norm
 from netwright.supernet.cut import kernel_name, kernel_steps, plan_cut
 from netwright.supernet.pieces import Piece, Slot, build_piece
 
-_MOST_PIECES = 4096  # some 50 kB each
-_MOST_NETWORKS = 4096
+_PIECES_MB, _NETWORKS_MB = 256, 32
+_NAME_BYTES = 200  # of a block's name and place in a network that is kept
+
+Pieces = tuple[Wiring, dict[str, Piece]]
 
 
 class Supernet(nn.Module):
@@ -29,6 +33,7 @@ class Supernet(nn.Module):
 
     Calling it runs one arch: `supernet(x_BCHW, arch)`. Attributes: `family`; `net`, the largest network;
     `transforms`, one identity-initialised matrix a kernel step a depthwise weight (7 to 5: 25x25, 5 to 3: 9x9).
+    Blocks that ran before are kept, without weights, up to 256 MB, and what archs consist of up to 32 MB.
     """
 
     def __init__(self, family: Family):
@@ -43,16 +48,21 @@ class Supernet(nn.Module):
             self._steps[name] = kernel_steps(kernels, weight.shape[-1]) if elastic else []
             for step in self._steps[name]:
                 self.transforms[kernel_name(name, step)] = nn.Parameter(torch.eye(step[1] ** 2))
-        self._pieces: dict[tuple[str, Block], Piece] = {}
-        self._networks: dict[Arch, dict[str, Piece]] = {}
+        self._forget()
 
     def forward(self, x_BCHW: Tensor, arch: Arch) -> Tensor:
         """Run one arch in the supernet's mode (train or eval).
 
         Gradients flow back to the whole tensors, zero where the arch has no part; running statistics are updated in place.
         Archs share the modules they run in, so one supernet serves one thread at a time (processes have their own).
+
+        Raises:
+            NetwrightError: the arch is not in the family's space.
         """
-        for piece in self._pieces_of(arch).values():
+        wiring, pieces = self._pieces_of(arch)
+        if not wiring.is_chain:
+            return wiring.run(pieces, x_BCHW)
+        for piece in pieces.values():
             x_BCHW = piece(x_BCHW)
         return x_BCHW
 
@@ -61,10 +71,10 @@ class Supernet(nn.Module):
 
         Gradients flow back to the whole tensors; running statistics are updated in place.
         """
-        return {slot.name: slot.weight() for piece in self._pieces_of(arch).values() for slot in piece.slots}
+        return {slot.name: slot.weight() for piece in self._pieces_of(arch)[1].values() for slot in piece.slots}
 
-    def extract(self, arch: Arch, calibration: Iterable[Tensor] | None) -> nn.Sequential:
-        """Return the arch as a static network of its own, in eval mode.
+    def extract(self, arch: Arch, calibration: Iterable[Tensor] | None) -> nn.Module:
+        """Return the arch as a static network of its own, in eval mode: an nn.Sequential where its blocks are a chain.
 
         The shared BatchNorm statistics fit no single sub-network, so they are measured anew on
         `calibration`, batches of normalised images x_BCHW (a few hundred images do). Networks without BatchNorm take None.
@@ -83,17 +93,12 @@ class Supernet(nn.Module):
         return net.eval()
 
     @torch.no_grad()
-    def copy_of(self, arch: Arch) -> nn.Sequential:
+    def copy_of(self, arch: Arch) -> nn.Module:
         """Return a static network with copies of the arch's weights and the shared statistics, uncalibrated."""
-        net = chain({name: piece.copy() for name, piece in self._pieces_of(arch).items()})
+        wiring, pieces = self._pieces_of(arch)
+        net = connect(wiring, {name: piece.copy() for name, piece in pieces.items()})
         net.training = self.training
         return net
-
-    def train(self, mode: bool = True) -> Supernet:
-        """Set train or eval mode for every arch."""
-        for piece in self._pieces.values():
-            piece.module.train(mode)
-        return super().train(mode)
 
     def sort_channels(self) -> None:
         """Order hidden channels by importance, before widths shrink; the largest network's output does not change."""
@@ -102,21 +107,30 @@ class Supernet(nn.Module):
             if callable(sort):
                 sort()
 
-    def _pieces_of(self, arch: Arch) -> dict[str, Piece]:
-        if arch not in self._networks:
-            if len(self._networks) >= _MOST_NETWORKS:
-                self._networks.clear()
+    def _pieces_of(self, arch: Arch) -> Pieces:
+        found = self._networks.get(arch)
+        if found is None:
+            self.family.space.encode(arch)
             blocks = self.family.blocks(arch)
-            self._networks[arch] = {name: self._piece(name, block) for name, block in blocks.items()}
-        return self._networks[arch]
+            found = wire(blocks), {name: self._piece(name, plain(given)) for name, given in blocks.items()}
+            self._networks.put(arch, found)
+        for piece in found[1].values():
+            if piece.module.training != self.training:
+                piece.module.train(self.training)
+        return found
 
     def _piece(self, name: str, block: Block) -> Piece:
-        if (name, block) not in self._pieces:
-            if len(self._pieces) >= _MOST_PIECES:
-                self._pieces.clear()
+        found = self._pieces.get((name, block))
+        if found is None:
             module = build_piece(block).train(self.training)
-            self._pieces[name, block] = Piece(module, self._slots(name, module))
-        return self._pieces[name, block]
+            found = Piece(module, self._slots(name, module))
+            if self._pieces.put((name, block), found):
+                self._networks.clear()  # they hold pieces that are no longer counted
+        return found
+
+    def _forget(self) -> None:
+        self._pieces: BoundedCache[tuple[str, Block], Piece] = BoundedCache(_PIECES_MB, Piece.bytes)
+        self._networks: BoundedCache[Arch, Pieces] = BoundedCache(_NETWORKS_MB, lambda one: _NAME_BYTES * len(one[1]))
 
     def _slots(self, block_name: str, module: nn.Module) -> list[Slot]:
         sources = dict(self.net.named_modules(remove_duplicate=False))
@@ -142,4 +156,9 @@ class Supernet(nn.Module):
 
     def __getstate__(self) -> dict[str, Any]:
         """Leave out what is only kept for speed, so that copies and other processes make their own."""
-        return {**super().__getstate__(), "_pieces": {}, "_networks": {}}
+        state = super().__getstate__()
+        return {name: value for name, value in state.items() if name not in ("_pieces", "_networks")}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        super().__setstate__(state)
+        self._forget()

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import dataclasses
+import importlib
+import pkgutil
 
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+import netwright.nn
 from netwright.core.errors import NetwrightError
 from netwright.nn.block import Block, divisible
 from netwright.nn.bottleneck import Bottleneck, MaxPool, ResidualConv
+from netwright.nn.fuse import Fuse
 from netwright.nn.layers import norm
 from netwright.nn.mbconv import MBConv
 from netwright.nn.simple import ConvNorm, PoolHead
@@ -69,9 +73,9 @@ def tokens(draw) -> tuple[Block, tuple[int, ...]]:
     )
 
 
-def same_as_run(block: Block, in_shape: tuple[int, ...]) -> None:
-    assert block.out_shape(in_shape) == Block.out_shape(block, in_shape)
-    assert block.macs(in_shape) == Block.macs(block, in_shape)
+def same_as_run(block: Block, *in_shapes: tuple[int, ...]) -> None:
+    assert block.out_shape(*in_shapes) == Block.out_shape(block, *in_shapes)
+    assert block.macs(*in_shapes) == Block.macs(block, *in_shapes)
 
 
 @given(images())
@@ -84,11 +88,31 @@ def test_transformer_blocks(case):
     same_as_run(*case)
 
 
+@st.composite
+def fuses(draw) -> tuple[Fuse, list[tuple[int, ...]]]:
+    channels = tuple(draw(st.lists(st.sampled_from([4, 8, 12]), min_size=1, max_size=3)))
+    strides = tuple(draw(st.sampled_from([1, 2])) for _ in channels)
+    height, width = 4 * draw(st.integers(1, 3)), 4 * draw(st.integers(1, 3))
+    factors = tuple(draw(st.sampled_from([1, 2, 4])) for _ in channels)
+    shapes = [
+        (c, height // by * stride, width // by * stride)
+        for c, by, stride in zip(channels, factors, strides, strict=True)
+    ]
+    join = draw(st.sampled_from(["sum", "concatenate"]))
+    return Fuse(channels, draw(st.sampled_from([4, 8])), strides, factors, join), shapes
+
+
+@given(fuses())
+def test_blocks_of_several_inputs(case):
+    block, shapes = case
+    same_as_run(block, *shapes)
+
+
 def test_every_block_class_is_tried():
     """A new Block subclass of netwright must join one of the strategies above."""
-    import netwright.models.families  # noqa: F401 - imports every block
-
-    tried = {*BLOCKS, PatchEmbed, EncoderLayer, TokenHead}
+    for module in pkgutil.iter_modules(netwright.nn.__path__):
+        importlib.import_module(f"netwright.nn.{module.name}")
+    tried = {*BLOCKS, Fuse, PatchEmbed, EncoderLayer, TokenHead}
     known = {sub for sub in Block.__subclasses__() if sub.__module__.startswith("netwright.")}
     assert known == tried
 
