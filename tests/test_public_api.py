@@ -1,5 +1,6 @@
 import ast
 import inspect
+import re
 import subprocess
 import sys
 from importlib import metadata
@@ -23,12 +24,29 @@ def test_version_is_that_of_the_installed_package():
 
 
 def test_names_are_listed_alike_for_people_editors_and_python():
-    tree = ast.parse(Path(netwright.__file__).read_text())
-    guarded = next(node for node in tree.body if isinstance(node, ast.If))
-    imports = {(node.module, alias.name) for node in guarded.body for alias in node.names}
-    assert imports == {(module, name) for module, names in netwright._WHERE.items() for name in names}
-    assert {name for _, name in imports} == set(netwright.__all__)
+    """The stub says what the table says; tools/write_stub.py writes it."""
+    tree = ast.parse(Path(netwright.__file__).with_suffix(".pyi").read_text())
+    imports = {
+        alias.asname: f"{node.module}:{alias.name}"
+        for node in tree.body
+        if isinstance(node, ast.ImportFrom)
+        for alias in node.names
+    }
+    assert imports == netwright.PUBLIC
+    assert netwright.__all__ == list(netwright.PUBLIC)
     assert set(netwright.__all__) <= set(dir(netwright))
+
+
+def test_no_public_name_is_that_of_a_package_of_the_same_folder():
+    """`netwright.train` would be one or the other, depending on what was imported first."""
+    folder = Path(netwright.__file__).parent
+    assert not {path.stem for path in folder.iterdir()} & set(netwright.PUBLIC)
+
+
+def test_every_public_name_stands_in_the_reference():
+    page = (Path(__file__).parents[1] / "docs" / "reference.md").read_text()
+    shown = re.findall(r"^::: (\S+)$", page, re.MULTILINE)
+    assert sorted(shown) == sorted(where.replace(":", ".") for where in netwright.PUBLIC.values())
 
 
 @pytest.mark.parametrize("name", PUBLIC)

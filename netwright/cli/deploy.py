@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from netwright.cli.result import SPACE_AGAIN, Result
+from netwright.cli.result import SPACE_AGAIN, TASK_AGAIN, Result
 from netwright.deployment.targets import TARGETS
 
 if TYPE_CHECKING:
@@ -23,13 +23,14 @@ def deploy(
     to: Annotated[str, typer.Option(help=f"Format: {TARGETS.help}.")] = "onnx",
     fine_tune: Annotated[float, typer.Option(help="Epochs of fine-tuning before the export.", min=0.0)] = 0.0,
     space: Annotated[str | None, typer.Option(help=SPACE_AGAIN)] = None,
+    task: Annotated[str | None, typer.Option(help=TASK_AGAIN)] = None,
     json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> Result:
     """Extract a network, export it, verify it against its source on real images, and write its card."""
     del json
     from netwright.workflow.deploy import deploy as deploy_network
 
-    artifact = deploy_network(run, arch, to=to, out=out, fine_tune=fine_tune, space=space)
+    artifact = deploy_network(run, arch, to=to, out=out, fine_tune=fine_tune, space=space, task=task)
     return Result({"folder": str(out), **artifact.to_json()}, describe(artifact))
 
 
@@ -37,11 +38,16 @@ def describe(artifact: Artifact) -> list[Any]:
     """Return the closing lines for people."""
     checked, predicted = artifact.verification, artifact.predicted.latency_ms
     expected = f" (predicted {predicted.value:.3g} ms)" if predicted else ""
+    metric = checked.metric
+    same = (
+        f"{metric.name} with the source's answers as truth {metric.text(checked.agreement)} on {checked.images} images"
+    )
+    if metric.key == "accuracy":
+        same = f"same answer for {metric.text(checked.agreement)} of {checked.images} images"
     files = ", ".join(artifact.files)
     return [
         f"{artifact.folder}: {files}, its card README.md, model.json, and the weights as model.safetensors",
         f"latency {artifact.latency_ms.value:.3g} ms measured{expected}, batch 1, one thread",
-        f"top-1 accuracy {checked.accuracy_deployed:.2f} % in {artifact.runtime}, {checked.accuracy_source:.2f} % in PyTorch, "
-        f"same answer for {checked.agreement:.2f} % of {checked.images} images, "
-        f"largest difference {checked.max_abs_difference:.1e}",
+        f"{metric.name} {metric.text(checked.deployed)} in {artifact.runtime}, {metric.text(checked.source)} in PyTorch, "
+        f"{same}, largest difference {checked.max_abs_difference:.1e}",
     ]

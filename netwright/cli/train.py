@@ -11,7 +11,9 @@ import typer
 from netwright.cli.result import Result
 from netwright.core.errors import NetwrightError
 from netwright.core.tables import OWN
+from netwright.tasks.tasks import TASKS
 from netwright.training.recipe import RECIPES
+from netwright.workflow.open import TASK
 from netwright.workflow.train import OF_ONE_NETWORK
 
 SHOWN = ", ".join(name for name in RECIPES if name not in OF_ONE_NETWORK)
@@ -24,6 +26,7 @@ def train(
     ],
     space: Annotated[str, typer.Option(help=f"Search space, for example mobilenet-v3-small, or {OWN}.")],
     out: Annotated[Path, typer.Option(help="Run directory; if it holds the same run, that one is resumed.")],
+    task: Annotated[str, typer.Option(help=f"What the networks are for: {TASKS.help}.")] = TASK,
     recipe: Annotated[str, typer.Option(help=f"How to train: {SHOWN}, or {OWN}.")] = "progressive",
     epochs: Annotated[float | None, typer.Option(help="Passes over the training images.")] = None,
     size: Annotated[
@@ -41,7 +44,7 @@ def train(
     from netwright.workflow.train import train as train_supernet
 
     settings = read_settings(set_ or [])
-    run = train_supernet(data, space=space, out=out, recipe=recipe, epochs=epochs, size=size, **settings)
+    run = train_supernet(data, space=space, out=out, task=task, recipe=recipe, epochs=epochs, size=size, **settings)
     metric, values = run.metric, final_values(run)
     shown = [f"{run.path} holds the trained supernet of space {space}."]
     shown += [f"{metric.name} of the {arch} network: {metric.text(value)}" for arch, value in values.items()]
@@ -61,5 +64,6 @@ def read_settings(texts: Sequence[str]) -> dict[str, str]:
         name, equals, value = text.partition("=")
         if not equals:
             raise NetwrightError(f"--set {text!r} must look like name=value, for example --set learning_rate=0.1.")
-        settings[name.strip()] = value
+        name = name.strip()
+        settings[name if "." in name else f"recipe.{name}"] = value
     return settings

@@ -38,7 +38,7 @@ class Run:
         config = {"schema": SCHEMA, **config}
         if (path / "config.json").exists():
             run = cls.open(path)
-            differing = [key for key in config if run.config.get(key) != config[key]]
+            differing = [key for key in {**config, **run.config} if run.config.get(key) != config.get(key)]
             if differing:
                 raise NetwrightError(
                     f"{path} holds a run with other settings ({', '.join(differing)} differ). "

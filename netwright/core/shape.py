@@ -8,10 +8,11 @@ from typing import Any
 
 from netwright.core.errors import NetwrightError
 from netwright.core.files import read_json
+from netwright.core.metric import TOP_1, Metric
 
 NUMBER, TEXT, OBJECT = "a number", "a text", "an object"
 FIGURE = {"value": NUMBER, "kind": TEXT, "error?": NUMBER}
-ENTRY = {"arch": OBJECT, "accuracy?": FIGURE, "latency_ms?": FIGURE, "macs": NUMBER, "params": NUMBER}
+ENTRY = {"arch": OBJECT, "latency_ms?": FIGURE, "macs": NUMBER, "params": NUMBER}  # and the figure of the task's metric
 PAIRS = [(NUMBER, NUMBER)]
 HELD_OUT = {"networks?": NUMBER, "mape?": NUMBER, "within_10pct?": NUMBER, "kendall_tau?": NUMBER}
 LATENCY_MODEL = {"device": TEXT, "runtime": TEXT, "held_out": HELD_OUT, "noise_floor?": HELD_OUT, "pairs?": PAIRS}
@@ -27,25 +28,38 @@ SEARCH = {
     "predictor": PREDICTOR,
     "latency_model?": LATENCY_MODEL,
 }
-VERIFICATION = {
-    "accuracy_source": NUMBER,
-    "accuracy_deployed": NUMBER,
-    "agreement": NUMBER,
-    "max_abs_difference": NUMBER,
-}
-DEPLOYED = {"folder": TEXT, "predicted": {"latency_ms?": FIGURE}, "latency_ms": FIGURE, "verification": VERIFICATION}
+VERIFICATION = {"agreement": NUMBER, "max_abs_difference": NUMBER}
+DEPLOYED = {"folder": TEXT, "predicted": {"latency_ms?": FIGURE}, "latency_ms": FIGURE}
 TRAIN = {"epoch": NUMBER, "loss": NUMBER}
-EVAL = {"epoch": NUMBER, "accuracy": NUMBER, "arch": TEXT}
 
 
-def read_search(path: Path) -> dict[str, Any]:
-    """Read the result of a search.
+def search_shape(metric: Metric = TOP_1) -> dict[str, Any]:
+    """Return what a search result holds, for a task of this metric."""
+    entry = {**ENTRY, f"{metric.key}?": FIGURE}
+    return {**SEARCH, "candidates": [entry], "front": [entry]}
+
+
+def deployed_shape(metric: Metric = TOP_1) -> dict[str, Any]:
+    """Return what the record of an artifact holds, for a task of this metric."""
+    values = {f"{metric.key}_source": NUMBER, f"{metric.key}_deployed": NUMBER}
+    return {**DEPLOYED, "verification": {**VERIFICATION, **values}}
+
+
+def eval_shape(metric: Metric = TOP_1) -> dict[str, Any]:
+    """Return what a record of an evaluation during training holds, for a task of this metric."""
+    return {"epoch": NUMBER, metric.key: NUMBER, "arch": TEXT}
+
+
+def read_search(path: Path, metric: Metric = TOP_1) -> dict[str, Any]:
+    """Read the result of a search, for a task of this metric.
 
     Raises:
         NetwrightError: missing, damaged, or not such a result; says which part.
     """
     found = read_json(path)
-    wrong = mismatch(found, SEARCH, "it") or ("it lists no candidates" if not found["candidates"] else None)
+    wrong = mismatch(found, search_shape(metric), "it") or (
+        "it lists no candidates" if not found["candidates"] else None
+    )
     if wrong:
         raise NetwrightError(f"{path} is not a search result: {wrong}. Search again.")
     return found

@@ -72,8 +72,8 @@ class Preparation:
 
     def contract(self, outputs: OutputContract, task: Task) -> Contract:
         """Return what a network of a task expects and returns."""
-        mean, std, classes = (tuple(values) for values in (self.mean, self.std, self.classes))
-        return Contract(self.size, mean, std, classes, output_name=outputs.name, task=task.name)
+        statistics = tuple(self.mean), tuple(self.std)
+        return Contract(self.size, *statistics, tuple(self.classes), output_name=outputs.name, task=task.name)
 
 
 def make_artifact(

@@ -32,8 +32,14 @@ def export(net: nn.Module, contract: Contract, folder: Path, origin: Mapping[str
     """
     metadata = {**contract.to_metadata(), **{f"origin_{key}": json.dumps(value) for key, value in origin.items()}}
     shape = (3, contract.size, contract.size)
-    names = {"input_name": contract.input_name, "output_name": contract.output_name}
-    path = export_onnx(net, shape, folder / MODEL, metadata=metadata, **names)
+    path = export_onnx(
+        net,
+        shape,
+        folder / MODEL,
+        metadata=metadata,
+        input_name=contract.input_name,
+        output_name=contract.output_name,
+    )
     return Exported((MODEL,), onnxruntime.load(path), "ONNX Runtime", USAGE)
 
 

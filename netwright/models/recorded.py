@@ -145,7 +145,7 @@ def _source(space: GivenSpace) -> Family | Callable[..., Family]:
             return SPACES[space]
         if not is_own(space):
             raise unknown("Space", space, (*SPACES, OWN))
-    found = load_own(space) if isinstance(space, str) else space
+    found: Any = load_own(space) if isinstance(space, str) else space
     if isinstance(found, Family) or callable(found):
         return found
     raise NetwrightError(
@@ -155,17 +155,12 @@ def _source(space: GivenSpace) -> Family | Callable[..., Family]:
 
 
 def _call(space: GivenSpace, function: Callable[..., Family], settings: Mapping[str, Any]) -> Family:
-    if isinstance(space, str) and space in SPACES:
-        return family(space, **settings)
     try:
-        made = function(**settings)
+        return family(space if isinstance(space, str) else function, **settings)
     except NetwrightError:
         raise
     except Exception as error:
         raise NetwrightError(f"Space {name_of(space)!r} failed with {type(error).__name__}: {error}") from error
-    if not isinstance(made, Family):
-        raise NetwrightError(f"Space {name_of(space)!r} returned a {type(made).__name__}; a Family is needed.")
-    return made
 
 
 def _named_alike(made: Family, record: Mapping[str, Any]) -> bool:

@@ -94,11 +94,11 @@ def agreement(name: str, what: str, unit: str, pairs: Points, *, band: float | N
 
 
 def pareto(
-    name: str, x_label: str, evaluated: Points, front: Points, chosen: Mapping[str, tuple[float, float]]
+    name: str, x_label: str, y_label: str, evaluated: Points, front: Points, chosen: Mapping[str, tuple[float, float]]
 ) -> Markup:
-    """Return accuracy against cost: what was evaluated, the front, the network chosen for each budget."""
+    """Return how well networks do against cost: what was evaluated, the front, the network chosen for each budget."""
     out: list[Markup] = []
-    with drawing(name, x_label, "top-1 accuracy (%)", out) as axes:
+    with drawing(name, x_label, y_label, out) as axes:
         if evaluated:
             axes.scatter(*zip(*evaluated, strict=True), s=16, color=SOFT, alpha=0.55, linewidths=0, label="evaluated")
         if front:

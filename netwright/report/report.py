@@ -23,12 +23,13 @@ def write_report(run: Run, family: Family | None = None) -> Path:
         NetwrightError: the run's space is not known here, or the file cannot be written.
     """
     facts = Facts.of(run)
+    what = sections.noun(facts.metric)
     made = family or read_family(run.config, str(run.path))
     body = [
         sections.summary(facts),
         tag("h2", "Networks found"),
         sections.networks(facts, made),
-        tag("h2", "Accuracy against cost"),
+        tag("h2", f"{what[:1].upper()}{what[1:]} against cost"),
         sections.trade_off(facts),
         tag("h2", "Deployed"),
         sections.deployed(facts),

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from netwright.core.errors import NetwrightError
+from netwright.core.metric import Metric
 from netwright.models.arch import Arch
 from netwright.models.family import Family
 from netwright.report import plots
@@ -23,13 +24,18 @@ MOST_ROWS = 40
 def summary(facts: Facts) -> Markup:
     """Name the run and show its most important numbers."""
     data = facts.config.get("data", {})
-    best = [figure for found in facts.searches.values() if (figure := value(found["candidates"][0], "accuracy"))]
-    accuracies = {name: points[-1][1] for name, points in facts.accuracies().items()}
+    metric = facts.metric
+    best = [figure for found in facts.searches.values() if (figure := value(found["candidates"][0], metric.key))]
+    best.sort(key=metric.score)
+    values = {name: points[-1][1] for name, points in facts.values().items()}
     tiles = [
         (facts.config.get("space", "unknown"), "search space"),
         (f"{len(data.get('classes', []))}", f"classes, images of {data.get('size', '?')} px"),
-        (f"{accuracies['largest']:.2f} %" if "largest" in accuracies else "not yet", "top-1 of the largest network"),
-        (f"{max(best):.2f} %" if best else "not yet", "best network found"),
+        (
+            metric.text(values["largest"]) if "largest" in values else "not yet",
+            f"{short(metric)} of the largest network",
+        ),
+        (metric.text(best[-1]) if best else "not yet", "best network found"),
         (f"{len(facts.searches)}", "budgets searched"),
         (f"{len(facts.deployed)}", "networks deployed"),
     ]
@@ -44,8 +50,9 @@ def networks(facts: Facts, family: Family) -> Markup:
     if not facts.searches:
         return missing("No search was made yet.", f"netwright search {facts.name} --device this --latency 2ms")
     best = {name: found["candidates"][0] for name, found in facts.searches.items()}
-    rows = [(budget_text(facts.searches[name]), *figures(one)) for name, one in best.items()]
-    parts: list[object] = [table(("budget", "top-1 accuracy", "latency", "MACs", "parameters"), rows)]
+    metric = facts.metric
+    rows = [(budget_text(facts.searches[name]), *figures(one, metric)) for name, one in best.items()]
+    parts: list[object] = [table(("budget", metric.name, "latency", "MACs", "parameters"), rows)]
     shown = dict(list(best.items())[-MOST_DRAWN:])
     archs: dict[str, Arch] = {}
     for name, one in shown.items():
@@ -62,7 +69,7 @@ def networks(facts: Facts, family: Family) -> Markup:
             legend(int(getattr(placed.block, "kernel", 0) or 0) for blocks in priced.values() for placed in blocks)
         )
     for name, blocks in priced.items():
-        text = f"{budget_text(facts.searches[name])}: {figures(shown[name])[0]}, {figures(shown[name])[1]}"
+        text = f"{budget_text(facts.searches[name])}: {', '.join(figures(shown[name], metric)[:2])}"
         parts.append(tag("h3", text))
         parts.append(tag("div", draw(blocks, text, scale), class_="drawing"))
     if len(best) > len(shown):
@@ -71,9 +78,10 @@ def networks(facts: Facts, family: Family) -> Markup:
 
 
 def trade_off(facts: Facts) -> Markup:
-    """Accuracy against latency, or against MACs where latency is unknown."""
+    """How well networks do against latency, or against MACs where latency is unknown."""
+    metric = facts.metric
     if not facts.searches:
-        return missing("The plot of accuracy against cost needs a search.", "See the commands at the end.")
+        return missing(f"The plot of {noun(metric)} against cost needs a search.", "See the commands at the end.")
     latest = list(facts.searches.values())[-1]
     by_latency = all(value(found["candidates"][0], "latency_ms") is not None for found in facts.searches.values())
     key, unit, label = (0, 1.0, "predicted latency (ms)") if by_latency else (1, 1e6, "multiply-accumulates (M)")
@@ -82,8 +90,8 @@ def trade_off(facts: Facts) -> Markup:
 
     def place(one: Mapping[str, Any]) -> tuple[float, float] | None:
         cost = value(one, "latency_ms") if by_latency else value(one, "macs")
-        accuracy = value(one, "accuracy")
-        return None if cost is None or accuracy is None else (cost / unit, accuracy)
+        score = value(one, metric.key)
+        return None if cost is None or score is None else (cost / unit, score)
 
     front = [spot for one in latest.get("front", []) if (spot := place(one))]
     chosen = {
@@ -96,7 +104,7 @@ def trade_off(facts: Facts) -> Markup:
         f"own. Line: the front of the latest search ({budget_text(latest)}), on the same images. Marks: the best network of "
         "each budget, on the validation images, by which nothing was chosen; it may lie above or below."
     )
-    return figure(plots.pareto("pareto", label, sorted(set(evaluated)), front, chosen), caption)
+    return figure(plots.pareto("pareto", label, with_unit(metric), sorted(set(evaluated)), front, chosen), caption)
 
 
 def latency(facts: Facts) -> Markup:
@@ -129,40 +137,46 @@ def latency(facts: Facts) -> Markup:
 
 
 def predictor(facts: Facts) -> Markup:
-    """How well the accuracy predictor ranks networks it has not seen."""
+    """How well the predictor of the metric ranks networks it has not seen."""
     found = [found["predictor"] for found in facts.searches.values() if found.get("predictor")]
+    metric = facts.metric
     if not found:
-        return missing("No accuracy predictor was trained yet.", f"netwright search {facts.name} trains one.")
+        return missing(f"No {noun(metric)} predictor was trained yet.", f"netwright search {facts.name} trains one.")
     latest = found[-1]
     rows = [
         ("networks evaluated to train it", latest.get("networks", "unknown")),
         ("networks held out", latest.get("held_out", "unknown")),
         ("Kendall tau", number(latest.get("kendall_tau"))),
         ("Spearman correlation", number(latest.get("spearman"))),
-        ("root mean square error", f"{number(latest.get('rmse'))} points"),
+        (
+            "root mean square error",
+            f"{number(latest.get('rmse'))} {'points' if metric.unit == '%' else metric.unit}".rstrip(),
+        ),
     ]
-    parts: list[object] = [table(("accuracy predictor", "value"), rows)]
+    parts: list[object] = [table((f"{noun(metric)} predictor", "value"), rows)]
     pairs = [(pair[0], pair[1]) for pair in latest.get("pairs", [])]
     if pairs:
-        caption = "Held-out sub-networks: accuracy predicted from the architecture against accuracy measured."
-        parts.insert(0, figure(plots.agreement("predictor", "top-1 accuracy", "%", pairs), caption))
+        caption = (
+            f"Held-out sub-networks: {noun(metric)} predicted from the architecture against {noun(metric)} measured."
+        )
+        parts.insert(0, figure(plots.agreement("predictor", metric.name, metric.unit, pairs), caption))
     return tag("div", *parts)
 
 
 def training(facts: Facts) -> Markup:
-    """Loss and accuracies over the epochs."""
+    """Loss and metric over the epochs."""
     parts: list[object] = []
-    losses, accuracies = facts.losses(), facts.accuracies()
+    losses, values, metric = facts.losses(), facts.values(), facts.metric
     if losses:
         caption = "Mean loss between two records; a jump marks a new stage, in which other sub-networks learn."
         parts.append(figure(plots.curves("loss", "epoch", "training loss", {"loss": losses}, smooth=True), caption))
     else:
         parts.append(missing("No training loss was recorded yet.", "The training has not begun."))
-    if accuracies:
+    if values:
         caption = "On the validation images, each network with BatchNorm statistics of its own."
-        parts.append(figure(plots.curves("accuracy", "epoch", "top-1 accuracy (%)", accuracies), caption))
+        parts.append(figure(plots.curves(metric.key, "epoch", with_unit(metric), values), caption))
     else:
-        parts.append(missing("No accuracy was recorded yet.", "The first evaluation is still to come."))
+        parts.append(missing(f"No {noun(metric)} was recorded yet.", "The first evaluation is still to come."))
     if not facts.finished:
         parts.append(missing("The training has not finished.", "Repeat its train command: it goes on where it was."))
     return tag("div", *parts, class_="plots")
@@ -172,11 +186,12 @@ def candidates(facts: Facts) -> Markup:
     """All candidates and the front of every search, as tables."""
     parts: list[object] = []
     for found in facts.searches.values():
-        head = ("#", "top-1 accuracy", "latency", "MACs", "parameters", "architecture")
+        head = ("#", facts.metric.name, "latency", "MACs", "parameters", "architecture")
         for label in ("candidates", "front"):
             listed = found.get(label, [])
             rows = [
-                (i, *figures(one), tag("code", json.dumps(one.get("arch")))) for i, one in enumerate(listed[:MOST_ROWS])
+                (i, *figures(one, facts.metric), tag("code", json.dumps(one.get("arch"))))
+                for i, one in enumerate(listed[:MOST_ROWS])
             ]
             more = f", the first {MOST_ROWS} shown" if len(listed) > MOST_ROWS else ""
             title = f"{budget_text(found)}: {len(listed)} {'on the front' if label == 'front' else 'candidates'}{more}"
@@ -188,11 +203,12 @@ def deployed(facts: Facts) -> Markup:
     """The artifacts, with what their verification found."""
     if not facts.deployed:
         return missing("Nothing was deployed yet.", f"netwright deploy {facts.name} --arch best --to onnx --out build/")
+    metric = facts.metric
     head = (
         "folder",
-        "accuracy, deployed",
-        "accuracy, source",
-        "same answer",
+        f"{noun(metric)}, deployed",
+        f"{noun(metric)}, source",
+        "same answer" if metric.key == "accuracy" else f"{noun(metric)} with the source as truth",
         "largest difference",
         "latency",
         "predicted",
@@ -203,9 +219,9 @@ def deployed(facts: Facts) -> Markup:
         rows.append(
             (
                 one.get("folder", "unknown"),
-                f"{number(checked.get('accuracy_deployed'))} %",
-                f"{number(checked.get('accuracy_source'))} %",
-                f"{number(checked.get('agreement'))} %",
+                _unit(checked.get(f"{metric.key}_deployed"), metric),
+                _unit(checked.get(f"{metric.key}_source"), metric),
+                _unit(checked.get("agreement"), metric),
                 number(checked.get("max_abs_difference"), 2),
                 f"{number(value(one, 'latency_ms'))} ms",
                 f"{number(value(one.get('predicted', {}), 'latency_ms'))} ms",
@@ -276,16 +292,35 @@ def budget_text(found: Mapping[str, Any]) -> str:
     return ", ".join(parts) or "no limit"
 
 
-def figures(one: Mapping[str, Any]) -> tuple[str, str, str, str]:
-    """Return accuracy, latency, MACs and parameters of a candidate as texts, each with where it comes from."""
-    found, parts = value(one, "accuracy"), []
-    for name, unit in (("accuracy", "%"), ("latency_ms", "ms")):
+def figures(one: Mapping[str, Any], metric: Metric) -> tuple[str, str, str, str]:
+    """Return the metric, latency, MACs and parameters of a candidate as texts, each with where it comes from."""
+    parts = []
+    for name, unit in ((metric.key, metric.unit), ("latency_ms", "ms")):
         found, kind = value(one, name), (one.get(name) or {}).get("kind", "")
-        parts.append("unknown" if found is None else f"{number(found)} {unit} ({kind})")
+        parts.append("unknown" if found is None else f"{number(found)} {unit}".rstrip() + f" ({kind})")
     macs, params = value(one, "macs"), value(one, "params")
     parts.append("unknown" if macs is None else f"{macs / 1e6:.2f} M")
     parts.append("unknown" if params is None else f"{params / 1e3:.1f} k")
     return parts[0], parts[1], parts[2], parts[3]
+
+
+def noun(metric: Metric) -> str:
+    """Return what a text calls a metric: accuracy, mean IoU."""
+    return "accuracy" if metric.key == "accuracy" else metric.name
+
+
+def short(metric: Metric) -> str:
+    """Return a metric's name for a narrow place."""
+    return "top-1" if metric.key == "accuracy" else metric.name
+
+
+def with_unit(metric: Metric) -> str:
+    """Return a metric's name as the label of an axis."""
+    return f"{metric.name} ({metric.unit})" if metric.unit else metric.name
+
+
+def _unit(found: Any, metric: Metric) -> str:
+    return f"{number(found)} {metric.unit}".rstrip()
 
 
 def value(one: Mapping[str, Any], name: str) -> Any:

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from netwright.deployment.targets import Exported, Target
     from netwright.models.arch import Arch
     from netwright.models.recorded import GivenSpace
+    from netwright.tasks.task import Task
 
 
 def deploy(
@@ -26,6 +27,7 @@ def deploy(
     out: str | Path,
     fine_tune: float = 0.0,
     space: GivenSpace | None = None,
+    task: str | Task | None = None,
     calibration_images: int = 1024,
     found: dict[str, Any] | None = None,
 ) -> Artifact:
@@ -37,7 +39,7 @@ def deploy(
         to: the format: a name, FILE.py:NAME, or a function (see `deployment.targets`).
         out: the folder for the artifact; an earlier artifact there is replaced when the new one is finished.
         fine_tune: epochs of further training before the export.
-        space: the run's space again, where it is one of your own.
+        space, task: the run's space and task again, where they are your own.
         calibration_images: training images that BatchNorm statistics are measured on.
         found: the search whose places `arch` names; None: the latest.
 
@@ -53,7 +55,7 @@ def deploy(
     target = TARGETS.find(to)
     if not isinstance(fine_tune, int | float) or not 0 <= fine_tune < float("inf"):
         raise NetwrightError(f"fine_tune is {fine_tune!r}; it must be a number of epochs, 0 or greater.")
-    opened = open_run(run, space=space)
+    opened = open_run(run, space=space, task=task)
     out = Path(out)
     check_folder(out)
     opened.require_trained()

@@ -149,7 +149,7 @@ class OpenRun:
                 f"{self.path} was not searched yet. Begin with: netwright search {self.path} --latency 2ms; "
                 f"for a microcontroller: netwright search {self.path} --device stm32f746"
             )
-        return read_search(files[-1])
+        return read_search(files[-1], self.metric)
 
     def require_trained(self) -> None:
         """Refuse a run whose training has not finished.

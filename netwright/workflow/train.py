@@ -12,6 +12,7 @@ from netwright.workflow.open import KIND, TASK, OpenRun
 from netwright.workflow.source import Source, absolute
 
 if TYPE_CHECKING:
+    from netwright.models.family import Family
     from netwright.models.recorded import GivenSpace
     from netwright.tasks.task import Task
     from netwright.training.loop import GivenRecipe
@@ -55,6 +56,8 @@ def train(
     Raises:
         NetwrightError: a wrong name, value or path; the directory holds something else; training diverged.
     """
+    if callback is not None and not callable(callback):
+        raise NetwrightError(f"callback must be a function of one record, not a {type(callback).__name__}.")
     run = begin(data, space=space, out=out, recipe=recipe, epochs=epochs, size=size, task=task, **settings)
     go_on(run, callback)
     return run
@@ -77,6 +80,7 @@ def begin(
         NetwrightError: a wrong name, value or path, or the directory holds something else.
     """
     from netwright.models.recorded import make_family, record_family, settings_for
+    from netwright.tasks.tasks import TASKS
     from netwright.training.distributed import create_run
 
     for name, path in (("data", data), ("out", out)):
@@ -84,19 +88,23 @@ def begin(
             raise NetwrightError(f"{name} must be a path, not a {type(path).__name__}.")
     of_recipe, of_space, of_data = split_settings(settings)
     plan = make_recipe(recipe, epochs, of_recipe)
-    if size is not None and (not isinstance(size, int) or size < LEAST_SIZE):
+    if size is not None and not isinstance(size, int):
+        raise NetwrightError(f"--size is {size!r}; it must be a whole number of pixels.")
+    if size is not None and size < LEAST_SIZE:
         raise NetwrightError(f"--size is {size}; the smallest side of an image is {LEAST_SIZE} pixels.")
     draft = make_family(space, classes=10, size=size, given=of_space)
     source = Source(str(data), size or max(draft.space.resolutions), **of_data)
-    more = _task_record(task)
+    wanted = TASKS.find(task)
     dataset = source.load()
-    classes = len(dataset.classes)
+    classes = wanted.outputs(dataset)
     called_with = settings_for(space, classes=classes, size=size, given=of_space)
     made = make_family(space, classes=classes, size=size, given=of_space)
+    if task == TASK:
+        _check_classes(made, classes)
     config = {
         "kind": KIND,
         **record_family(made, space, called_with),
-        **more,
+        **_task_record(task, wanted),
         "data": {
             **vars(source),
             "source": absolute(str(data)),
@@ -123,8 +131,6 @@ def go_on(run: OpenRun, callback: Callback | None = None) -> None:
     from netwright.supernet.supernet import Supernet
     from netwright.training.loop import train_supernet
 
-    if callback is not None and not callable(callback):
-        raise NetwrightError(f"callback must be a function of one record, not a {type(callback).__name__}.")
     plan = run.recipe
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(derive_seed("weights", plan.seed))
@@ -182,14 +188,20 @@ def final_values(run: OpenRun) -> dict[str, float]:
     return {record["arch"]: record[key] for record in records if "arch" in record and key in record}
 
 
-def _task_record(task: str | Task) -> dict[str, Any]:
+def _task_record(task: str | Task, found: Task) -> dict[str, Any]:
     """Return what a run's config says of its task; nothing of the usual one, as runs made before there were tasks."""
-    if task == TASK:
-        return {}
-    from netwright.tasks.tasks import TASKS
+    return {} if task == TASK else {"task": name_of(task), "metric": found.metric.to_json()}
 
-    found = TASKS.find(task)
-    return {"task": name_of(task), "metric": found.metric.to_json()}
+
+def _check_classes(made: Family, classes: int) -> None:
+    """Refuse a family that was made for another number of classes."""
+    last = made.priced_blocks(made.space.largest())[-1]
+    answers = last.block.out_shape(*last.shapes)
+    if answers != (classes,):
+        raise NetwrightError(
+            f"Space {made.space.name!r} makes networks with outputs of shape {answers}; the data has {classes} classes. Give a "
+            "function that takes `classes`, or a family made for them."
+        )
 
 
 def _number_or_text(value: str) -> int | float | str:
