@@ -19,8 +19,8 @@ from netwright.core.errors import NetwrightError
 from netwright.core.files import read_json, write_json
 from netwright.graph.integers.quantized import QuantizedGraph
 from netwright.mcu.emit.emit import Weights, emit
+from netwright.mcu.layer import Network
 from netwright.mcu.lower.lower import lower
-from netwright.mcu.network import Network
 from netwright.mcu.price.sizes import Sizes, measured_sizes, predicted_sizes
 from netwright.mcu.run.emulate import TOOLS, build_elf
 from netwright.mcu.run.toolchain import missing

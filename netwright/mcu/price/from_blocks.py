@@ -21,10 +21,9 @@ from netwright.mcu.network import (
     Layer,
     Mean,
     Network,
+    NetworkValue,
     Requantize,
-    Value,
     Window,
-    layer_macs,
 )
 from netwright.nn.block import Block, Shape
 from netwright.nn.mbconv import MBConv
@@ -60,13 +59,13 @@ class _Builder:
     def __init__(self, in_shape: Shape, rng: np.random.Generator | None):
         channels, height, width = in_shape
         self.rng = rng
-        self.values = [Value("input", (height, width, channels), scale=1.0)]
+        self.values = [NetworkValue("input", (height, width, channels), scale=1.0)]
         self.layers: list[Layer] = []
         self.last = 0
 
     def network(self) -> Network:
         """Return what was built."""
-        macs = sum(layer_macs(layer, self.values) for layer in self.layers)
+        macs = sum(layer.macs(self.values) for layer in self.layers)
         return Network(tuple(self.values), tuple(self.layers), (0,), (self.last,), macs)
 
     def block(self, block: Block) -> None:
@@ -140,7 +139,9 @@ class _Builder:
         self.last = out
 
     def _value(self, name: str, shape: tuple[int, ...], clamped: bool) -> int:
-        self.values.append(Value(f"{name}{len(self.values)}", shape, scale=1.0, zero_point=-128 if clamped else 0))
+        self.values.append(
+            NetworkValue(f"{name}{len(self.values)}", shape, scale=1.0, zero_point=-128 if clamped else 0)
+        )
         return len(self.values) - 1
 
     def _after(self, stride: int, channels: int) -> tuple[int, int, int]:
