@@ -36,8 +36,6 @@ sys.path.insert(0, str(ROOT))
 
 from benchmarks.results import save  # noqa: E402 - the checkout first
 from netwright.cli.microcontroller import with_memories  # noqa: E402 - the checkout first
-from netwright.cli.train import prepare, train_run  # noqa: E402
-from netwright.cli.workspace import dataset_of, family_of, open_run, parts_of, training_part  # noqa: E402
 from netwright.compression import quantize  # noqa: E402
 from netwright.compression.quantization.post_training import to_integers  # noqa: E402
 from netwright.compression.quantization.qat import quantization_aware, quantize_aware  # noqa: E402
@@ -62,12 +60,13 @@ from netwright.searching.limits.microcontroller import McuPrices, mcu_prices  # 
 from netwright.specialization.specialize import specialize  # noqa: E402
 from netwright.specialization.tinynas import choose_space  # noqa: E402
 from netwright.training.evaluate import accuracy  # noqa: E402
-from netwright.training.load import load_supernet  # noqa: E402
 from netwright.training.loop import train_network  # noqa: E402
 from netwright.training.recipe import fine_tuning  # noqa: E402
+from netwright.workflow.open import open_run  # noqa: E402
+from netwright.workflow.train import train as train_run  # noqa: E402
 
 DEVICES = ("stm32f746", "stm32f412")
-SETTINGS = ["space.depth=2", "stages=0.35,0.15,0.2,0.3", "subnets_per_step=3", "evaluate_every=1"]
+SETTINGS = {"space.depth": 2, "stages": (0.35, 0.15, 0.2, 0.3), "subnets_per_step": 3, "evaluate_every": 1.0}
 EMULATED = 1000
 CALIBRATION = 512
 TOP = 4  # networks that a search evaluates after the first sample, and along the front
@@ -76,11 +75,8 @@ TOP = 4  # networks that a search evaluates after the first sample, and along th
 def supernet(args: argparse.Namespace) -> None:
     """Train the supernet, or go on where its training was stopped."""
     epochs = args.epochs if args.epochs is not None else 4.0
-    settings = [*SETTINGS, f"batch_size={args.batch}"]
-    run, dataset, made, plan = prepare(
-        args.data, "mcunet", args.work / "run", "progressive", epochs, args.size, settings
-    )
-    train_run(run, dataset, made, plan)
+    settings = {**SETTINGS, "batch_size": args.batch}
+    train_run(args.data, space="mcunet", out=args.work / "run", epochs=epochs, size=args.size, **settings)
 
 
 def limits_of(device: str, frames: float) -> dict[str, float]:
@@ -93,9 +89,7 @@ def limits_of(device: str, frames: float) -> dict[str, float]:
 def search(args: argparse.Namespace) -> None:
     """Search a network for each device; note what TinyNAS says of the space's resolutions and widths."""
     run = open_run(args.work / "run")
-    data = dataset_of(run)
-    learn, (_, held_out) = training_part(run, data), parts_of(run, data)
-    net = load_supernet(run)
+    learn, held_out, net = run.training, run.held_out, run.supernet
     for device in DEVICES:
         record = args.work / f"{device}.search.json"
         if record.exists():
@@ -138,13 +132,12 @@ def chosen(args: argparse.Namespace, device: str) -> Arch:
 def train(args: argparse.Namespace) -> None:
     """Train each network on from the weights it inherits, on all training images."""
     run = open_run(args.work / "run")
-    full = dataset_of(run)
-    learn = training_part(run, full)
+    full, learn = run.dataset, run.training
     for device in DEVICES:
         record, arch = args.work / f"{device}.trained.json", chosen(args, device)
         if record.exists():
             continue
-        net = load_supernet(run).extract(arch, calibration_batches(learn, resolution=arch.resolution))
+        net = run.supernet.extract(arch, calibration_batches(learn, resolution=arch.resolution))
         before = float_accuracy(net, full, arch)
         print(device, "inherited", before, flush=True)
         started = time.process_time()
@@ -178,9 +171,9 @@ def float_accuracy(net: nn.Module, data: Dataset, arch: Arch) -> float:
 def restored(args: argparse.Namespace, device: str) -> tuple[nn.Module, Arch, Dataset]:
     """Return the trained network of a device, its arch and the data."""
     run, arch = open_run(args.work / "run"), chosen(args, device)
-    net = family_of(run).build(arch)
+    net = run.family.build(arch)
     net.load_state_dict(load_state(args.work / f"{device}.float.safetensors"))
-    return net.eval(), arch, dataset_of(run)
+    return net.eval(), arch, run.dataset
 
 
 def integers(model: QuantizedGraph, images: ImageSet, data: Dataset, side: int) -> np.ndarray:
@@ -224,7 +217,7 @@ def quantized(args: argparse.Namespace) -> None:
 def emulated(args: argparse.Namespace) -> None:
     """Write C and run it emulated on 1,000 test images: it must answer as the interpreter does."""
     run = open_run(args.work / "run")
-    data = dataset_of(run)
+    data = run.dataset
     for device in DEVICES:
         core, arch = machine(device).core, chosen(args, device)
         assert core is not None
@@ -247,7 +240,7 @@ def emulated(args: argparse.Namespace) -> None:
         found = emulate(compiled.directory, stored, cpu=core)
         host = build_host(compiled.directory).run(stored.reshape(len(stored), -1))
         prices = mcu_prices(device, sram_bytes=memory["sram_bytes"])
-        blocks = family_of(run).blocks(arch)
+        blocks = run.family.blocks(arch)
         result = {
             "arch": arch.to_json(),
             "predicted": prices.network(blocks, (3, arch.resolution, arch.resolution)).to_json(),

@@ -77,29 +77,28 @@ def _quiet() -> Iterator[None]:
 
 def _of_run(model: str, data: str | None) -> tuple[nn.Module, list[Tensor]]:
     """Extract a network of a run, calibrated, with some of the run's training images."""
-    from netwright.cli.archs import choose
-    from netwright.cli.deploy import extract
-    from netwright.cli.workspace import dataset_of, has_model, open_run, training_part
     from netwright.data.loader import calibration_batches
+    from netwright.workflow.archs import choose
+    from netwright.workflow.deploy import extract
+    from netwright.workflow.open import open_run
 
     if data is not None:
         raise NetwrightError(f"{model} is calibrated on the images of its run: leave --data out.")
     head, _, tail = model.partition(":")
     run = open_run(Path(head))
-    has_model(run)
+    run.require_trained()
     arch, _ = choose(run, tail or "best")
-    dataset = training_part(run, dataset_of(run))
-    module = extract(run, arch, dataset, 0.0, 1024)
-    return module, calibration_batches(dataset, resolution=arch.resolution, images=IMAGES, batch_size=BATCH)
+    module = extract(run, arch)
+    return module, calibration_batches(run.training, resolution=arch.resolution, images=IMAGES, batch_size=BATCH)
 
 
 def _of_name(model: str, data: str, text: str | None) -> tuple[nn.Module, list[Tensor]]:
     """Build a module by name and bring images to its input, normalized as its weights expect where that is known."""
     from torch import nn
 
-    from netwright.cli.model import read_model
     from netwright.core.progress import say
     from netwright.data.loader import normalized
+    from netwright.workflow.models import read_model
 
     asked = None if text is None else _image_shape(text)
     read = read_model(model, shape=asked, real=True)
@@ -131,7 +130,7 @@ def _image_shape(text: str) -> tuple[int, ...]:
     Raises:
         NetwrightError: several images, other than 1 or 3 channels, sides beyond the largest, or no floats.
     """
-    from netwright.cli.model import read_shape
+    from netwright.workflow.models import read_shape
 
     shape, dtype = read_shape(text)
     if len(shape) != 4 or shape[0] != 1 or shape[1] not in (1, 3) or dtype != "float32" or max(shape) > LARGEST_SIDE:

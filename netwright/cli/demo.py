@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -12,8 +13,8 @@ import typer
 from netwright.cli.result import Result
 
 if TYPE_CHECKING:
-    from netwright.core.run import Run
     from netwright.models.family import Family
+    from netwright.workflow.open import OpenRun
 
 STEPS = 5
 
@@ -23,7 +24,9 @@ class Size:
     """How much the demo does; the defaults take about three minutes on two free cores."""
 
     epochs: float = 18.0
-    overrides: tuple[str, ...] = ("batch_size=64", "learning_rate=0.1", "subnets_per_step=1", "evaluate_every=2")
+    settings: Mapping[str, Any] = field(
+        default_factory=lambda: {"batch_size": 64, "learning_rate": 0.1, "subnets_per_step": 1, "evaluate_every": 2}
+    )
     networks: int = 64
     seconds: float = 20.0
     evaluations: int = 80
@@ -47,15 +50,16 @@ def run_demo(out: Path, size: Size) -> Result:
     """Run or resume the demo in a directory."""
     import torch
 
-    from netwright.cli.train import prepare, train_run
-    from netwright.report.report import write_report
+    from netwright.workflow.report import report as write_report
+    from netwright.workflow.train import begin, go_on
 
     torch.set_num_threads(1)  # networks this small train no faster on two, and ten times slower on a busy machine
     clock = Clock()
     clock.step("training a supernet of space 'tiny' on scikit-learn's digits, 32x32 pixels")
-    run, dataset, made, plan = prepare("digits", "tiny", out, "progressive", size.epochs, None, list(size.overrides))
-    if not (run.path / "model.safetensors").exists():
-        train_run(run, dataset, made, plan)
+    run = begin("digits", space="tiny", out=out, epochs=size.epochs, **size.settings)
+    if not run.trained:
+        go_on(run)
+    made = run.family
     clock.step("measuring this machine")
     _measure(run, made, size)
     clock.step("searching at three latency budgets")
@@ -94,9 +98,9 @@ class Clock:
         say(f"[{self.count}/{STEPS}, {self.seconds():.0f} s] {what}")
 
 
-def _measure(run: Run, made: Family, size: Size) -> None:
+def _measure(run: OpenRun, made: Family, size: Size) -> None:
     """Measure once a run; the run keeps a copy, which also says that it was done."""
-    from netwright.cli.latency import latency_model, measure_space
+    from netwright.workflow.measure import latency_model, measure_space
 
     kept = run.path / "latency-model.json"
     if kept.exists() and latency_model(made, "this", "onnxruntime", needed=False):
@@ -107,8 +111,8 @@ def _measure(run: Run, made: Family, size: Size) -> None:
 
 def _budgets(made: Family, size: Size) -> list[float]:
     """Return limits in milliseconds between what the space's fastest and its largest network take."""
-    from netwright.cli.latency import latency_model
     from netwright.searching.limits.budget import Budget
+    from netwright.workflow.measure import latency_model
 
     model = latency_model(made, "this", "onnxruntime", needed=True)
     assert model is not None
@@ -117,7 +121,7 @@ def _budgets(made: Family, size: Size) -> list[float]:
     return [float(f"{least + share * (most - least):.3g}") for share in size.budgets]
 
 
-def _search(run: Run, latency_ms: float, size: Size) -> dict[str, Any]:
+def _search(run: OpenRun, latency_ms: float, size: Size) -> dict[str, Any]:
     from netwright.cli.search import Plan, name_of, search_run
     from netwright.core.progress import say
     from netwright.core.shape import read_search
@@ -131,16 +135,14 @@ def _search(run: Run, latency_ms: float, size: Size) -> dict[str, Any]:
     return search_run(run, {"latency_ms": latency_ms}, plan)
 
 
-def _deploy(run: Run, found: dict[str, Any], size: Size) -> dict[str, Any]:
+def _deploy(run: OpenRun, found: dict[str, Any], size: Size) -> dict[str, Any]:
     """Deploy the best network of a search, unless that was done; return the row of the closing table."""
-    from netwright.cli.archs import choose
-    from netwright.cli.deploy import deploy_arch
     from netwright.core.files import read_json
+    from netwright.workflow.deploy import deploy
 
     folder = run.path / "deployed" / found["name"]
     if not (folder / "model.json").exists():
-        arch, predicted = choose(run, "best", found)
-        deploy_arch(run, arch, predicted, folder, calibration_images=size.calibration_images)
+        deploy(run, found=found, out=folder, calibration_images=size.calibration_images)
     told = read_json(folder / "model.json")
     return {
         "budget": found["name"],

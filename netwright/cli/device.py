@@ -2,22 +2,17 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from netwright.cli.result import Result
 from netwright.core.errors import NetwrightError, unknown
+from netwright.workflow.measure import DEFAULT_SPACE, LEAST_NETWORKS, NETWORKS, SECONDS
 
 if TYPE_CHECKING:
     from netwright.device.latency import LatencyModel
     from netwright.device.machine import Machine
-    from netwright.models.family import Family
-
-DEFAULT_SPACE = "mobilenet-v3-small"
-LEAST_NETWORKS = 24
-SECONDS = 90.0
 
 
 def device(
@@ -27,9 +22,11 @@ def device(
     ] = "this",
     measure: Annotated[bool, typer.Option("--measure", help="Measure now, and keep what is found.")] = False,
     peaks: Annotated[bool, typer.Option("--peaks", help="Only peak rates: with --measure three seconds.")] = False,
-    space: Annotated[str, typer.Option(help="Space to measure, or the run directory of a supernet.")] = DEFAULT_SPACE,
+    space: Annotated[
+        str, typer.Option(help="Space to measure, FILE.py:NAME, or the run directory of a supernet.")
+    ] = DEFAULT_SPACE,
     runtime: Annotated[str, typer.Option(help="onnxruntime or eager.")] = "onnxruntime",
-    networks: Annotated[int, typer.Option(help="Whole networks to measure.", min=LEAST_NETWORKS)] = 160,
+    networks: Annotated[int, typer.Option(help="Whole networks to measure.", min=LEAST_NETWORKS)] = NETWORKS,
     seconds: Annotated[float, typer.Option(help="Most time for the timing itself.", min=1.0)] = SECONDS,
     json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> Result:
@@ -37,6 +34,7 @@ def device(
     del json
     from netwright.device.machines import MACHINES
     from netwright.runtime.runtimes import runtime as runtime_of
+    from netwright.workflow.measure import known_device, known_rates, latency_model, measure_device, read_space
 
     if measure and name != "this":
         raise NetwrightError(
@@ -47,20 +45,15 @@ def device(
         return Result(MACHINES[name].to_json(), describe_machine(MACHINES[name]))
     if peaks:
         return peak_rates(name, measure)
-    if name != "this" and not name.endswith(".json"):
-        raise unknown("Device", name, (*MACHINES, "this", "a latency model's FILE.json"))
-    from netwright.cli.latency import latency_model, measure_space
-
-    runtime_of(runtime)
-    made = read_family(space)
+    known_device(name)
     if measure:
-        peak_rates(name, measure)
-        model = measure_space(made, runtime=runtime, networks=networks, seconds=seconds)
+        model = measure_device(space, runtime=runtime, networks=networks, seconds=seconds)
     else:
-        found = latency_model(made, name, runtime, needed=True)
+        runtime_of(runtime)
+        found = latency_model(read_space(space), name, runtime, needed=True)
         assert found is not None
         model = found
-    known = known_peaks() if name == "this" else []
+    known = known_rates() if name == "this" else []
     rates = {"peaks": [machine.to_json() for machine in known]} if known else {}
     return Result(model.summary() | rates, describe(model) + [line for one in known for line in describe_machine(one)])
 
@@ -71,28 +64,16 @@ def peak_rates(name: str, measure: bool) -> Result:
     Raises:
         NetwrightError: another machine, or none were measured yet.
     """
-    from netwright.core.errors import unknown
-    from netwright.core.progress import say
     from netwright.device.machines import MACHINES
-    from netwright.device.peaks import measure_peaks, save_peaks, this_machine, thread_counts
+    from netwright.device.peaks import this_machine
+    from netwright.workflow.measure import known_rates, measure_rates
 
     if name != "this":
         raise unknown("Device", name, (*MACHINES, "this"))
-    if measure:
-        for threads in thread_counts():
-            say(f"measuring peak rates with {threads} thread(s)")
-            save_peaks(measure_peaks(threads))
-    known = known_peaks() or [this_machine()]
+    known = (measure_rates() if measure else known_rates()) or [this_machine()]
     return Result(
         {"peaks": [one.to_json() for one in known]}, [line for one in known for line in describe_machine(one)]
     )
-
-
-def known_peaks() -> list[Machine]:
-    """Return this machine as it was measured, for each number of threads."""
-    from netwright.device.peaks import find_peaks, thread_counts
-
-    return [found.machine() for threads in thread_counts() if (found := find_peaks(threads)) is not None]
 
 
 def describe_machine(machine: Machine) -> list[Any]:
@@ -105,20 +86,6 @@ def describe_machine(machine: Machine) -> list[Any]:
         table.add_row(name, f"{figure.value:.4g}", figure.kind, figure.source)
     notes = [f"note: {note}" for note in machine.notes]
     return [f"{machine.name}: {machine.scope}", table, f"energies: {machine.energy.citation}", *notes]
-
-
-def read_family(space: str) -> Family:
-    """Return a family by the name of its space, or that of a run directory.
-
-    Raises:
-        NetwrightError: neither.
-    """
-    from netwright.cli.workspace import family_of, open_run
-    from netwright.models.families import SPACES, family
-
-    if space not in SPACES and Path(space).is_dir():
-        return family_of(open_run(Path(space)))
-    return family(space)
 
 
 def describe(model: LatencyModel) -> list[Any]:

@@ -2,23 +2,21 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from netwright.cli.model import Model, read_model, read_shape
 from netwright.cli.result import Result
-from netwright.core.errors import NetwrightError, unknown
+from netwright.core.errors import NetwrightError
+from netwright.core.tables import OWN
 
 if TYPE_CHECKING:
     from rich.table import Table
-    from torch import Tensor, nn
 
     from netwright.cost.layers import Branch
-    from netwright.cost.profile import Checkpointing, Profile
+    from netwright.cost.profile import Profile
 
 DEPTH = 2  # levels of the module tree that are printed; --json and --html have every layer
 LEAST_SHARE = 0.005
@@ -47,12 +45,20 @@ def profile(
     html: Annotated[Path | None, typer.Option(help="Write a report to this file.")] = None,
     strict: Annotated[bool, typer.Option("--strict", help="Fail if an operation has no price.")] = False,
     measure: Annotated[bool, typer.Option("--measure", help="Run it here and time every operation.")] = False,
+    space: Annotated[
+        str | None, typer.Option(help=f"A space of your own, {OWN}: MODEL is an architecture of it, or a run.")
+    ] = None,
     json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> Result:
     """Print what a network costs: parameters, MACs, memory, bytes moved, latency bound, energy."""
     del json
-    asked = Question(input, device, train, optimizer, dtype, measure)
-    found = [asked.answer(name) for name in (model, compare) if name is not None]
+    from netwright.workflow.profile import example_inputs, refuse_unpriced
+    from netwright.workflow.profile import profile as profile_of
+
+    inputs = example_inputs(input)
+    asked: dict[str, Any] = {"device": device, "train": train, "optimizer": optimizer, "dtype": dtype}
+    asked |= {"measure": measure, "space": space}
+    found = [profile_of(name, *inputs, **asked) for name in (model, compare) if name is not None]
     if strict:
         refuse_unpriced(found)
     if html is not None:
@@ -69,92 +75,6 @@ def profile(
     if compare is not None:
         data = {"models": [one.to_json() for one in found]}
     return Result(data, show)
-
-
-@dataclasses.dataclass(frozen=True)
-class Question:
-    """What is asked of each model."""
-
-    input: str | None
-    device: str | None
-    train: str | None
-    optimizer: str
-    dtype: str | None
-    measure: bool
-
-    def answer(self, name: str) -> Profile:
-        """Return the profile of a model by its name on the command line."""
-        shapes = [read_shape(text) for text in self.input.split(",")] if self.input else []
-        read = read_model(name, shape=shapes[0][0] if shapes else None, real=self.measure)
-        from netwright.cost.profile import example_input
-        from netwright.cost.profile import profile as profile_of
-        from netwright.graph.graph import Graph
-
-        machine = None
-        if self.device is not None:
-            from netwright.device.machines import machine as machine_of
-
-            machine = machine_of(self.device)
-        if isinstance(read.made, Graph) and shapes:
-            raise NetwrightError(f"{name} states its own input shapes: leave --input out.")
-        mode, _, plan = (self.train or "").partition(":")
-        inputs = [example_input(shape, dtype) for shape, dtype in shapes or self._default(read)]
-        found = profile_of(
-            read.made,
-            *inputs,
-            name=read.name,
-            device=machine,
-            train=mode or None,
-            optimizer=self.optimizer,
-            dtype=self.dtype,
-            measure=self.measure,
-        )
-        if not plan or isinstance(read.made, Graph):
-            return found
-        return dataclasses.replace(found, checkpointing=checkpointing(read.made, inputs, mode, plan))
-
-    def _default(self, read: Model) -> list[tuple[tuple[int, ...], str]]:
-        from netwright.graph.graph import Graph
-
-        if isinstance(read.made, Graph):
-            return []
-        if read.input is None:
-            raise NetwrightError(f"{read.name} does not say its input. Give it, for example --input 1x3x224x224.")
-        return [(read.input, "float32")]
-
-
-def checkpointing(module: nn.Module, inputs: list[Tensor], mode: str, plan: str) -> Checkpointing:
-    """Return what a checkpointing plan costs: a policy by name, or the optimal one for a number of bytes.
-
-    Raises:
-        NetwrightError: no such policy, no plan fits, or the network cannot be run again from a capture.
-    """
-    from netwright.adaptation.plan import POLICIES, plan_training
-    from netwright.core.units import BYTES, parse_quantity
-    from netwright.cost.profile import Checkpointing
-    from netwright.nn.trainable import learner
-
-    learning, names = learner(module, mode)
-    if plan in POLICIES:
-        made = plan_training(learning.train(), *inputs, policy=plan, trainable=names)
-    elif plan[:1].isdigit():
-        budget = int(parse_quantity(plan, BYTES, "--train MODE:BYTES"))
-        made = plan_training(learning.train(), *inputs, budget=budget, trainable=names)
-    else:
-        raise unknown("--train: the checkpointing plan", plan, (*POLICIES, "a number of bytes such as 30MB"))
-    return Checkpointing(made.policy, made.peak_bytes, made.recomputed_macs)
-
-
-def refuse_unpriced(found: list[Profile]) -> None:
-    """Raise where an operation has no price.
-
-    Raises:
-        NetwrightError: names the operations.
-    """
-    for one in found:
-        if one.counts.unpriced:
-            kinds = ", ".join(f"{item.kind} ({item.calls}x)" for item in one.counts.unpriced)
-            raise NetwrightError(f"{one.model}: no price is known for {kinds}. Leave --strict out to count the rest.")
 
 
 def describe(one: Profile) -> Iterator[Any]:

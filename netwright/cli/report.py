@@ -7,17 +7,17 @@ from typing import Annotated
 
 import typer
 
-from netwright.cli.result import Result
+from netwright.cli.result import SPACE_AGAIN, Result
 
 
 def report(
     run: Annotated[Path, typer.Argument(help="Run directory; it may be unfinished.")],
+    space: Annotated[str | None, typer.Option(help=SPACE_AGAIN)] = None,
     json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> Result:
     """Write RUN/report.html: curves, Pareto plot, the networks found, drawn."""
     del json
-    from netwright.cli.workspace import open_run
-    from netwright.report.report import write_report
+    from netwright.workflow.report import report as write
 
-    path = write_report(open_run(run))
+    path = write(run, space=space)
     return Result({"report": str(path)}, [f"The report is {path.resolve()}: open it in a browser."])

@@ -18,6 +18,7 @@ import typer
 
 from netwright.core.errors import NetwrightError
 
+SPACE_AGAIN = "The run's space again, FILE.py:NAME, where it was trained with one of your own."
 GOES_ON = "What was finished is kept: repeat the same command to go on from there."
 BEGINS_ANEW = "It was not finished: repeated, the same command begins anew."
 FAILED, BUG, INTERRUPTED, PIPE_CLOSED = 1, 70, 130, 141

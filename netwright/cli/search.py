@@ -23,7 +23,6 @@ from netwright.core.errors import unknown
 from netwright.core.units import COUNT, TIME_MS, parse_quantity
 
 if TYPE_CHECKING:
-    from netwright.core.run import Run
     from netwright.cost.figures import Figure
     from netwright.device.latency import LatencyModel
     from netwright.models.arch import Arch
@@ -31,6 +30,7 @@ if TYPE_CHECKING:
     from netwright.searching.limits.budget import Budget
     from netwright.searching.limits.microcontroller import McuPrices
     from netwright.specialization.specialize import Specialization
+    from netwright.workflow.open import OpenRun
 
 STRATEGY_NAMES = ("evolution", "nsga2", "random")
 LISTED = 5
@@ -71,8 +71,8 @@ def search(
 ) -> Result:
     """Find the networks with the best accuracy within the limits; all given limits hold at once."""
     del json
-    from netwright.cli.workspace import open_run
     from netwright.runtime.runtimes import runtime as runtime_of
+    from netwright.workflow.open import open_run
 
     limits = parse_limits(latency, macs, params) | parse_more(limit or [])
     if strategy not in STRATEGY_NAMES:
@@ -125,7 +125,7 @@ def parse_limits(latency: str | None, macs: str | None, params: str | None) -> d
     return {key: parse_quantity(text, units, flag) for key, (text, units, flag) in given.items() if text is not None}
 
 
-def search_run(run: Run, limits: dict[str, float], plan: Plan) -> dict[str, Any]:
+def search_run(run: OpenRun, limits: dict[str, float], plan: Plan) -> dict[str, Any]:
     """Search a run within limits, write RUN/search/NAME.json, and return what it holds.
 
     Networks are chosen by their accuracy on images held out from training. The accuracy of the candidates is then
@@ -137,16 +137,14 @@ def search_run(run: Run, limits: dict[str, float], plan: Plan) -> dict[str, Any]
     """
     import numpy as np
 
-    from netwright.cli.latency import describe_model, latency_model
-    from netwright.cli.workspace import dataset_of, family_of, has_model, parts_of, training_part
     from netwright.core.files import write_json
     from netwright.searching.limits.budget import Budget, reach
     from netwright.searching.limits.microcontroller import McuPrices, mcu_prices
     from netwright.specialization.evaluate import evaluate_archs
     from netwright.specialization.specialize import specialize
-    from netwright.training.load import load_supernet
+    from netwright.workflow.measure import describe_model, latency_model
 
-    made = family_of(run)
+    made = run.family
     if is_microcontroller(plan.device):
         budget = Budget(**with_memories(plan.device, limits))
         model = mcu_prices(plan.device, sram_bytes=budget.sram_bytes)
@@ -154,9 +152,8 @@ def search_run(run: Run, limits: dict[str, float], plan: Plan) -> dict[str, Any]
         budget = Budget(**limits)
         model = latency_model(made, plan.device, plan.runtime, needed=budget.latency_ms is not None)
     reach(made.space, budget.limits(made, model), np.random.default_rng(0))
-    has_model(run)
-    supernet, dataset = load_supernet(run), dataset_of(run)
-    training, (_, held_out) = training_part(run, dataset), parts_of(run, dataset)
+    run.require_trained()
+    supernet, training, held_out = run.supernet, run.training, run.held_out
     shared = {"calibration_images": plan.calibration_images, "workers": plan.workers}
 
     def search_within(limit: Budget) -> Specialization:
@@ -207,8 +204,8 @@ def timed_search(
     A prediction can be some percent off. Networks that measure above the limit are left out; while none is left, the search
     is repeated within a limit lowered by as much as the best one exceeded it.
     """
-    from netwright.cli.latency import measured_latencies
     from netwright.core.progress import say
+    from netwright.workflow.measure import measured_latencies
 
     found = search_within(budget)
     best = [one.arch for one in found.candidates[:LISTED]]
@@ -252,8 +249,8 @@ class Listing:
 
     def latency(self, arch: Arch) -> Figure | None:
         """Return the predicted latency of a network, None where no model is known."""
-        from netwright.cli.latency import predicted_latency
         from netwright.searching.limits.microcontroller import McuPrices
+        from netwright.workflow.measure import predicted_latency
 
         if isinstance(self.model, McuPrices):
             return predicted_ms(self.model, self.made, arch)
@@ -272,7 +269,7 @@ class Listing:
             rows = rows[np.linspace(0, len(rows) - 1, MOST_FRONT).round().astype(int)]
         return [entries[row] for row in rows]
 
-    def points(self, run: Run) -> list[list[float | None]]:
+    def points(self, run: OpenRun) -> list[list[float | None]]:
         """Return (latency or None, MACs, accuracy) of every network that was evaluated, for plots."""
         from netwright.specialization.evaluate import recorded
 
@@ -283,7 +280,7 @@ class Listing:
         return points
 
 
-def held_out_pairs(made: Family, run: Run) -> dict[str, Any]:
+def held_out_pairs(made: Family, run: OpenRun) -> dict[str, Any]:
     """Fit a predictor to four fifths of what was evaluated; return (predicted, measured) accuracies of the last fifth."""
     import numpy as np
 

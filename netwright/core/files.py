@@ -5,8 +5,9 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -71,6 +72,50 @@ def read_json(path: Path) -> Any:
         raise NetwrightError(f"{path} is not valid JSON ({error}). Was it cut off or edited?") from error
 
 
+def publish_folder(
+    scratch: Path, target: Path, names: Iterable[str] | None = None, *, earlier: Iterable[str] = ()
+) -> None:
+    """Put the finished files of one folder in the place of those of another.
+
+    Everything is first copied onto the target's disk, so that a full disk leaves an earlier result whole; then each file
+    takes its place, all of them even if interrupted. Other files of the target stay.
+
+    Args:
+        scratch: the folder that is finished; it may be on another disk, and is left as it is.
+        target: the folder to put it into; made where it is missing.
+        names: files of `scratch`, relative to it; None: all of them.
+        earlier: files of the result that is replaced, which go where the new one has no such file.
+
+    Raises:
+        NetwrightError: the target cannot be written; what it held before is kept.
+    """
+    files = [str(file.relative_to(scratch)) for file in sorted(scratch.rglob("*")) if file.is_file()]
+    files = files if names is None else list(names)
+    new = not target.exists()
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        place = target.parent if new else target
+        with tempfile.TemporaryDirectory(prefix=".netwright-", dir=place) as beside:
+            for name in files:
+                copy = Path(beside) / name
+                copy.parent.mkdir(parents=True, exist_ok=True)
+                shutil.copyfile(scratch / name, copy)
+                with copy.open("rb+") as file:
+                    os.fsync(file.fileno())
+            for folder in {(target / name).parent for name in files}:
+                folder.mkdir(parents=True, exist_ok=True)
+            _move_all(Path(beside), target, files)
+        for name in set(earlier) - set(files):
+            (target / name).unlink(missing_ok=True)
+        _sync_directory(target)
+    except OSError as error:
+        if new and target.is_dir() and not any(target.iterdir()):
+            target.rmdir()
+        raise NetwrightError(
+            f"Cannot write {target}: {error.strerror or error}. What it held before is kept."
+        ) from error
+
+
 def append_line(path: Path, record: dict[str, Any]) -> None:
     """Append one JSON record as one line (one write call, so that lines never interleave)."""
     line = (json.dumps(record) + "\n").encode()
@@ -95,6 +140,19 @@ def read_lines(path: Path) -> list[dict[str, Any]]:
             if isinstance(record, dict):
                 records.append(record)
     return records
+
+
+def _move_all(source: Path, target: Path, names: list[str]) -> None:
+    left = list(names)
+    try:
+        while left:
+            (source / left[0]).replace(target / left[0])
+            left.pop(0)
+    except KeyboardInterrupt:  # half of two results would be none
+        for name in left:
+            if (source / name).exists():
+                (source / name).replace(target / name)
+        raise
 
 
 def _ends_with_newline(path: Path) -> bool:

@@ -11,7 +11,7 @@ import hashlib
 import importlib
 import importlib.util
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from types import ModuleType
 from typing import Any, Generic, TypeVar
@@ -20,6 +20,7 @@ from netwright.core.errors import NetwrightError, unknown
 
 T = TypeVar("T")
 OWN = "FILE.py:NAME"
+_PREFIX = "netwright_own_"  # of the modules that files of the user's own become
 
 
 class Table(Mapping[str, T], Generic[T]):
@@ -116,8 +117,20 @@ def load_own(text: str) -> Any:
     return getattr(module, name)
 
 
+def own_files() -> list[str]:
+    """Return the files that `load_own` has run in this process, so that worker processes can run them too."""
+    loaded = (getattr(module, "__file__", None) for name, module in sys.modules.items() if name.startswith(_PREFIX))
+    return [file for file in loaded if file]
+
+
+def run_files(files: Iterable[str]) -> None:
+    """Run files of one's own, as `own_files` of another process listed them: what they define can be unpickled then."""
+    for file in files:
+        _run_file(Path(file))
+
+
 def _run_file(path: Path) -> ModuleType:
-    where = f"netwright_own_{path.stem}_{hashlib.sha256(str(path.resolve()).encode()).hexdigest()[:12]}"
+    where = f"{_PREFIX}{path.stem}_{hashlib.sha256(str(path.resolve()).encode()).hexdigest()[:12]}"
     if where in sys.modules:
         return sys.modules[where]
     spec = importlib.util.spec_from_file_location(where, path)

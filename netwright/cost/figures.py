@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from netwright.core.errors import NetwrightError
+from netwright.core.metric import TOP_1, Metric
 
 Kind = Literal["measured", "predicted", "bounded", "exact"]
 
@@ -43,17 +44,21 @@ class Figure:
 
 @dataclass(frozen=True)
 class Cost:
-    """The cost of one network for one image; a figure that nobody asked for is None."""
+    """The cost of one network for one image, and how well it does; a figure that nobody asked for is None.
+
+    `score` is a value of `metric`, in its unit.
+    """
 
     macs: int
     params: int
     latency_ms: Figure | None = None
-    accuracy: Figure | None = None
+    score: Figure | None = None
+    metric: Metric = TOP_1
 
     def to_json(self) -> dict[str, Any]:
-        """Return plain JSON values, unknown figures as null."""
+        """Return plain JSON values, unknown figures as null; the score stands under the metric's key."""
         return {
-            "accuracy": self.accuracy.to_json() if self.accuracy else None,
+            self.metric.key: self.score.to_json() if self.score else None,
             "latency_ms": self.latency_ms.to_json() if self.latency_ms else None,
             "macs": self.macs,
             "params": self.params,

@@ -13,15 +13,18 @@ from netwright.core.seeds import derive_seed
 
 @dataclass(frozen=True, eq=False)
 class ImageSet:
-    """Square RGB images as bytes, with their labels.
+    """Square RGB images as bytes, with their labels, and with the targets of a task that has others.
 
     Attributes:
         images_NCHW: uint8 [N, 3, S, S].
-        labels_N: int64 [N], positions in `Dataset.classes`.
+        labels_N: int64 [N], positions in `Dataset.classes`; subsets hold each label by its share. A set without
+            classes has 0 everywhere.
+        targets: of any type, [N, ...], what a network is to answer; None: the labels. Set by `Task.prepare`.
     """
 
     images_NCHW: Tensor
     labels_N: Tensor
+    targets: Tensor | None = None
 
     def __post_init__(self) -> None:
         shape = tuple(self.images_NCHW.shape)
@@ -31,6 +34,8 @@ class ImageSet:
             raise NetwrightError(
                 f"Labels must be int64 [{shape[0]}], not {self.labels_N.dtype} {list(self.labels_N.shape)}."
             )
+        if self.targets is not None and self.targets.shape[:1] != shape[:1]:
+            raise NetwrightError(f"Targets must be [{shape[0]}, ...], one an image, not {list(self.targets.shape)}.")
 
     def __len__(self) -> int:
         return len(self.labels_N)
@@ -40,10 +45,16 @@ class ImageSet:
         """Side of the images in pixels."""
         return self.images_NCHW.shape[-1]
 
+    @property
+    def wanted(self) -> Tensor:
+        """What a network is to answer: the targets, or else the labels."""
+        return self.labels_N if self.targets is None else self.targets
+
     def select(self, index_N: Tensor) -> ImageSet:
         """Return the images at these positions, in this order (a copy)."""
         index_N = index_N.to(self.labels_N.device)
-        return ImageSet(self.images_NCHW[index_N], self.labels_N[index_N])
+        targets = None if self.targets is None else self.targets[index_N]
+        return ImageSet(self.images_NCHW[index_N], self.labels_N[index_N], targets)
 
     def take(self, count: int, seed: int = 0) -> ImageSet:
         """Return `count` images in the proportions of the classes, in shuffled order (all, when there are fewer).
@@ -60,9 +71,10 @@ class ImageSet:
 
 @dataclass(frozen=True, eq=False)
 class Dataset:
-    """Training and validation images of one classification task.
+    """Training and validation images of one task.
 
     Attributes:
+        classes: what the labels mean; empty where there are none.
         mean, std: of the training images, per channel, on the scale 0 to 1.
         skipped: what was left out, as "file: reason".
     """

@@ -49,26 +49,26 @@ class Loader:
         self.batch_size = min(batch_size, len(images) // world_size)
         self.steps_per_epoch = len(images) // (self.batch_size * world_size)
         self._images_NCHW = images.images_NCHW.to(device)
-        self._labels_N = images.labels_N.to(device)
+        self._targets = images.wanted.to(device)
         self._mean, self._std = tuple(mean), tuple(std)
         self._augment = augment or Augment("none", flip=False)
         self._seed, self._rank, self._world_size = seed, rank, world_size
         self._order: tuple[int, Tensor] | None = None
 
     def batch(self, epoch: int, step: int, resolution: int) -> tuple[Tensor, Tensor]:
-        """Return (images float32 [B, 3, resolution, resolution], labels int64 [B]) of one step, on the device."""
+        """Return (images float32 [B, 3, resolution, resolution], their labels or targets) of one step, on the device."""
         if not 0 <= step < self.steps_per_epoch:
             raise IndexError(f"step {step} of {self.steps_per_epoch}")
         start = (step * self._world_size + self._rank) * self.batch_size
         index_B = self._permutation(epoch)[start : start + self.batch_size]
         rng = torch.Generator().manual_seed(derive_seed(self._seed, "augment", epoch, step, self._rank))
         x_BCHW = augmented(self._images_NCHW, index_B, self._augment, resolution, rng)
-        return normalized(x_BCHW, self._mean, self._std, resolution), self._labels_N[index_B.to(self._labels_N.device)]
+        return normalized(x_BCHW, self._mean, self._std, resolution), self._targets[index_B.to(self._targets.device)]
 
     def _permutation(self, epoch: int) -> Tensor:
         if self._order is None or self._order[0] != epoch:
             rng = torch.Generator().manual_seed(derive_seed(self._seed, "shuffle", epoch))
-            self._order = (epoch, torch.randperm(len(self._labels_N), generator=rng))
+            self._order = (epoch, torch.randperm(len(self._targets), generator=rng))
         return self._order[1]
 
 
@@ -81,12 +81,12 @@ def eval_batches(
     batch_size: int = 256,
     device: str | torch.device = "cpu",
 ) -> Iterator[tuple[Tensor, Tensor]]:
-    """Yield all images in their order, as (float32 [B, 3, resolution, resolution], labels int64 [B])."""
+    """Yield all images in their order, as (float32 [B, 3, resolution, resolution], their labels or targets)."""
     if batch_size < 1:
         raise NetwrightError(f"The batch size must be at least 1, not {batch_size}.")
     for start in range(0, len(images), batch_size):
         x_BCHW = images.images_NCHW[start : start + batch_size].to(device)
-        yield normalized(x_BCHW, mean, std, resolution), images.labels_N[start : start + batch_size].to(device)
+        yield normalized(x_BCHW, mean, std, resolution), images.wanted[start : start + batch_size].to(device)
 
 
 def calibration_batches(

@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from netwright.core.metric import Metric
 from netwright.cost.figures import Cost, Figure
 from netwright.deployment.contract import PREPARATION, Contract
 from netwright.deployment.verify import Verification
 from netwright.models.arch import Arch
+from netwright.tasks.task import OutputContract
 
 USAGE = """import json, sys
 import numpy as np, onnxruntime
@@ -18,8 +20,7 @@ session = onnxruntime.InferenceSession("model.onnx")
 told = {key: json.loads(text) for key, text in session.get_modelmeta().custom_metadata_map.items()}
 image = ImageOps.fit(Image.open(sys.argv[1]).convert("RGB"), (told["size"], told["size"]), Image.Resampling.BICUBIC)
 x = (np.asarray(image, np.float32) / 255 - told["mean"]) / told["std"]
-logits = session.run(None, {told["input_name"]: x.transpose(2, 0, 1)[None].astype(np.float32)})[0][0]
-print(told["classes"][logits.argmax()])
+output = session.run(None, {told["input_name"]: x.transpose(2, 0, 1)[None].astype(np.float32)})[0][0]
 """
 
 
@@ -27,27 +28,29 @@ def card(
     *,
     name: str,
     contract: Contract,
+    outputs: OutputContract,
     arch: Arch,
     predicted: Cost,
     measured: Mapping[str, Figure],
     verification: Verification,
     origin: Mapping[str, Any],
     environment: Mapping[str, Any],
+    usage: str = USAGE,
 ) -> str:
     """Return the card as Markdown.
 
     Args:
+        outputs: what the network returns, by its task.
         predicted: what the search expected; MACs and parameters in it are exact.
-        measured: figures of the deployed program by name: "latency_ms", "accuracy".
+        measured: figures of the deployed program by name: "latency_ms", and the key of the task's metric.
         origin: texts on where the network comes from (run, space, data, ...), shown in order.
+        usage: Python that runs the model beside the card, see `targets.Exported`; empty: none is shown.
     """
+    metric = verification.metric
+    score = _shown(measured.get(metric.key), metric.unit)
     rows = [
-        (
-            "top-1 accuracy, this file",
-            _shown(measured.get("accuracy"), "%"),
-            f"{verification.images} validation images",
-        ),
-        ("top-1 accuracy, as the search saw it", _shown(predicted.accuracy, "%"), ""),
+        (f"{metric.name}, this file", score, f"{verification.images} validation images"),
+        (f"{metric.name}, as the search saw it", _shown(predicted.score, metric.unit), ""),
         ("latency, this file", _shown(measured.get("latency_ms"), "ms"), "batch 1, one thread"),
         ("latency, as the search saw it", _shown(predicted.latency_ms, "ms"), ""),
         ("multiply-accumulates", f"{predicted.macs / 1e6:.4g} M (exact)", "one image"),
@@ -55,12 +58,11 @@ def card(
     ]
     figures = "\n".join(f"| {what} | {value} | {note} |" for what, value, note in rows)
     come_from = "\n".join(f"- {_plain(key)}: {_plain(value)}" for key, value in origin.items())
-    shown = ", ".join(_plain(label) for label in contract.classes[:50])
-    more = f" and {len(contract.classes) - 50} more (all in model.json)" if len(contract.classes) > 50 else ""
+    program = f"```python\n{usage}{outputs.usage}\n```\n\n" if usage else ""
     versions = ", ".join(f"{package} {version}" for package, version in environment.get("versions", {}).items())
     return f"""# {_plain(name)}
 
-An image classifier for {len(contract.classes)} classes, found and cut from a supernet by netwright.
+{outputs.network}, found and cut from a supernet by netwright.
 
 ## Figures
 
@@ -70,9 +72,9 @@ An image classifier for {len(contract.classes)} classes, found and cut from a su
 
 Measured and verified on {_plain(environment.get("processor", "an unknown processor"))} with {versions}.
 
-Against its source network in PyTorch, on {verification.images} real validation images: largest difference of a logit
-{verification.max_abs_difference:.2g} (largest logit {verification.scale:.3g}), same top-1 answer for {verification.agreement:.2f} %, top-1 accuracy
-{verification.accuracy_source:.2f} % (source) and {verification.accuracy_deployed:.2f} % (this file).
+Against its source network in PyTorch, on {verification.images} real validation images: largest difference of an output
+{verification.max_abs_difference:.2g} (largest output {verification.scale:.3g}), {metric.name} with the source's answers as truth {metric.text(verification.agreement)}, {metric.name}
+{metric.text(verification.source)} (source) and {metric.text(verification.deployed)} (this file).
 
 ## Where it comes from
 
@@ -83,26 +85,27 @@ Against its source network in PyTorch, on {verification.images} real validation 
 ## Input and output
 
 - input `{contract.input_name}`: {PREPARATION}; size {contract.size}, mean {list(contract.mean)}, std {list(contract.std)}
-- output `{contract.output_name}`: one logit a class: {shown}{more}
+- output `{contract.output_name}`: {_plain(outputs.meaning)}
 
 ## Run it
 
-```python
-{USAGE}```
-
-In Python with netwright, the same network as a plain `torch.nn.Module`: `netwright.load_network("this folder")`.
+{program}In Python with netwright, the same network as a plain `torch.nn.Module`: `netwright.load_network("this folder")`.
 
 ## Limits
 
-Accuracy holds for images like those it was trained on; no other test was made. Latency holds for the machine above.
+{_capital(metric)} holds for images like those it was trained on; no other test was made. Latency holds for the machine above.
 """
+
+
+def _capital(metric: Metric) -> str:
+    return metric.name[:1].upper() + metric.name[1:]
 
 
 def _shown(figure: Figure | None, unit: str) -> str:
     if figure is None:
         return "not known"
     error = f", within about {figure.error:.1%}" if figure.error is not None else ""
-    return f"{figure.value:.4g} {unit} ({figure.kind}{error})"
+    return f"{f'{figure.value:.4g} {unit}'.rstrip()} ({figure.kind}{error})"
 
 
 def _plain(value: object) -> str:

@@ -16,12 +16,13 @@ PREPARATION = (
 
 @dataclass(frozen=True)
 class Contract:
-    """Input and output of a classifier.
+    """Input and output of a deployed network.
 
     Attributes:
-        size: side of the square input in pixels.
+        size: height and width of the square input in pixels.
         mean, std: per channel, on the scale 0 to 1.
-        classes: the meaning of each logit, in order.
+        classes: of the data set; of a classifier, the meaning of each logit, in order.
+        task: its name.
     """
 
     size: int
@@ -30,6 +31,7 @@ class Contract:
     classes: tuple[str, ...]
     input_name: str = "images"
     output_name: str = "logits"
+    task: str = "classification"
 
     def to_json(self) -> dict[str, Any]:
         """Return plain JSON values, with the preparation in words."""
@@ -48,9 +50,10 @@ class Contract:
             NetwrightError: an entry is missing or damaged: the file was not made by `netwright deploy`.
         """
         try:
-            values = {name: json.loads(entries[name]) for name in cls.__dataclass_fields__}
-            mean, std, classes = (tuple(values[name]) for name in ("mean", "std", "classes"))
-            return cls(values["size"], mean, std, classes, values["input_name"], values["output_name"])
+            task = json.loads(entries["task"]) if "task" in entries else "classification"  # older files name none
+            names = ("size", "mean", "std", "classes", "input_name", "output_name")
+            size, mean, std, classes, *rest = (json.loads(entries[name]) for name in names)
+            return cls(size, tuple(mean), tuple(std), tuple(classes), *rest, task)
         except (KeyError, TypeError, ValueError) as error:
             raise NetwrightError(
                 f"The model's metadata lacks a valid {error}: it was not made by `netwright deploy`."

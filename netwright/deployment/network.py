@@ -13,31 +13,46 @@ from netwright.core.errors import NetwrightError
 from netwright.core.files import read_json, write_json
 from netwright.core.state import load_state, save_state
 from netwright.models.arch import Arch
-from netwright.models.families import family
+from netwright.models.recorded import GivenSpace, read_family
 
 SCHEMA = 1
 
 
-def save_network(folder: str | Path, net: nn.Module, *, space: str, settings: Mapping[str, Any], arch: Arch) -> None:
-    """Write the weights and the description from which `load_network` builds the network again."""
+def save_network(
+    folder: str | Path,
+    net: nn.Module,
+    *,
+    space: str,
+    settings: Mapping[str, Any],
+    arch: Arch,
+    own: Mapping[str, Any] | None = None,
+) -> None:
+    """Write the weights and the description from which `load_network` builds the network again.
+
+    `space`, `settings`, `own`: the family's record, see `models.recorded.record_family`.
+    """
     folder = Path(folder)
     save_state(folder / "model.safetensors", dict(net.state_dict()))
-    description = {"schema": SCHEMA, "space": space, "settings": dict(settings), "arch": arch.to_json()}
+    description: dict[str, Any] = {"schema": SCHEMA, "space": space, "settings": dict(settings), "arch": arch.to_json()}
+    if own is not None:
+        description["own"] = dict(own)
     write_json(folder / "arch.json", description)
 
 
-def load_network(folder: str | Path) -> nn.Sequential:
+def load_network(folder: str | Path, *, space: GivenSpace | None = None) -> nn.Sequential:
     """Return the network of a folder that `netwright deploy` wrote: a plain nn.Module in eval mode, no supernet.
 
+    `space`: the space it was found in, where that is one of your own: FILE.py:NAME, a function or a Family.
+
     Raises:
-        NetwrightError: a file is missing or damaged, or the weights do not fit the architecture.
+        NetwrightError: a file is missing or damaged, the weights do not fit the architecture, or the space is to be given.
     """
     folder = Path(folder)
     description = read_json(folder / "arch.json")
     if not isinstance(description, dict) or description.get("schema") != SCHEMA:
         raise NetwrightError(f"{folder / 'arch.json'} is not an architecture under schema {SCHEMA}.")
     try:
-        made = family(description["space"], **description["settings"])
+        made = read_family(description, str(folder), space)
         arch = Arch.from_json(description["arch"])
     except (KeyError, TypeError) as error:
         raise NetwrightError(f"{folder / 'arch.json'} lacks a valid {error}.") from error

@@ -1,51 +1,40 @@
-"""From a network to a verified ONNX artifact: a folder with the model, its contract, its weights and its card."""
+"""ONNX as a target: one self-contained file, which says what it expects, verified with ONNX Runtime."""
 
 from __future__ import annotations
 
 import json
-import shutil
-import tempfile
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from torch import nn
 
-from netwright.core.errors import NetwrightError
-from netwright.core.files import write_bytes, write_json
-from netwright.core.run import environment
-from netwright.cost.figures import Cost, Figure
+from netwright.cost.figures import Cost
 from netwright.data.images import ImageSet
-from netwright.deployment.card import card
+from netwright.deployment.artifact import BESIDE, Artifact, Preparation, make_artifact
+from netwright.deployment.card import USAGE
 from netwright.deployment.contract import Contract
-from netwright.deployment.network import save_network
-from netwright.deployment.verify import TOLERANCE, Verification, verify
+from netwright.deployment.targets import Exported
 from netwright.models.arch import Arch
 from netwright.runtime import onnxruntime
 from netwright.runtime.export import export_onnx
+from netwright.tasks.task import Task
 
-FILES = ("model.onnx", "model.safetensors", "arch.json", "model.json", "README.md")
+MODEL = "model.onnx"
+FILES = (MODEL, *BESIDE)
 
 
-@dataclass(frozen=True)
-class Artifact:
-    """A deployed network: where it is, what was promised, what was found."""
+def export(net: nn.Module, contract: Contract, folder: Path, origin: Mapping[str, Any]) -> Exported:
+    """Write model.onnx, with the contract and the origin in its metadata.
 
-    folder: Path
-    arch: Arch
-    predicted: Cost
-    latency_ms: Figure
-    verification: Verification
-
-    def to_json(self) -> dict[str, Any]:
-        """Return plain JSON values, as they stand in model.json."""
-        return {
-            "arch": self.arch.to_json(),
-            "predicted": self.predicted.to_json(),
-            "latency_ms": self.latency_ms.to_json(),
-            "verification": self.verification.to_json(),
-        }
+    Raises:
+        NetwrightError: the network holds an operation that cannot be exported.
+    """
+    metadata = {**contract.to_metadata(), **{f"origin_{key}": json.dumps(value) for key, value in origin.items()}}
+    shape = (3, contract.size, contract.size)
+    names = {"input_name": contract.input_name, "output_name": contract.output_name}
+    path = export_onnx(net, shape, folder / MODEL, metadata=metadata, **names)
+    return Exported((MODEL,), onnxruntime.load(path), "ONNX Runtime", USAGE)
 
 
 def deploy_onnx(
@@ -63,76 +52,31 @@ def deploy_onnx(
     predicted: Cost,
     origin: Mapping[str, Any],
     measure: Callable[[Path], float],
+    task: str | Task = "classification",
 ) -> Artifact:
-    """Export, verify, measure, and only then put the artifact into `out_dir`.
+    """Deploy a network of a family that comes with netwright to ONNX; arguments as of `artifact.make_artifact`.
 
     Args:
-        net: the extracted network, calibrated, in eval mode.
-        images: real images with labels, on which the export is compared with `net`.
-        origin: texts for the card: where the network comes from.
+        space, settings: name and settings of the family.
+        classes: the meaning of each logit, in order.
+        mean, std: of the images, per channel, on the scale 0 to 1.
+        resolution: height and width of the input in pixels.
         measure: returns the latency in milliseconds of an ONNX file on this machine.
+        task: a name in TASKS, FILE.py:NAME, or a Task.
 
     Raises:
         NetwrightError: the network cannot be exported, the export computes something else, or nothing can be written.
     """
-    out_dir = Path(out_dir)
-    check_folder(out_dir)
-    contract = Contract(resolution, tuple(mean), tuple(std), tuple(classes))
-    with tempfile.TemporaryDirectory(prefix="netwright-") as scratch:
-        folder = Path(scratch)
-        metadata = {**contract.to_metadata(), **{f"origin_{key}": json.dumps(value) for key, value in origin.items()}}
-        model = export_onnx(net, (3, resolution, resolution), folder / "model.onnx", metadata=metadata)
-        verification = verify(net, onnxruntime.load(model), images, contract)
-        if not verification.passed:
-            raise NetwrightError(
-                f"The exported network differs from its source by {verification.max_abs_difference:.3g} on real images, "
-                f"more than {TOLERANCE:g} of the largest logit {verification.scale:.3g}. Nothing was written to {out_dir}."
-            )
-        latency = Figure(measure(model), "measured")
-        artifact = Artifact(out_dir, arch, predicted, latency, verification)
-        save_network(folder, net, space=space, settings=settings, arch=arch)
-        machine = environment()
-        about = {"schema": 1, "input": contract.to_json(), **artifact.to_json(), "origin": dict(origin)}
-        write_json(folder / "model.json", {**about, "environment": machine})
-        accuracy = Figure(verification.accuracy_deployed, "measured")
-        text = card(
-            name=out_dir.resolve().name,
-            contract=contract,
-            arch=arch,
-            predicted=predicted,
-            measured={"latency_ms": latency, "accuracy": accuracy},
-            verification=verification,
-            origin=origin,
-            environment=machine,
-        )
-        write_bytes(folder / "README.md", text.encode())
-        _publish(folder, out_dir)
-    return artifact
-
-
-def check_folder(out_dir: Path) -> None:
-    """Refuse a place that holds something else than an artifact.
-
-    Raises:
-        NetwrightError: it is a file, or a folder with other files and no model.json.
-    """
-    if out_dir.exists() and not out_dir.is_dir():
-        raise NetwrightError(f"{out_dir} is a file. Choose another --out: it names a folder.")
-    if out_dir.exists() and any(out_dir.iterdir()) and not (out_dir / "model.json").exists():
-        raise NetwrightError(f"{out_dir} holds other files and no netwright artifact. Choose another --out.")
-
-
-def _publish(scratch: Path, out_dir: Path) -> None:
-    """Bring everything onto the target's disk first, so that a full disk leaves an earlier artifact whole."""
-    try:
-        out_dir.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(prefix=f".{out_dir.name}-", dir=out_dir.parent) as beside:
-            for name in FILES:
-                shutil.copyfile(scratch / name, Path(beside) / name)
-            out_dir.mkdir(exist_ok=True)
-            for name in FILES:
-                (Path(beside) / name).replace(out_dir / name)
-    except OSError as error:
-        raise NetwrightError(
-            f"Cannot write {out_dir}: {error.strerror or error}. What it held before is kept."
-        ) from error
+    return make_artifact(
+        net,
+        to="onnx",
+        arch=arch,
+        family={"space": space, "settings": dict(settings)},
+        preparation=Preparation(resolution, mean, std, classes),
+        task=task,
+        out_dir=out_dir,
+        images=images,
+        predicted=predicted,
+        origin=origin,
+        measure=lambda exported, folder: measure(folder / MODEL),
+    )

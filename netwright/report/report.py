@@ -6,22 +6,24 @@ from pathlib import Path
 
 from netwright.core.files import write_bytes
 from netwright.core.run import Run
-from netwright.models.families import family
+from netwright.models.family import Family
+from netwright.models.recorded import read_family
 from netwright.report import sections
 from netwright.report.facts import Facts
 from netwright.report.html import join, page, tag
 
 
-def write_report(run: Run) -> Path:
+def write_report(run: Run, family: Family | None = None) -> Path:
     """Write RUN/report.html from what the run holds so far, and return its path.
 
     The file loads nothing from outside. Parts that are not there yet are named, with the command that makes them.
+    `family`: needed for a run of a space of the user's own.
 
     Raises:
         NetwrightError: the run's space is not known here, or the file cannot be written.
     """
     facts = Facts.of(run)
-    made = family(run.config["space"], **run.config["settings"])
+    made = family or read_family(run.config, str(run.path))
     body = [
         sections.summary(facts),
         tag("h2", "Networks found"),

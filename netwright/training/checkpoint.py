@@ -20,8 +20,8 @@ FREE = ("evaluate_every", "checkpoint_seconds", "checkpoint_steps", "log_every")
 class Saver:
     """Writes the state of a training now and then; without a run it writes nothing."""
 
-    def __init__(self, training: Training, run: Run | None):
-        self._training, self._run = training, run
+    def __init__(self, training: Training, run: Run | None, about: dict[str, Any] | None = None):
+        self._training, self._run, self._about = training, run, about or {}
         self._saved = time.monotonic()
 
     def due(self) -> bool:
@@ -45,7 +45,7 @@ class Saver:
                 f"Training diverged: weights are not finite after step {training.step - 1}. The last checkpoint in "
                 f"{run.path} is kept. Try a lower learning_rate or a smaller grad_clip (--set), into another --out."
             )
-        save_state(run.path / NAME, {"recipe": training.recipe.to_json(), **training.state()})
+        save_state(run.path / NAME, {"recipe": training.recipe.to_json(), **self._about, **training.state()})
         self._saved = time.monotonic()
 
     def say_how_to_resume(self) -> None:
@@ -54,11 +54,13 @@ class Saver:
             say(f"Stopped after step {self._training.step}; saved. Repeat the command to resume from {self._run.path}.")
 
 
-def resume(training: Training, run: Run, owner: bool) -> bool:
+def resume(training: Training, run: Run, owner: bool, about: dict[str, Any] | None = None) -> bool:
     """Restore the run's checkpoint, if it has one; the owner also removes what is newer than it from the run.
 
+    `about`: names of the task and the changes, which have to be those that the checkpoint was made with.
+
     Raises:
-        NetwrightError: the checkpoint is damaged, or of another recipe, network or version.
+        NetwrightError: the checkpoint is damaged, or of another recipe, task, network or version.
     """
     path = run.path / NAME
     if not path.exists():
@@ -68,6 +70,9 @@ def resume(training: Training, run: Run, owner: bool) -> bool:
     try:
         state = load_state(path)
         _check_recipe(state.pop("recipe", None), training)
+        for name, value in (about or {}).items():
+            if state.get(name, value) != value:
+                raise NetwrightError(f"It was made with another {name} ({state[name]}, now {value}).")
         training.restore(state)
     except NetwrightError as error:
         raise NetwrightError(

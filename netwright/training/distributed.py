@@ -42,22 +42,22 @@ class Group:
                 dist.broadcast(tensor, 0)
 
     @torch.no_grad()
-    def average(self, parameters: Iterable[nn.Parameter], loss: Tensor, stop: bool) -> tuple[Tensor, bool]:
+    def average(self, parameters: Iterable[nn.Parameter], loss: Tensor, *flags: bool) -> tuple[Tensor, list[bool]]:
         """Average in place the gradients that exist (of the same parameters everywhere), all in one message.
 
         Returns:
-            The average loss, and whether any process is to stop.
+            The average loss, and of each flag whether any process has raised it.
         """
         if self.size == 1:
-            return loss, stop
+            return loss, list(flags)
         grads = [parameter.grad for parameter in parameters if parameter.grad is not None]
-        flat = torch.cat([*(grad.flatten() for grad in grads), loss[None], loss.new_tensor([float(stop)])])
+        flat = torch.cat([*(grad.flatten() for grad in grads), loss[None], loss.new_tensor(flags)])
         dist.all_reduce(flat)
         flat /= self.size
-        parts = flat.split([*(grad.numel() for grad in grads), 1, 1])
+        parts = flat.split([*(grad.numel() for grad in grads), 1, len(flags)])
         for grad, part in zip(grads, parts, strict=False):
             grad.copy_(part.view(grad.shape))
-        return parts[-2][0], bool(parts[-1] > 0)
+        return parts[-2][0], (parts[-1] > 0).tolist()
 
 
 @contextlib.contextmanager

@@ -9,12 +9,13 @@ from torch import Tensor, nn
 from netwright.core.errors import NetwrightError
 from netwright.core.run import Run
 from netwright.core.state import load_state
-from netwright.models import families as spaces
+from netwright.models.family import Family
+from netwright.models.recorded import read_family
 from netwright.supernet.supernet import Supernet
 
 
-def load_supernet(run: Run) -> Supernet:
-    """Return the supernet of a finished run, in eval mode.
+def load_supernet(run: Run, family: Family | None = None) -> Supernet:
+    """Return the supernet of a finished run, in eval mode. `family`: needed for a space of the user's own.
 
     Raises:
         NetwrightError: the run is of another kind, is not finished, or its weights do not fit its space.
@@ -26,7 +27,7 @@ def load_supernet(run: Run) -> Supernet:
         raise NetwrightError(
             f"{run.path} has no model.safetensors: its training is not finished. Resume it by training into the same directory."
         )
-    family = spaces.family(run.config["space"], **run.config.get("settings", {}))
+    family = family or read_family({"settings": {}, **run.config}, str(run.path))
     supernet = Supernet(family)
     try:
         load_tensors(supernet, load_state(path), "weights")

@@ -1,26 +1,32 @@
-"""What a method of training decides: its stages, and which networks learn in a step and from what."""
+"""A training method: its stages, which networks learn in a step and from what, and, where it needs them, a loss of its own."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
+from torch import Tensor, nn
 
 from netwright.models.arch import Arch
 from netwright.models.space import SearchSpace
+from netwright.tasks.task import Task
 from netwright.training.recipe import Recipe
+
+if TYPE_CHECKING:
+    from netwright.training.training import Training
 
 
 @dataclass(frozen=True)
 class Lesson:
-    """One network's part in a step.
+    """One network of a training step, and what it learns from.
 
     Attributes:
-        arch: the network that learns; its resolution is that of the batch.
-        target: learn from the labels; or also, by the recipe's distillation weight, from the soft answers of
-            the step's first network (in place) or of the frozen teacher.
+        arch: the network. Its resolution is that of the batch.
+        target: "labels": the targets of the data set. "first" or "teacher": those mixed, by the recipe's
+            distillation_weight, with soft targets from the first network of the step (in-place distillation) or from the
+            frozen teacher.
     """
 
     arch: Arch
@@ -48,11 +54,65 @@ class Stage:
 
 
 @dataclass(frozen=True)
+class Extra:
+    """Parameters that learn beside the network's own; they are kept in the checkpoint, and averaged over processes.
+
+    Attributes:
+        module: holds them, for example an nn.ParameterDict.
+        optimizer: None: the recipe's.
+        learning_rate: factor on the rate of the schedule.
+    """
+
+    module: nn.Module
+    optimizer: Literal["sgd", "adamw"] | None = None
+    learning_rate: float = 1.0
+    weight_decay: float = 0.0
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What one network answered to one batch, and what a loss may compare it with.
+
+    Attributes:
+        outputs: of the network, in float32.
+        targets: of the batch, as the task made them.
+        soft: soft targets by the lesson's `target`; None for "labels", or where there is no teacher.
+        taught: the teacher's outputs for this batch, if it was asked.
+        extra: the parameters of the method, as they are now.
+    """
+
+    task: Task
+    recipe: Recipe
+    lesson: Lesson
+    outputs: Any
+    targets: Any
+    soft: Any | None
+    taught: Any | None
+    extra: nn.Module | None
+
+
+@dataclass(frozen=True)
 class Method:
-    """Two functions: the stages of a training, and the lessons of one step (pure: all chance comes from the rng)."""
+    """How a supernet, or one network, trains. The first two functions suffice; a recipe names the method.
+
+    Attributes:
+        stages: the stages of a training.
+        lessons: the networks of one step. Pure: all chance comes from the generator, so that a training can be resumed.
+        loss: the loss of one network, a scalar; None: `loss.mixed`, the task's with soft targets mixed in.
+        parameters: parameters of the method's own, for example of an architecture distribution.
+        after: called after every update, with the whole state. What it keeps for later it keeps in tensors of the network or
+            of `extras`, which the checkpoint holds; chance it derives from the recipe's seed and the step.
+        supernets_only: it makes no sense for one network.
+        name: what records call it, where it is passed as an object.
+    """
 
     stages: Callable[[SearchSpace, Recipe], list[Stage]]
     lessons: Callable[[SearchSpace, Stage, np.random.Generator], list[Lesson]]
+    loss: Callable[[Answer], Tensor] | None = None
+    parameters: Callable[[nn.Module, SearchSpace], Extra] | None = None
+    after: Callable[[Training], None] | None = None
+    supernets_only: bool = False
+    name: str = ""
 
 
 ALL_FIELDS = ("resolution", "depths", "kernels", "expansions", "widths", "heads")
@@ -67,5 +127,5 @@ def sample(space: SearchSpace, elastic: tuple[str, ...], rng: np.random.Generato
 
 
 def one_stage(space: SearchSpace, recipe: Recipe) -> list[Stage]:
-    """Everything elastic from the first step to the last."""
+    """Return one stage in which everything is elastic."""
     return [Stage("all", 1.0, ALL_FIELDS, recipe.subnets_per_step)]

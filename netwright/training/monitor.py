@@ -4,26 +4,34 @@ from __future__ import annotations
 
 import math
 import time
+from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from netwright.core.errors import NetwrightError
+from netwright.core.metric import Metric
 from netwright.core.progress import say
 from netwright.core.run import Run
 from netwright.training.schedule import Schedule
 
 SHOW_EVERY_S = 10.0
+Callback = Callable[[dict[str, Any]], Any]
 
 
 class Monitor:
     """Collects the losses of the steps and looks at them now and then, so that a GPU is seldom waited for.
 
-    `run` and `speaks` are None and False in all processes but the first.
+    `run`, `speaks` and `callback` are None, False and None in all processes but the first. `stop`: the callback returned True.
     """
 
-    def __init__(self, schedule: Schedule, run: Run | None, speaks: bool):
-        self._schedule, self._run, self._speaks = schedule, run, speaks
+    def __init__(
+        self, schedule: Schedule, metric: Metric, run: Run | None, speaks: bool, callback: Callback | None = None
+    ):
+        self._schedule, self._metric, self._run, self._speaks = schedule, metric, run, speaks
+        self._callback = callback
+        self.stop = False
         self._losses: list[tuple[int, Tensor]] = []
         self._mean = math.nan
         self._mark = self._shown = time.monotonic()
@@ -56,15 +64,20 @@ class Monitor:
         """Leave the time since then (of time.monotonic) out of the rate: evaluation, saving."""
         self._mark += time.monotonic() - since
 
-    def evaluated(self, step: int, accuracies: dict[str, float]) -> None:
-        """Record and show validation accuracies in percent."""
-        epoch = self._epochs(step)
-        for arch, value in accuracies.items() if self._run else ():
-            record = {"kind": "eval", "epoch": epoch, "step": step + 1, "arch": arch, "accuracy": round(value, 4)}
-            self._run.log(record)  # type: ignore[union-attr]
+    def evaluated(self, step: int, values: dict[str, float]) -> None:
+        """Record and show the metric of each watched network on the validation images."""
+        epoch, key = self._epochs(step), self._metric.key
+        for arch, value in values.items():
+            self._record({"kind": "eval", "epoch": epoch, "step": step + 1, "arch": arch, key: round(value, 4)})
         if self._speaks:
-            shown = ", ".join(f"{arch} {value:.2f} %" for arch, value in accuracies.items())
-            say(f"epoch {epoch:.4g}: validation accuracy {shown}")
+            shown = ", ".join(f"{arch} {self._metric.text(value)}" for arch, value in values.items())
+            say(f"epoch {epoch:.4g}: validation {self._metric.name} {shown}")
+
+    def _record(self, record: dict[str, Any]) -> None:
+        if self._run:
+            self._run.log(record)
+        if self._callback is not None:
+            self.stop = self._callback(dict(record)) is True or self.stop
 
     def _report(self, step: int) -> None:
         self.check()
@@ -73,10 +86,9 @@ class Monitor:
         images_per_s = steps_per_s * self._schedule.recipe.batch_size
         self._losses.clear()
         self._mark = now
-        if self._run:
-            record = {"kind": "train", "epoch": self._epochs(step), "step": step + 1, "loss": round(self._mean, 6)}
-            record["learning_rate"] = float(f"{self._schedule.learning_rate(step):.6g}")
-            self._run.log({**record, "images_per_s": round(images_per_s, 1)})
+        record = {"kind": "train", "epoch": self._epochs(step), "step": step + 1, "loss": round(self._mean, 6)}
+        record["learning_rate"] = float(f"{self._schedule.learning_rate(step):.6g}")
+        self._record({**record, "images_per_s": round(images_per_s, 1)})
         if self._speaks and (now - self._shown >= SHOW_EVERY_S or step + 1 == self._schedule.steps):
             self._shown = now
             say(

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from netwright.core.errors import NetwrightError
+from netwright.training.method import Extra
 from netwright.training.recipe import Recipe
 
 
@@ -21,7 +22,17 @@ def make_optimizer(module: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
         {"params": decayed, "weight_decay": recipe.weight_decay},
         {"params": plain, "weight_decay": 0.0},
     ]
-    if recipe.optimizer == "adamw":
+    return _optimizer(recipe.optimizer, groups, recipe)
+
+
+def make_extra_optimizer(extra: Extra, recipe: Recipe) -> torch.optim.Optimizer:
+    """Return the optimizer of parameters that learn beside a network's."""
+    groups = [{"params": list(extra.module.parameters()), "weight_decay": extra.weight_decay}]
+    return _optimizer(extra.optimizer or recipe.optimizer, groups, recipe)
+
+
+def _optimizer(kind: str, groups: list[dict[str, Any]], recipe: Recipe) -> torch.optim.Optimizer:
+    if kind == "adamw":
         return torch.optim.AdamW(groups, lr=recipe.learning_rate, betas=(recipe.momentum, 0.999), foreach=True)
     nesterov = recipe.momentum > 0
     return torch.optim.SGD(groups, lr=recipe.learning_rate, momentum=recipe.momentum, nesterov=nesterov, foreach=True)

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, get_args, get_origin, get_type_hints
+from typing import Any, Literal, get_type_hints
 
 from netwright.core.errors import NetwrightError, unknown
-
-MethodName = Literal["progressive", "sandwich", "random", "static"]
+from netwright.core.tables import Table, is_own, name_of
+from netwright.training.fields import check, from_json, parse
+from netwright.training.methods.table import METHODS
 
 
 @dataclass(frozen=True)
@@ -18,7 +19,9 @@ class Recipe:
     """How to train. Rates and decays are plain numbers, times are epochs (passes over the training images).
 
     Attributes:
-        method: which networks learn in a step, and from what (`methods.METHODS`).
+        method: which networks learn in a step, and from what: a name in METHODS, FILE.py:NAME, or a Method.
+        changes: what is done to the network before and while it trains, in order, each by its kind and name and with its
+            arguments: ({"surgery": NAME, "bits": 4},); kinds are surgery, objective and plan (`training.change`).
         epochs: length of the whole training; fractions are allowed.
         stages: shares of the epochs that the method's stages get; empty: the method's own.
         batch_size: images of one optimizer step, over all processes and accumulated parts.
@@ -40,7 +43,7 @@ class Recipe:
         log_every: steps between training records.
     """
 
-    method: MethodName
+    method: Any
     epochs: float = 30.0
     stages: tuple[float, ...] = ()
     batch_size: int = 128
@@ -64,9 +67,17 @@ class Recipe:
     checkpoint_seconds: float = 120.0
     checkpoint_steps: int = 0
     log_every: int = 50
+    changes: tuple[Mapping[str, Any], ...] = ()
 
     def __post_init__(self) -> None:
-        """Refuse values that cannot train."""
+        """Refuse values that cannot train. A method in a file of one's own is read when it is first used."""
+        for name in ("stages", "changes"):
+            if isinstance(getattr(self, name), list):
+                object.__setattr__(self, name, tuple(getattr(self, name)))
+        for name, kind in get_type_hints(Recipe).items():
+            check(name, kind, getattr(self, name))
+        if isinstance(self.method, str) and not is_own(self.method):
+            METHODS.check(self.method)
         positive = ("epochs", "batch_size", "learning_rate", "stage_learning_rate", "subnets_per_step")
         positive += ("accumulate", "log_every", "calibration_images")
         zero_or_more = ("warmup_epochs", "weight_decay", "grad_clip", "evaluate_every", "checkpoint_steps", "seed")
@@ -83,13 +94,13 @@ class Recipe:
             raise NetwrightError(
                 f"Recipe: batch_size {self.batch_size} cannot be cut into accumulate={self.accumulate} equal parts."
             )
-        for name, kind in get_type_hints(Recipe).items():
-            if get_origin(kind) is Literal and getattr(self, name) not in get_args(kind):
-                raise unknown(f"Recipe: {name}", str(getattr(self, name)), get_args(kind))
 
     def to_json(self) -> dict[str, Any]:
-        """Return plain JSON values."""
-        values = dataclasses.asdict(self)
+        """Return plain JSON values; a method that was passed as an object by its name, no changes not at all."""
+        values = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
+        values["method"] = name_of(self.method)
+        if not self.changes:
+            del values["changes"]
         return {name: list(value) if isinstance(value, tuple) else value for name, value in values.items()}
 
     @classmethod
@@ -102,53 +113,59 @@ class Recipe:
         kinds = get_type_hints(cls)
         if not isinstance(values, dict) or "method" not in values:
             raise NetwrightError(f"Not a recipe: {str(values)[:200]}. It must be a JSON object with a method.")
-        return cls(**{name: _from_json(name, kinds, value) for name, value in values.items()})
+        return cls(**{name: from_json(name, kinds, value) for name, value in values.items()})
 
 
 def progressive_shrinking(**fields: Any) -> Recipe:
     """Largest network, then elastic kernels, depths, widths, distilled from the largest (arXiv:1908.09791)."""
-    return Recipe(**{"method": "progressive", "distillation_weight": 0.5, "subnets_per_step": 4, **fields})
+    return _filled({"method": "progressive", "distillation_weight": 0.5, "subnets_per_step": 4}, fields)
 
 
 def sandwich(**fields: Any) -> Recipe:
     """Largest, smallest and random networks in every step, distilled in place (arXiv:2003.11142)."""
-    return Recipe(**{"method": "sandwich", "distillation_weight": 1.0, "subnets_per_step": 4, **fields})
+    return _filled({"method": "sandwich", "distillation_weight": 1.0, "subnets_per_step": 4}, fields)
 
 
 def random_sampling(**fields: Any) -> Recipe:
     """Random networks in every step, each from the labels: the baseline."""
-    return Recipe(**{"method": "random", "subnets_per_step": 4, **fields})
+    return _filled({"method": "random", "subnets_per_step": 4}, fields)
 
 
 def static_training(**fields: Any) -> Recipe:
     """One network from its initial weights."""
-    return Recipe(**{"method": "static", **fields})
+    return _filled({"method": "static"}, fields)
 
 
 def fine_tuning(**fields: Any) -> Recipe:
     """A few epochs for an extracted sub-network: low rate, and distilled where a teacher is given."""
     defaults = {"method": "static", "epochs": 5.0, "learning_rate": 0.02, "distillation_weight": 0.5}
-    return Recipe(**{**defaults, "warmup_epochs": 0.5, **fields})
+    return _filled({**defaults, "warmup_epochs": 0.5}, fields)
 
 
-RECIPES: dict[str, Callable[..., Recipe]] = {
-    "progressive": progressive_shrinking,
-    "sandwich": sandwich,
-    "random": random_sampling,
-    "static": static_training,
-    "fine-tuning": fine_tuning,
-}
+RECIPES: Table[Callable[..., Recipe]] = Table(
+    "Recipe",
+    {
+        "progressive": "netwright.training.recipe:progressive_shrinking",
+        "sandwich": "netwright.training.recipe:sandwich",
+        "random": "netwright.training.recipe:random_sampling",
+        "static": "netwright.training.recipe:static_training",
+        "fine-tuning": "netwright.training.recipe:fine_tuning",
+    },
+)
 
 
-def recipe(name: str, **fields: Any) -> Recipe:
-    """Return a recipe by its name in RECIPES.
+def recipe(given: str | Recipe | Callable[..., Recipe], **fields: Any) -> Recipe:
+    """Return a recipe with some fields replaced: by its name in RECIPES, FILE.py:NAME, a function of one's own, or a Recipe.
 
     Raises:
-        NetwrightError: no such recipe.
+        NetwrightError: no such recipe, no such field, a value of the wrong type, or not a recipe.
     """
-    if name not in RECIPES:
-        raise unknown("Recipe", name, RECIPES)
-    return RECIPES[name](**fields)
+    if isinstance(given, Recipe):
+        return dataclasses.replace(given, **_known(fields))
+    made = RECIPES.find(given)(**_known(fields))
+    if not isinstance(made, Recipe):
+        raise NetwrightError(f"Recipe {name_of(given)!r} returned a {type(made).__name__}; it must return a Recipe.")
+    return made
 
 
 def override(recipe: Recipe, settings: Sequence[str]) -> Recipe:
@@ -164,34 +181,24 @@ def override(recipe: Recipe, settings: Sequence[str]) -> Recipe:
         name = name.strip()
         if not equals:
             raise NetwrightError(f"--set {setting!r} must look like name=value, for example --set learning_rate=0.1.")
-        if name not in kinds:
-            raise unknown("Recipe setting", name, kinds)
-        values[name] = _parse(name, kinds[name], text.strip())
+        _known({name: text})
+        values[name] = parse(name, kinds[name], text.strip())
+    if "method" in values:
+        METHODS.check(values["method"])
     return dataclasses.replace(recipe, **values)
 
 
-def _parse(name: str, kind: Any, text: str) -> Any:
-    if get_origin(kind) is Literal:
-        return text  # checked by the recipe itself
-    if get_origin(kind) is tuple:
-        return tuple(_parse(name, float, part.strip()) for part in text.strip("()[]").split(",") if part.strip())
-    try:
-        value = kind(text)
-    except ValueError as error:
-        example = {int: "a whole number, such as 4", float: "a number, such as 0.1"}[kind]
-        raise NetwrightError(f"Recipe setting {name}={text}: it must be {example}.") from error
-    return value
+def _filled(defaults: dict[str, Any], given: dict[str, Any]) -> Recipe:
+    return Recipe(**{**defaults, **_known(given)})
 
 
-def _from_json(name: str, kinds: dict[str, Any], value: Any) -> Any:
-    if name not in kinds:
-        raise unknown("Recipe setting", name, kinds)
-    if get_origin(kinds[name]) is tuple and isinstance(value, list):
-        return tuple(_from_json("epochs", kinds, share) for share in value)
-    wanted = {int: (int,), float: (int, float)}.get(kinds[name], (str,))
-    if isinstance(value, bool) or not isinstance(value, wanted):
-        raise NetwrightError(f"Recipe setting {name} holds {str(value)[:100]!r}, which is of the wrong type.")
-    return float(value) if kinds[name] is float else value
+def _known(given: dict[str, Any]) -> dict[str, Any]:
+    """Return the fields, all of which must be a Recipe's."""
+    names = [field.name for field in dataclasses.fields(Recipe)]
+    for name in given:
+        if name not in names:
+            raise unknown("Recipe setting", name, names)
+    return given
 
 
 def _check(name: str, value: Any, holds: bool, rule: str) -> None:

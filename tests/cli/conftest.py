@@ -27,11 +27,11 @@ def call(capfd):
 @pytest.fixture(scope="session")
 def trained(tmp_path_factory):
     """Return a finished run of a few steps; tests that write take a copy of it."""
-    from netwright.cli.train import prepare, train_run
+    from netwright.workflow.train import train
 
     path = tmp_path_factory.mktemp("trained") / "run"
-    few = ["batch_size=64", "evaluate_every=0", "warmup_epochs=0", "subnets_per_step=1", "calibration_images=64"]
-    train_run(*prepare("digits", "tiny", path, "random", 0.15, None, few))
+    few = {"batch_size": 64, "evaluate_every": 0, "warmup_epochs": 0, "subnets_per_step": 1, "calibration_images": 64}
+    train("digits", space="tiny", out=path, recipe="random", epochs=0.15, **few)
     return path
 
 
@@ -101,11 +101,11 @@ def small_demo():
     """Return a size of the demo that takes seconds."""
     from netwright.cli.demo import Size
 
-    overrides = ("batch_size=64", "subnets_per_step=1", "evaluate_every=0", "warmup_epochs=0")
+    settings = {"batch_size": 64, "subnets_per_step": 1, "evaluate_every": 0, "warmup_epochs": 0}
     return dataclasses.replace(
         Size(),
         epochs=0.3,
-        overrides=overrides,
+        settings=settings,
         networks=24,
         seconds=0.5,
         evaluations=20,

@@ -64,13 +64,13 @@ def test_wrong_usage_is_2(call, words):
     assert_refused(call(*words), code=2)
 
 
-def test_every_verb_has_help_and_at_most_ten_options():
+def test_every_verb_has_help_and_at_most_ten_options_besides_json():
     from typer.main import get_command
 
     from netwright.cli.main import app
 
     for name, command in get_command(app).commands.items():
-        options = [p for p in command.params if p.param_type_name == "option" and p.name != "help"]
+        options = [p for p in command.params if p.param_type_name == "option" and p.name not in ("help", "json")]
         assert len(options) <= 10, name
         assert command.help, name
         assert all(p.help for p in command.params), name
@@ -206,10 +206,11 @@ def test_networks_that_measure_above_the_limit_are_left_out_and_the_search_is_re
     """The prediction is 10 % low, so the first search finds nothing that fits."""
     from types import SimpleNamespace
 
-    from netwright.cli import latency, search
+    from netwright.cli import search
     from netwright.cost.figures import Figure
     from netwright.models.families import family
     from netwright.searching.limits.budget import Budget
+    from netwright.workflow import measure
 
     tiny = family("tiny")
     archs = {2.0: tiny.space.largest(), 1.8: tiny.space.smallest()}
@@ -221,7 +222,7 @@ def test_networks_that_measure_above_the_limit_are_left_out_and_the_search_is_re
 
     measured_ms = {archs[2.0]: 2.2, archs[1.8]: 1.99}
     monkeypatch.setattr(
-        latency,
+        measure,
         "measured_latencies",
         lambda _family, several, _runtime: {arch: Figure(measured_ms[arch], "measured") for arch in several},
     )
@@ -294,21 +295,21 @@ def test_what_to_deploy(call, searched, tmp_path):
 
 
 def test_choice_of_the_network(searched):
-    from netwright.cli.archs import choose
-    from netwright.cli.workspace import open_run
     from netwright.models.families import family
+    from netwright.workflow.archs import choose
+    from netwright.workflow.open import open_run
 
     run, space = open_run(searched), family("tiny").space
     assert choose(run, "best")[0] == space.largest()
     arch, cost = choose(run, "front:1")
     assert arch == space.smallest()
-    assert cost.accuracy.value == 60.0
+    assert cost.score.value == 60.0
     file = searched / "arch.json"
     file.write_text(json.dumps({"arch": space.smallest().to_json()}))
     arch, cost = choose(run, str(file))
     assert arch == space.smallest()
     assert cost.latency_ms.kind == "predicted"
-    assert cost.accuracy is None
+    assert cost.score is None
 
 
 # --- how verbs end

@@ -63,7 +63,7 @@ def artifact(net, images, tmp_path_factory):
 def ready_export(artifact, monkeypatch):
     """Take the model exported before: exporting takes seconds."""
 
-    def copy(net, in_shape, path, *, metadata):
+    def copy(net, in_shape, path, *, metadata, output_name):
         path.write_bytes((artifact.folder / "model.onnx").read_bytes())
         return path
 

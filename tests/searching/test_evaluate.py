@@ -65,8 +65,8 @@ def test_nothing_is_evaluated_twice(tmp_path, monkeypatch):
     path = tmp_path / "e.jsonl"
     archs = some_archs(4)
     calls = []
-    original = evaluate.Task.accuracy
-    monkeypatch.setattr(evaluate.Task, "accuracy", lambda self, arch: calls.append(arch) or original(self, arch))
+    original = evaluate.Job.value
+    monkeypatch.setattr(evaluate.Job, "value", lambda self, arch: calls.append(arch) or original(self, arch))
     first = evaluate_archs(supernet(), DATASET, archs[:2], path, workers=1)
     path.write_bytes(path.read_bytes() + b'{"arch": {"resol')  # as a kill while writing leaves it
     both = evaluate_archs(supernet(), DATASET, [*archs, archs[0]], path, workers=1)

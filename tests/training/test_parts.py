@@ -7,8 +7,9 @@ import torch
 from torch.nn import functional
 from torch.optim.swa_utils import AveragedModel
 
+from netwright.tasks.classify import CLASSIFICATION
 from netwright.training.ema import Ema
-from netwright.training.loop import objective
+from netwright.training.loss import objective
 from netwright.training.method import Stage
 from netwright.training.optimizer import make_optimizer
 from netwright.training.recipe import recipe
@@ -86,5 +87,7 @@ def test_objective_mixes_hard_and_soft_targets():
     distilled = -(soft * logits.log_softmax(1)).sum(1).mean()
     for share in (0.0, 0.25, 1.0):
         settings = recipe("sandwich", distillation_weight=share, label_smoothing=0.1)
-        torch.testing.assert_close(objective(logits, labels, soft, settings), share * distilled + (1 - share) * hard)
-        torch.testing.assert_close(objective(logits, labels, None, settings), hard)
+        torch.testing.assert_close(
+            objective(logits, labels, soft, settings, CLASSIFICATION), share * distilled + (1 - share) * hard
+        )
+        torch.testing.assert_close(objective(logits, labels, None, settings, CLASSIFICATION), hard)

@@ -53,4 +53,4 @@ def lessons(space: SearchSpace, stage: Stage, rng: np.random.Generator) -> list[
     return [Lesson(dataclasses.replace(arch, resolution=archs[0].resolution), target) for arch in archs]
 
 
-PROGRESSIVE = Method(stages, lessons)
+PROGRESSIVE = Method(stages, lessons, supernets_only=True)

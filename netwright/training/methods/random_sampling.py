@@ -13,4 +13,4 @@ def lessons(space: SearchSpace, stage: Stage, rng: np.random.Generator) -> list[
     return [Lesson(arch) for arch in sample(space, stage.elastic, rng, stage.subnets)]
 
 
-RANDOM = Method(one_stage, lessons)
+RANDOM = Method(one_stage, lessons, supernets_only=True)

@@ -17,4 +17,4 @@ def lessons(space: SearchSpace, stage: Stage, rng: np.random.Generator) -> list[
     return [Lesson(space.largest()), *(Lesson(arch, "first") for arch in others)][: stage.subnets]
 
 
-SANDWICH = Method(one_stage, lessons)
+SANDWICH = Method(one_stage, lessons, supernets_only=True)

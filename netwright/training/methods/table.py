@@ -1,16 +1,21 @@
-"""The methods that come with netwright, by the name a recipe gives them."""
+"""The training methods that come with netwright, by the name a recipe gives them."""
 
 from __future__ import annotations
 
-from netwright.training.method import Method
-from netwright.training.methods.progressive import PROGRESSIVE
-from netwright.training.methods.random_sampling import RANDOM
-from netwright.training.methods.sandwich import SANDWICH
-from netwright.training.methods.static import STATIC
+from typing import TYPE_CHECKING
 
-METHODS: dict[str, Method] = {
-    "progressive": PROGRESSIVE,
-    "sandwich": SANDWICH,
-    "random": RANDOM,
-    "static": STATIC,
-}
+from netwright.core.tables import Table
+
+if TYPE_CHECKING:
+    from netwright.training.method import Method
+
+METHODS: Table[Method] = Table(
+    "Method",
+    {
+        "progressive": "netwright.training.methods.progressive:PROGRESSIVE",
+        "sandwich": "netwright.training.methods.sandwich:SANDWICH",
+        "random": "netwright.training.methods.random_sampling:RANDOM",
+        "static": "netwright.training.methods.static:STATIC",
+    },
+    "netwright.training.method:Method",
+)

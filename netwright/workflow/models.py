@@ -1,4 +1,4 @@
-"""The models that `netwright profile` takes: by name, from a file, from a run."""
+"""Models by a word: a library's name, a space, a run, a function in a file, or a file that holds a graph."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ import inspect
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
-from netwright.core.errors import NetwrightError, unknown
+from netwright.core.errors import NetwrightError
+from netwright.core.tables import is_own, load_own
 
 if TYPE_CHECKING:
     from torch import nn
@@ -20,11 +20,12 @@ if TYPE_CHECKING:
     from netwright.graph.graph import Graph
     from netwright.models.arch import Arch
     from netwright.models.family import Family
+    from netwright.models.recorded import GivenSpace
 
 GRAPH_FILES = (".tflite", ".onnx", ".pt2")
 KNOWN = (
-    "a timm model (efficientvit_b1), torchvision:NAME, hf:DIRECTORY with a config.json, a space or a run with an architecture (tiny:smallest, runs/c10:best), "
-    "FILE.py:FUNCTION that returns a module, or a .tflite, .onnx or .pt2 file"
+    "a timm model (efficientvit_b1), torchvision:NAME, hf:DIRECTORY with a config.json, a space or a run with an architecture "
+    "(tiny:smallest, runs/c10:best), FILE.py:FUNCTION that returns a module, or a .tflite, .onnx or .pt2 file"
 )
 
 
@@ -37,10 +38,17 @@ class Model:
     input: tuple[int, ...] | None = None
 
 
-def read_model(text: str, *, shape: tuple[int, ...] | None = None, real: bool = False) -> Model:
-    """Return what a word on the command line stands for. `shape`: the asked input, for spaces that are built for a size.
+def read_model(
+    text: str, *, shape: tuple[int, ...] | None = None, real: bool = False, space: GivenSpace | None = None
+) -> Model:
+    """Return what a word stands for.
 
-    `real`: with weights in memory (random ones, where the name alone is given), so that the module can run.
+    Args:
+        text: the word.
+        shape: the asked input, for spaces that are built for a size.
+        real: with weights in memory (random ones, where the name alone is given), so that the module can run.
+        space: a space of one's own: then a word such as smallest, or a JSON file, names an architecture of it; it is also
+            given to a run.
 
     Raises:
         NetwrightError: nothing of that name, or it cannot be built.
@@ -51,14 +59,16 @@ def read_model(text: str, *, shape: tuple[int, ...] | None = None, real: bool = 
 
         return Model(text, read_graph(path))
     head, _, tail = text.partition(":")
-    if head.endswith(".py"):
+    if is_own(text):
         return _from_python(Path(head), tail)
     if head == "torchvision":
         return _from_torchvision(tail, real)
     if head == "hf":
         return _from_hugging_face(Path(tail), real)
     if (Path(head) / "config.json").is_file():
-        return _from_run(Path(head), tail or "best", text, real)
+        return _from_run(Path(head), tail or "best", text, real, space)
+    if space is not None:
+        return _from_space(space, text, shape, text, real)
     from netwright.models.families import SPACES
 
     if head in SPACES:
@@ -134,16 +144,11 @@ def _from_python(path: Path, function: str) -> Model:
         raise NetwrightError(f"There is no file {path}. Allowed: {KNOWN}.")
     if not function:
         raise NetwrightError(f"Which function of {path} makes the module? Write {path}:NAME.")
-    spec = importlib.util.spec_from_file_location(path.stem, path)
-    assert spec is not None and spec.loader is not None
-    loaded = importlib.util.module_from_spec(spec)
     from torch import nn
 
+    found = load_own(f"{path}:{function}")
     try:
-        spec.loader.exec_module(loaded)
-        if not hasattr(loaded, function):
-            raise unknown(f"{path}: function", function, _made_here(loaded))
-        made = getattr(loaded, function)()
+        made = found()
     except NetwrightError:
         raise
     except (Exception, SystemExit) as error:
@@ -153,27 +158,21 @@ def _from_python(path: Path, function: str) -> Model:
     return Model(function, made)
 
 
-def _made_here(loaded: ModuleType) -> list[str]:
-    """Return the names of the functions and classes that a file defines itself."""
-    return [name for name, value in vars(loaded).items() if getattr(value, "__module__", None) == loaded.__name__]
+def _from_space(space: GivenSpace, arch: str, shape: tuple[int, ...] | None, name: str, real: bool) -> Model:
+    from netwright.models.recorded import make_family
+    from netwright.workflow.archs import read_arch
 
-
-def _from_space(space: str, arch: str, shape: tuple[int, ...] | None, name: str, real: bool) -> Model:
-    from netwright.cli.archs import read_arch
-    from netwright.cli.workspace import settings_for
-    from netwright.models.families import family
-
-    made = family(space, **settings_for(space, classes=10, size=shape[-1] if shape else None, given={}))
+    made = make_family(space, size=shape[-1] if shape else None)
     return _from_family(made, read_arch(made, arch), name, real)
 
 
-def _from_run(path: Path, arch: str, name: str, real: bool) -> Model:
-    from netwright.cli.archs import choose
-    from netwright.cli.workspace import family_of, open_run
+def _from_run(path: Path, arch: str, name: str, real: bool, space: GivenSpace | None) -> Model:
+    from netwright.workflow.archs import choose
+    from netwright.workflow.open import open_run
 
-    run = open_run(path)
+    run = open_run(path, space=space)
     chosen, _ = choose(run, arch)
-    return _from_family(family_of(run), chosen, name, real)
+    return _from_family(run.family, chosen, name, real)
 
 
 def _from_family(made: Family, arch: Arch, name: str, real: bool) -> Model:

@@ -1,22 +1,104 @@
-"""Latency models in the verbs: measuring a space, finding its model, and predicting with it."""
+"""Devices: measuring this machine, finding the latency model of a space, and predicting with it."""
 
 from __future__ import annotations
 
 import warnings
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from netwright.core.errors import NetwrightError, unknown
 from netwright.core.progress import say
 
 if TYPE_CHECKING:
     from netwright.cost.figures import Figure
     from netwright.device.latency import LatencyModel
+    from netwright.device.machine import Machine
     from netwright.models.arch import Arch
     from netwright.models.family import Family
+    from netwright.models.recorded import GivenSpace
 
+DEFAULT_SPACE = "mobilenet-v3-small"
+LEAST_NETWORKS = 24
+NETWORKS = 160
+SECONDS = 90.0
 MOST_BLOCKS = 1000
 SECONDS_EACH = 1.0
 MOST_GUESSED = 0.1  # share of a latency
+
+
+def measure_device(
+    space: GivenSpace = DEFAULT_SPACE,
+    *,
+    runtime: str = "onnxruntime",
+    networks: int = NETWORKS,
+    seconds: float = SECONDS,
+) -> LatencyModel:
+    """Measure this machine: its peak rates, and a latency model of a space; both are kept.
+
+    Args:
+        space: a name, the run directory of a supernet, FILE.py:NAME, a function or a Family.
+        runtime: what runs the networks.
+        networks: whole networks to measure.
+        seconds: the most time for the timing itself.
+
+    Raises:
+        NetwrightError: no such space or runtime.
+    """
+    from netwright.runtime.runtimes import runtime as runtime_of
+
+    if networks < LEAST_NETWORKS or seconds < 1:
+        raise NetwrightError(
+            f"networks is {networks}, seconds is {seconds}; at least {LEAST_NETWORKS} networks and 1 second are needed."
+        )
+    runtime_of(runtime)
+    made = read_space(space)
+    measure_rates()
+    return measure_space(made, runtime=runtime, networks=networks, seconds=seconds)
+
+
+def measure_rates() -> list[Machine]:
+    """Measure the peak rates of this machine with one thread and with all, keep them, and return them."""
+    from netwright.device.peaks import measure_peaks, save_peaks, thread_counts
+
+    for threads in thread_counts():
+        say(f"measuring peak rates with {threads} thread(s)")
+        save_peaks(measure_peaks(threads))
+    return known_rates()
+
+
+def known_rates() -> list[Machine]:
+    """Return this machine as it was measured, for each number of threads."""
+    from netwright.device.peaks import find_peaks, thread_counts
+
+    return [found.machine() for threads in thread_counts() if (found := find_peaks(threads)) is not None]
+
+
+def read_space(space: GivenSpace, own: GivenSpace | None = None) -> Family:
+    """Return a family by the name of its space, or that of a run directory; `own`: the space of that run, given again.
+
+    Raises:
+        NetwrightError: neither.
+    """
+    from netwright.models.families import SPACES
+    from netwright.models.recorded import make_family
+    from netwright.workflow.open import open_run
+
+    if isinstance(space, str) and space not in SPACES and Path(space).is_dir():
+        return open_run(space, space=own).family
+    return make_family(space)
+
+
+def known_device(name: str) -> None:
+    """Refuse a device that is neither described nor this machine nor a latency model's file.
+
+    Raises:
+        NetwrightError: names those that are known.
+    """
+    from netwright.device.machines import MACHINES
+
+    if name not in MACHINES and name != "this" and not name.endswith(".json"):
+        raise unknown("Device", name, (*MACHINES, "this", "a latency model's FILE.json"))
 
 
 def measure_space(made: Family, *, runtime: str, networks: int, seconds: float, seed: int = 0) -> LatencyModel:

@@ -1,0 +1,113 @@
+"""What trains: a network or a supernet, its task and method, and what is done to it before and while it trains."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import nn
+
+from netwright.core.errors import NetwrightError
+from netwright.core.seeds import derive_seed
+from netwright.core.tables import name_of
+from netwright.data import Dataset, Loader, calibration_batches
+from netwright.models.arch import Arch
+from netwright.models.space import SearchSpace
+from netwright.supernet.supernet import Supernet
+from netwright.tasks.task import Task
+from netwright.training.change import Change, Example, Objective, Plan, Surgery, Term
+from netwright.training.evaluate import arguments
+from netwright.training.method import Extra, Method
+from netwright.training.recipe import Recipe
+
+
+@dataclass(frozen=True)
+class Job:
+    """A training that is about to begin.
+
+    Attributes:
+        module: what is trained, evaluated and saved.
+        space: what the method draws networks from.
+        evaluate: the metric of each watched network of the module.
+        teacher: of one network, frozen.
+        terms: added to the loss.
+        extras: parameters that learn beside the module's.
+        extra: that of the method, among them.
+        steps_with: computes the steps in place of the module, with the same parameters.
+    """
+
+    module: nn.Module
+    space: SearchSpace
+    task: Task
+    method: Method
+    evaluate: Callable[[nn.Module], dict[str, float]]
+    teacher: nn.Module | None = None
+    terms: tuple[Term, ...] = ()
+    extras: tuple[Extra, ...] = ()
+    extra: nn.Module | None = None
+    steps_with: nn.Module | None = None
+
+    def run(self, inputs: tuple[Any, ...], arch: Arch) -> Any:
+        """Return the outputs of one network in a step."""
+        computes = self.steps_with or self.module
+        return computes(*inputs, arch=arch) if isinstance(computes, Supernet) else computes(*inputs)
+
+    def about(self, changes: Sequence[Change]) -> dict[str, Any]:
+        """Return what a checkpoint notes, beside the recipe."""
+        return {"task": self.task.name, "changes": [name_of(change) for change in changes]}
+
+    def prepared(self, changes: Sequence[Change], loader: Loader, dataset: Dataset, recipe: Recipe) -> Job:
+        """Return the job with the surgery done, and with the parameters of its method and of its loss terms.
+
+        Raises:
+            NetwrightError: something that is no change, or surgery on a supernet.
+        """
+        _check(changes, self.module)
+        torch.manual_seed(derive_seed(recipe.seed, "changes"))
+        module = self.module
+        for change in changes:
+            if isinstance(change, Surgery):
+                device = next((parameter.device for parameter in module.parameters()), torch.device("cpu"))
+                module = change.change(module, self._example(loader, dataset, device))
+        terms = tuple(change.objective(module, self.teacher) for change in changes if isinstance(change, Objective))
+        own = self.method.parameters(module, self.space) if self.method.parameters else None
+        extras = (*([own] if own else []), *(Extra(term) for term in terms if isinstance(term, nn.Module)))
+        extra = own.module if own else None
+        return dataclasses.replace(self, module=module, terms=terms, extras=extras, extra=extra)
+
+    def planned(self, changes: Sequence[Change], loader: Loader, dataset: Dataset, device: torch.device) -> Job:
+        """Return the job with its steps computed by a plan, if there is one; the module is on the device already."""
+        plans = [change for change in changes if isinstance(change, Plan)]
+        if not plans:
+            return self
+        self.module.train()
+        return dataclasses.replace(self, steps_with=plans[0].plan(self.module, self._example(loader, dataset, device)))
+
+    def _example(self, loader: Loader, dataset: Dataset, device: torch.device) -> Example:
+        resolution = self.space.largest().resolution
+        inputs, _ = self.task.batch(*loader.batch(0, 0, resolution))
+        on_device = tuple(one.to(device) if isinstance(one, torch.Tensor) else one for one in arguments(inputs))
+
+        def calibration(images: int) -> list[torch.Tensor]:
+            return calibration_batches(dataset, resolution=resolution, images=images, device=device)
+
+        return Example(on_device, calibration)
+
+
+def _check(changes: Sequence[Change], module: nn.Module) -> None:
+    for change in changes:
+        if not isinstance(change, Surgery | Objective | Plan):
+            raise NetwrightError(
+                f"{name_of(change)!r} is no change of a network: it has none of the methods change, objective and plan. "
+                "training/change.py says what they take and return."
+            )
+        if isinstance(module, Supernet) and isinstance(change, Surgery | Plan):
+            raise NetwrightError(
+                f"{name_of(change)!r} changes one network; a supernet is many. Train the supernet without it, extract a "
+                "network, and apply it there."
+            )
+    if sum(isinstance(change, Plan) for change in changes) > 1:
+        raise NetwrightError("Two plans cannot both decide how a step is computed: give one.")

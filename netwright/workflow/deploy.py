@@ -1,0 +1,114 @@
+"""One network of a run as a verified artifact."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from netwright.core.errors import NetwrightError
+from netwright.workflow.archs import choose
+from netwright.workflow.open import OpenRun, open_run
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from netwright.deployment.artifact import Artifact
+    from netwright.deployment.targets import Exported, Target
+    from netwright.models.arch import Arch
+    from netwright.models.recorded import GivenSpace
+
+
+def deploy(
+    run: str | Path | OpenRun,
+    arch: Any = "best",
+    *,
+    to: str | Target = "onnx",
+    out: str | Path,
+    fine_tune: float = 0.0,
+    space: GivenSpace | None = None,
+    calibration_images: int = 1024,
+    found: dict[str, Any] | None = None,
+) -> Artifact:
+    """Extract a network, export it, verify it against its source on the validation images, and write its card.
+
+    Args:
+        run: the run directory of a trained supernet, or the run, opened.
+        arch: best (of the latest search), front:N, smallest, largest, a JSON file, an `Arch`, or what a search lists.
+        to: the format: a name, FILE.py:NAME, or a function (see `deployment.targets`).
+        out: the folder for the artifact; an earlier artifact there is replaced when the new one is finished.
+        fine_tune: epochs of further training before the export.
+        space: the run's space again, where it is one of your own.
+        calibration_images: training images that BatchNorm statistics are measured on.
+        found: the search whose places `arch` names; None: the latest.
+
+    Raises:
+        NetwrightError: a wrong name or path, no such network, or the export computes something else; nothing is written then.
+    """
+    from netwright.core.files import append_line
+    from netwright.core.progress import say
+    from netwright.deployment.artifact import Preparation, check_folder, make_artifact
+    from netwright.deployment.targets import TARGETS
+    from netwright.models.recorded import record_of
+
+    target = TARGETS.find(to)
+    if not isinstance(fine_tune, int | float) or not 0 <= fine_tune < float("inf"):
+        raise NetwrightError(f"fine_tune is {fine_tune!r}; it must be a number of epochs, 0 or greater.")
+    opened = open_run(run, space=space)
+    out = Path(out)
+    check_folder(out)
+    opened.require_trained()
+    chosen, predicted = choose(opened, arch, found)
+    say(f"extracting and exporting the network to {out}")
+    net = extract(opened, chosen, fine_tune=fine_tune, calibration_images=calibration_images)
+    data = opened.config["data"]
+    artifact = make_artifact(
+        net,
+        to=target,
+        arch=chosen,
+        family=record_of(opened.config, opened.family),
+        preparation=Preparation(chosen.resolution, data["mean"], data["std"], data["classes"]),
+        task=opened.task,
+        out_dir=out,
+        images=opened.task.prepare(opened.dataset).val,
+        predicted=predicted,
+        origin=_origin(opened, fine_tune),
+        measure=lambda exported, folder: measure_exported(exported, chosen),
+    )
+    append_line(opened.path / "deployed.jsonl", {"folder": str(out), **artifact.to_json()})
+    return artifact
+
+
+def extract(run: OpenRun, arch: Arch, *, fine_tune: float = 0.0, calibration_images: int = 1024) -> nn.Module:
+    """Cut a network out of the run's supernet, calibrate it, and train it further where asked; on the CPU, in eval mode."""
+    from netwright.data.loader import calibration_batches
+    from netwright.training.evaluate import calibrated
+    from netwright.training.loop import train_network
+    from netwright.training.recipe import recipe
+
+    net: nn.Module = calibrated(run.supernet, arch, run.training, calibration_images=calibration_images)
+    if fine_tune:
+        batches = calibration_batches(run.training, resolution=arch.resolution, images=calibration_images)
+        teacher = run.supernet.extract(run.family.space.largest(), batches)
+        plan = recipe("fine-tuning", epochs=fine_tune)
+        net = train_network(net, run.training, plan, resolution=arch.resolution, teacher=teacher, task=run.task)
+    return net.cpu().eval()
+
+
+def measure_exported(exported: Exported, arch: Arch) -> float:
+    """Return the latency of an exported network on this machine in milliseconds, batch 1, one thread."""
+    from netwright.device.measure import measure_program
+
+    return measure_program(exported.program, (3, arch.resolution, arch.resolution))
+
+
+def _origin(run: OpenRun, fine_tune: float) -> dict[str, str]:
+    """Return texts on where a network comes from, for its card."""
+    config, dataset = run.config, run.dataset
+    return {
+        "run": run.path.resolve().name,
+        "space": config["space"],
+        "training data": f"{dataset.name}, {len(dataset.train)} images for training, {len(dataset.val)} for validation",
+        "training": f"{config['recipe'].get('method')}, {config['recipe'].get('epochs')} epochs"
+        + (f", then {fine_tune:g} epochs of fine-tuning" if fine_tune else ""),
+        "selection": f"by {run.metric.key} on images held out from training; the validation images had no part in it",
+    }

@@ -1,0 +1,27 @@
+"""Everything about a run in one HTML file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from netwright.workflow.open import OpenRun, open_run
+
+if TYPE_CHECKING:
+    from netwright.models.recorded import GivenSpace
+
+
+def report(run: str | Path | OpenRun, *, space: GivenSpace | None = None) -> Path:
+    """Write RUN/report.html: curves, the trade-off, the networks found, drawn; return its path.
+
+    Args:
+        run: the run directory, which may be unfinished, or the run, opened.
+        space: the run's space again, where it is one of your own.
+
+    Raises:
+        NetwrightError: not a run, or the file cannot be written.
+    """
+    from netwright.report.report import write_report
+
+    opened = open_run(run, space=space)
+    return write_report(opened.run, opened.family)
