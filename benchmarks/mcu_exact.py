@@ -47,7 +47,6 @@ from netwright.graph.integers.interpret import interpret  # noqa: E402
 from netwright.graph.integers.quantized import QuantizedGraph  # noqa: E402
 from netwright.mcu.compile import compile_network  # noqa: E402
 from netwright.mcu.emit.emit import emit  # noqa: E402
-from netwright.mcu.emit.layer import layer_scratch  # noqa: E402
 from netwright.mcu.lower.border import as_bytes, as_tensors  # noqa: E402
 from netwright.mcu.lower.lower import lower  # noqa: E402
 from netwright.mcu.network import Network  # noqa: E402
@@ -256,7 +255,7 @@ def side_by_side(network: Network) -> Schedule:
             offsets[index] = take(value.bytes)
     steps = []
     for index, layer in enumerate(network.layers):
-        scratch = layer_scratch(layer, network)
+        scratch = layer.scratch_bytes(network)
         steps.append(Whole(index, -1, take(scratch) if scratch else -1, scratch))
     return Schedule("layers", tuple(steps), offsets, end, end, end, "not searched", (end,) * len(steps))
 

@@ -42,7 +42,6 @@ from netwright.core.files import append_line, read_lines  # noqa: E402
 from netwright.core.run import environment  # noqa: E402
 from netwright.graph.files.tflite import parse_tflite  # noqa: E402
 from netwright.mcu.emit.emit import emit  # noqa: E402
-from netwright.mcu.emit.layer import layer_scratch  # noqa: E402
 from netwright.mcu.lower.lower import lower  # noqa: E402
 from netwright.mcu.run.host import build_host  # noqa: E402
 from netwright.mcu.schedule.schedule import schedule  # noqa: E402
@@ -127,7 +126,7 @@ def run_built(first: int, count: int) -> Row:
         try:
             model = parse_tflite(data)
             network = lower(model)
-            plan = schedule(network, scratch=layer_scratch)
+            plan = schedule(network)
         except NetwrightError:
             continue
         try:

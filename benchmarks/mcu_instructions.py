@@ -33,7 +33,6 @@ from netwright.core.errors import NetwrightError  # noqa: E402
 from netwright.core.files import append_line, read_lines, write_json  # noqa: E402
 from netwright.core.run import environment  # noqa: E402
 from netwright.mcu.emit.emit import emit  # noqa: E402
-from netwright.mcu.emit.layer import layer_scratch  # noqa: E402
 from netwright.mcu.network import Network  # noqa: E402
 from netwright.mcu.price.from_blocks import network_of_blocks  # noqa: E402
 from netwright.mcu.price.instructions import COEFFICIENTS, Work, fit, flash_of, works_of  # noqa: E402
@@ -67,7 +66,7 @@ class Program:
 
     def plan(self, network: Network) -> Schedule:
         """Return the plan under which it is compiled."""
-        return schedule(network, mode=self.mode, scratch=layer_scratch)
+        return schedule(network, mode=self.mode)
 
 
 def spaces() -> tuple[Family, ...]:

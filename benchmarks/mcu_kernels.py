@@ -27,8 +27,7 @@ sys.path.insert(0, str(ROOT))
 from benchmarks.results import save  # noqa: E402 - the checkout first
 from netwright.core.run import environment  # noqa: E402
 from netwright.mcu.emit.emit import emit  # noqa: E402
-from netwright.mcu.emit.layer import layer_scratch  # noqa: E402
-from netwright.mcu.network import Conv, Dense, Depthwise, Network, Requantize, Value, Window  # noqa: E402
+from netwright.mcu.network import Conv, Dense, Depthwise, Network, NetworkValue, Requantize, Window  # noqa: E402
 from netwright.mcu.run.emulate import emulate  # noqa: E402
 from netwright.mcu.run.host import build_host  # noqa: E402
 from netwright.mcu.run.toolchain import call  # noqa: E402
@@ -108,7 +107,7 @@ def layers() -> Iterator[tuple[str, Network]]:
 
 def measure(name: str, network: Network, processors: tuple[str, ...]) -> dict[str, Any]:
     """Compile one layer, check it on this machine, and count its instructions."""
-    source = emit(network, schedule(network, mode="layers", scratch=layer_scratch))
+    source = emit(network, schedule(network, mode="layers"))
     values = network.values
     images = np.random.default_rng(1).integers(-128, 128, (1, values[0].bytes)).astype(np.int8)
     row: dict[str, Any] = {"layer": name, "macs": network.macs, "outputs": values[1].bytes}
@@ -159,7 +158,10 @@ def _requantize(weights: NDArray[np.int8]) -> Requantize:
 
 
 def _network(layer: Conv | Depthwise | Dense, shape: tuple[int, ...], made: tuple[int, ...], macs: int) -> Network:
-    values = (Value("in", shape, scale=1.0, zero_point=-128), Value("out", made, scale=1.0, zero_point=-128))
+    values = (
+        NetworkValue("in", shape, scale=1.0, zero_point=-128),
+        NetworkValue("out", made, scale=1.0, zero_point=-128),
+    )
     return Network(values, (layer,), (0,), (1,), macs)
 
 

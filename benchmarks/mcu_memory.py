@@ -30,7 +30,6 @@ from netwright.graph.files.tflite import load_tflite  # noqa: E402
 from netwright.graph.integers.interpret import interpret  # noqa: E402
 from netwright.graph.integers.quantized import QuantizedGraph  # noqa: E402
 from netwright.mcu.emit.emit import emit  # noqa: E402
-from netwright.mcu.emit.layer import layer_scratch  # noqa: E402
 from netwright.mcu.lower.border import as_bytes, as_tensors  # noqa: E402
 from netwright.mcu.lower.lower import lower  # noqa: E402
 from netwright.mcu.network import Network  # noqa: E402
@@ -94,7 +93,7 @@ def measure(file: str, model: QuantizedGraph, mode: str, limit: int | None) -> d
     """Return what one plan of a network needs, measured."""
     network = lower(model)
     started = time.perf_counter()
-    plan = schedule(network, mode=mode, sram_bytes=limit, scratch=layer_scratch)
+    plan = schedule(network, mode=mode, sram_bytes=limit)
     seconds = time.perf_counter() - started
     with tempfile.TemporaryDirectory() as folder:
         directory = Path(folder)

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from netwright.cli.result import Result
+
+if TYPE_CHECKING:
+    from netwright.workflow.compile import Emulated
 
 
 def emulate(
@@ -25,39 +28,23 @@ def emulate(
     json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> Result:
     """Run generated C on an emulated Cortex-M: outputs, instructions, memory."""
-    from netwright.core.files import atomic_path
-    from netwright.mcu.run import emulate as emulation
-    from netwright.mcu.run.toolchain import read_inputs
+    from netwright.workflow.compile import emulate as emulate_build
 
     del json
-    emulation.check_optimization(optimize)
-    inputs = read_inputs(build, input)
-    done = emulation.emulate(build, inputs, cpu=cpu, optimize=optimize)
-    if output is not None:
-        with atomic_path(output) as path:
-            path.write_bytes(done.outputs.tobytes())
-    data = {
-        "cpu": cpu,
-        "runs": len(inputs),
-        "instructions": int(done.instructions.max()),
-        "instructions_least": int(done.instructions.min()),
-        "arena_bytes": done.arena_bytes,
-        "ram_bytes": done.ram_bytes,
-        "stack_bytes": done.stack_bytes,
-        "flash_bytes": done.flash_bytes,
-        "code_bytes": done.code_bytes,
-    }
+    done = emulate_build(build, cpu=cpu, input=input, output=output, optimize=optimize, hot=hot)
+    return Result(done.to_json(), describe(done))
+
+
+def describe(done: Emulated) -> list[str]:
+    """Return what is printed: instructions and memory, and where the instructions went if asked."""
+    ran, runs = done.emulation, len(done.emulation.outputs)
     shown = [
-        f"{cpu}, {len(inputs)} run{'s' if len(inputs) != 1 else ''}: {data['instructions']:,} instructions an inference at most",
-        f"SRAM: arena {done.arena_bytes:,} + stack {done.stack_bytes:,} bytes",
-        f"Flash: {done.flash_bytes:,} bytes, of which code {done.code_bytes:,}",
+        f"{done.cpu}, {runs} run{'s' if runs != 1 else ''}: {int(ran.instructions.max()):,} instructions an inference at most",
+        f"SRAM: arena {ran.arena_bytes:,} + stack {ran.stack_bytes:,} bytes",
+        f"Flash: {ran.flash_bytes:,} bytes, of which code {ran.code_bytes:,}",
         "Instructions are not cycles: the emulator models neither pipeline nor caches nor wait states.",
     ]
-    if hot:
-        from netwright.mcu.run.hotspots import hotspots
-
-        found = hotspots(build, inputs, cpu=cpu, optimize=optimize)
+    if done.hotspots is not None:
         for what in ("step", "function"):
-            data[f"by_{what}"] = [{what: name, "instructions": total} for name, total in found.by(what)]
-            shown += [f"By {what}:", *(f"{total:14,}  {name}" for name, total in found.by(what))]
-    return Result(data, shown)
+            shown += [f"By {what}:", *(f"{total:14,}  {name}" for name, total in done.hotspots.by(what))]
+    return shown

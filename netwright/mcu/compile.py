@@ -1,6 +1,6 @@
 """From an int8 network to a directory of C: lowered, scheduled, written, built where a compiler is, and proven right.
 
-What `netwright compile` does. All files are made in a folder inside the directory and take their places at the end.
+What `netwright compile` does. All files are made in a temporary folder and take their places at the end.
 """
 
 from __future__ import annotations
@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import shutil
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,11 +16,13 @@ from typing import Any
 import numpy as np
 
 from netwright.core.errors import NetwrightError
-from netwright.core.files import read_json, write_json
+from netwright.core.files import publish_folder, read_json, write_json
 from netwright.graph.integers.quantized import QuantizedGraph
 from netwright.mcu.emit.emit import Weights, emit
+from netwright.mcu.layer import Network
 from netwright.mcu.lower.lower import lower
-from netwright.mcu.network import Network
+from netwright.mcu.operators.operator import Operator
+from netwright.mcu.operators.table import Given, own_operators
 from netwright.mcu.price.sizes import Sizes, measured_sizes, predicted_sizes
 from netwright.mcu.run.emulate import TOOLS, build_elf
 from netwright.mcu.run.toolchain import missing
@@ -49,7 +51,7 @@ class Compiled:
 
     @property
     def sram_bytes(self) -> int:
-        """Static memory: the arena, and the weights where they lie in SRAM."""
+        """Static memory: the arena, and the weights where they are copied to SRAM."""
         return self.plan.arena_bytes + (self.sizes.constant_bytes if self.weights == "sram" else 0)
 
     @property
@@ -92,13 +94,25 @@ def compile_network(
     mode: str = "auto",
     weights: Weights = "flash",
     emulated: bool = False,
+    operators: Given | Iterable[Given] | Mapping[str, Operator] | None = None,
     note: Callable[[str], None] = lambda _: None,
 ) -> Compiled:
     """Write the C of a network to the directory `out`, which must be new, empty or an earlier result.
 
-    `emulated`: with emulated/net-CPU.elf, the program that the emulator runs.
-
     The directory is written also where the network does not fit: `fits` says so, and `advice` what would make it fit.
+
+    Args:
+        model: the network, quantized.
+        out: the directory; an earlier result's files are replaced, those of others are kept.
+        name: of the network, for comments.
+        cpu: for which the program is built.
+        sram_bytes: limit of static memory.
+        flash_bytes: limit of flash.
+        mode: schedule: auto, layers, stream or patch.
+        weights: flash, or sram.
+        emulated: with emulated/net-CPU.elf, the program that the emulator runs.
+        operators: of one's own: an `Operator`, several, or FILE.py:NAME.
+        note: called with lines that tell the progress.
 
     Raises:
         NetwrightError: an operator that is not supported, a place that cannot be written, or C that differs from the
@@ -106,7 +120,8 @@ def compile_network(
     """
     out = Path(os.path.realpath(out))
     earlier = check_place(out)
-    network = lower(model)
+    own = own_operators(operators)
+    network = lower(model, own)
     note(f"{len(network.layers)} layers, {network.macs:,} MACs")
     plan = schedule(network, sram_bytes=sram_bytes, mode=mode)
     source = emit(network, plan, name=name, weights=weights)
@@ -114,14 +129,12 @@ def compile_network(
         left = max(1, sram_bytes - predicted_sizes(source, 0).constant_bytes)
         plan = schedule(network, sram_bytes=left, mode=mode)
         source = emit(network, plan, name=name, weights=weights)
-    new = not out.exists()
     try:
-        out.mkdir(parents=True, exist_ok=True)
         with (
-            tempfile.TemporaryDirectory(prefix=".netwright-", dir=out) as beside,
+            tempfile.TemporaryDirectory(prefix="netwright-") as made,
             tempfile.TemporaryDirectory(prefix="netwright-") as objects,
         ):
-            scratch, files = Path(beside), [*source.files, MANIFEST]
+            scratch, files = Path(made), [*source.files, MANIFEST]
             source.write(scratch)
             sizes = predicted_sizes(source, len(network.layers))
             if emulated or not missing(*TOOLS):
@@ -131,22 +144,19 @@ def compile_network(
                     (scratch / "emulated").mkdir()
                     shutil.copyfile(elf, scratch / "emulated" / elf.name)
                     files.append(f"emulated/{elf.name}")
-            proven = prove(model, network, scratch)
+            proven = prove(model, network, scratch, own)
             note(proven)
             advice = _advice(network, plan, sizes, sram_bytes, flash_bytes, weights)
             result = Compiled(out, cpu, network, plan, sizes, sram_bytes, flash_bytes, weights, proven, advice)
             write_json(scratch / MANIFEST, {"made_by": MADE_BY, **result.to_json(), "files": files})
-            _publish(scratch, out, files, earlier)
+            publish_folder(scratch, out, files, earlier=earlier)
     except OSError as error:
         raise NetwrightError(f"Cannot write {out}: {error.strerror or error}. What it held before is kept.") from error
-    finally:
-        if new and out.is_dir() and not any(out.iterdir()):
-            out.rmdir()
     return result
 
 
 def check_place(out: Path) -> list[str]:
-    """Return the files of an earlier result that stand at a place; refuse one that holds something else.
+    """Return the files of an earlier result in a folder; refuse one that holds something else.
 
     Raises:
         NetwrightError: it is a file, or a folder with files in it but no net.json that `compile` wrote.
@@ -164,7 +174,7 @@ def check_place(out: Path) -> list[str]:
     return [name for name in manifest.get("files", []) if isinstance(name, str) and ".." not in Path(name).parts]
 
 
-def prove(model: QuantizedGraph, network: Network, directory: Path) -> str:
+def prove(model: QuantizedGraph, network: Network, directory: Path, operators: Iterable[Operator] = ()) -> str:
     """Run the C on this machine and the interpreter on the same random inputs; return in words what was found.
 
     Raises:
@@ -176,16 +186,22 @@ def prove(model: QuantizedGraph, network: Network, directory: Path) -> str:
 
     if reason := missing("gcc"):
         return f"not proven: {reason}"
+    kernels = {name: one.compute for one in operators if one.compute for name in one.names}
     rng = np.random.default_rng(0)
     sizes = sum(network.values[value].bytes for value in network.inputs)
     inputs = rng.integers(-128, 128, (PROVEN_ON, sizes), dtype=np.int8)
-    expected = as_bytes(model, network, interpret(model, as_tensors(model, network, inputs)))
+    expected = as_bytes(model, network, interpret(model, as_tensors(model, network, inputs), kernels=kernels))
     with tempfile.TemporaryDirectory(prefix="netwright-") as folder:
         wrong = int(np.count_nonzero(build_host(directory, folder=Path(folder)).run(inputs) != expected))
     if wrong:
         raise NetwrightError(
-            f"The generated C differs from the interpreter in {wrong} of {expected.size} output values: this is a fault of "
-            "netwright. Please report it with the model; --schedule layers may avoid it."
+            f"The generated C differs from the interpreter in {wrong} of {expected.size} output values. "
+            + (
+                f"Compare the arithmetic of {', '.join(sorted(kernels))} with its C; otherwise"
+                if kernels
+                else "This is a fault of netwright:"
+            )
+            + " please report it with the model; --schedule layers may avoid it."
         )
     return f"equal to the interpreter, bit for bit, on {PROVEN_ON} random inputs ({expected.size} output values)"
 
@@ -220,21 +236,3 @@ def _smaller(network: Network, plan: Schedule, left: int) -> str:
     if least >= plan.arena_bytes:
         return " No smaller schedule was found: lower the resolution or the width, or search a network for this device."
     return f" --schedule auto takes {least:,} bytes of arena{', which fits' if least <= left else ', still too many'}."
-
-
-def _publish(scratch: Path, out: Path, files: Sequence[str], earlier: Sequence[str]) -> None:
-    """Put new files in the place of earlier ones, all of them even if interrupted; what others laid there stays."""
-    left = list(files)
-    for name in files:
-        (out / name).parent.mkdir(exist_ok=True)
-    try:
-        while left:
-            (scratch / left[0]).replace(out / left[0])
-            left.pop(0)
-    except KeyboardInterrupt:
-        for name in left:
-            if (scratch / name).exists():
-                (scratch / name).replace(out / name)
-        raise
-    for name in set(earlier) - set(files):
-        (out / name).unlink(missing_ok=True)

@@ -9,9 +9,9 @@ import pytest
 import torch
 from PIL import Image
 
-from netwright.cli.calibration import quantized_module
 from netwright.core.errors import NetwrightError
 from netwright.graph.integers.interpret import interpret
+from netwright.workflow.calibration import quantized_module
 from tests.cli.test_verbs import assert_refused, result
 
 NETS = """
@@ -91,7 +91,7 @@ def test_one_channel_is_the_luma_of_the_images(nets, tmp_path):
     """Two images of one colour each have two greys; normalized with their own statistics these are -1 and 1."""
     _write(tmp_path / "two" / "red.png", np.full((8, 8, 3), (255, 0, 0), np.uint8))
     _write(tmp_path / "two" / "green.png", np.full((8, 8, 3), (0, 255, 0), np.uint8))
-    from netwright.cli.calibration import _images, _of_name
+    from netwright.workflow.calibration import _images, _of_name
 
     pixels = _images(str(tmp_path / "two"), 8, grey=True)[0]
     greys = [np.asarray(Image.new("RGB", (1, 1), colour).convert("L")).item() for colour in ("#ff0000", "#00ff00")]
@@ -161,8 +161,8 @@ def test_the_ranges_are_those_of_the_images(nets, photos):
     """The mean of every image, found by the integers, is near that of the float module; of one image too."""
     for name in ("1.png", "2.png", "3.png"):
         (photos / name).unlink()
-    from netwright.cli.calibration import _of_name
     from netwright.compression.quantization.post_training import to_integers
+    from netwright.workflow.calibration import _of_name
 
     model = quantized_module(f"{nets}:Mean", str(photos), "1x3x32x32")
     module, batches = _of_name(f"{nets}:Mean", str(photos), "1x3x32x32")
@@ -177,7 +177,7 @@ def test_the_ranges_are_those_of_the_images(nets, photos):
 
 
 def test_only_training_images_are_taken_where_they_are_told_apart(photos, tmp_path):
-    from netwright.cli.calibration import _images
+    from netwright.workflow.calibration import _images
 
     for part, level in (("train", 40), ("val", 200)):
         for kind in ("cat", "dog"):
@@ -186,7 +186,7 @@ def test_only_training_images_are_taken_where_they_are_told_apart(photos, tmp_pa
 
 
 def test_no_more_images_are_decoded_than_used(tmp_path):
-    from netwright.cli.calibration import IMAGES, _images
+    from netwright.workflow.calibration import IMAGES, _images
 
     for number in range(IMAGES + 9):
         _write(tmp_path / "many" / f"{number}.png", np.full((1, 1, 3), number % 256, np.uint8))

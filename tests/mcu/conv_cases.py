@@ -10,8 +10,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from netwright.mcu.emit import conv as emit_conv
-from netwright.mcu.network import Conv, Dense, Depthwise, Network, Requantize, Value, Window
+from netwright.mcu.network import Conv, Dense, Depthwise, Network, NetworkValue, Requantize, Window
 
 KERNELS = Path(str(resources.files("netwright.mcu"))) / "kernels"
 Rng = np.random.Generator
@@ -25,6 +24,32 @@ class Case:
     layer: Conv | Depthwise | Dense
     image: NDArray[np.int8]
     wanted: NDArray[np.int8]
+
+
+@dataclass(frozen=True)
+class OneRow:
+    """Where a layer makes one row outside a network: `rows` are set already."""
+
+    out: str = "out"
+    width: str = ""
+    planar: int = 0
+    line: int = 0
+    given: str = ""
+    tiled: bool = False
+    read_width: str = ""
+    read_padding: str = ""
+
+    def inputs(self) -> list[str]:
+        return [self.given]
+
+    def elements(self) -> str:
+        raise AssertionError("convolutions do not ask")
+
+    def window(self) -> list[str]:
+        return []
+
+    def neighbours(self) -> tuple[list[str], str, int]:
+        raise AssertionError("convolutions do not ask")
 
 
 def requantize_of(rng: Rng, weights: NDArray[np.int8], zero_point: int, kind: str) -> Requantize:
@@ -91,7 +116,7 @@ def case(layer: Conv | Depthwise | Dense, shape: tuple[int, ...], out_shape: tup
     image = rng.integers(-128, 128, shape).astype(np.int8)
     if rng.random() < 0.1:
         image[:] = rng.choice([-128, 127])
-    values = (Value("in", shape, zero_point=layer.input_zero_point), Value("out", out_shape))
+    values = (NetworkValue("in", shape, zero_point=layer.input_zero_point), NetworkValue("out", out_shape))
     return Case(Network(values, (layer,), (0,), (1,), 0), layer, image, oracle(layer, image, out_shape))
 
 
@@ -176,12 +201,12 @@ def c_array(name: str, values: NDArray[np.int8]) -> str:
 
 def program(cases: Sequence[Case]) -> str:
     """Return a C file whose `run(int8_t *out)` writes the outputs of all cases, by every call there is, back to back."""
-    headers = sorted({kernel for one in cases for kernel in emit_conv.data(one.network, one.layer, "x").kernels})
+    headers = sorted({kernel for one in cases for kernel in one.layer.data(one.network, "x").kernels})
     parts = ["#include <stdint.h>\n#include <string.h>\n", *(f'#include "nw_{header}.h"\n' for header in headers)]
     calls = []
     for number, one in enumerate(cases):
         name = f"l{number}"
-        parts.append(emit_conv.data(one.network, one.layer, name).text)
+        parts.append(one.layer.data(one.network, name).text)
         parts.append(c_array(f"{name}_in", one.image))
         parts.append(_function(one, name))
         calls.append(f"  out = {name}_run(out);\n")
@@ -201,7 +226,7 @@ def _ways(one: Case) -> int:
     if isinstance(one.layer, Dense):
         return 1
     if isinstance(one.layer, Depthwise):
-        return 3 if _multiplier(one) == 1 and emit_conv.in_place(one.layer) else 2
+        return 3 if _multiplier(one) == 1 and one.layer.window.kernel[0] > one.layer.window.padding[0] else 2
     return 2
 
 
@@ -213,15 +238,14 @@ def _function(one: Case, name: str) -> str:
     layer, network = one.layer, one.network
     size = one.wanted.size
     lines: list[str]
+    whole = layer.call(network, name, [f"{name}_in"], "out", "scratch")
     if isinstance(layer, Dense):
-        lines = [emit_conv.dense_call(layer, network, name, f"{name}_in", "out"), f"out += {size};"]
+        lines = [whole, f"out += {size};"]
     elif isinstance(layer, Conv):
-        lines = [emit_conv.conv_call(layer, network, name, f"{name}_in", "out"), f"out += {size};"]
+        lines = [whole, f"out += {size};"]
         lines += _pointwise_planar(one, name) if layer.pointwise else _conv_rows(one, name)
     else:
-        stride = one.wanted.shape[1] * one.wanted.shape[2]
-        lines = [f"int8_t scratch[{emit_conv.scratch_bytes(layer, network)}];"]
-        lines += [emit_conv.depthwise_call(layer, network, name, f"{name}_in", "out", "scratch", stride)]
+        lines = [f"int8_t scratch[{layer.scratch_bytes(network)}];", whole]
         lines += [f"out += {size};", *_depthwise_rows(one, name)]
         if _ways(one) == 3:
             lines += _depthwise_in_place(one, name)
@@ -234,9 +258,8 @@ def _pointwise_planar(one: Case, name: str) -> list[str]:
     assert isinstance(one.layer, Conv)
     height, width, outputs = one.wanted.shape
     depth, stride = one.image.shape[2], width + 3
-    call = emit_conv.pointwise_planar_call(
-        one.layer, one.network, name, f"{name}_in + y * {width * depth}", "planar", str(width), str(stride)
-    )
+    place = OneRow(out="planar", width=str(width), planar=stride, given=f"{name}_in + y * {width * depth}")
+    (call,) = one.layer.row(one.network, name, place)
     return [
         f"int8_t planar[{stride * outputs}];",
         f"for (int y = 0; y < {height}; y++) {{ {call}",
@@ -247,7 +270,7 @@ def _pointwise_planar(one: Case, name: str) -> list[str]:
 def _conv_rows(one: Case, name: str) -> list[str]:
     assert isinstance(one.layer, Conv)
     window, (height, width, channels) = one.layer.window, one.image.shape
-    call = emit_conv.conv_row_call(one.layer, one.network, name, "rows", "out")
+    (call,) = one.layer.row(one.network, name, OneRow())
     return [
         f"const int8_t *rows[{window.kernel[0]}];",
         f"for (int y = 0; y < {one.wanted.shape[0]}; y++) {{",
@@ -261,18 +284,18 @@ def _conv_rows(one: Case, name: str) -> list[str]:
 def _depthwise_rows(one: Case, name: str) -> list[str]:
     assert isinstance(one.layer, Depthwise)
     window, (height, width, channels) = one.layer.window, one.image.shape
-    line = emit_conv.line_bytes(one.layer, one.network)
-    call = emit_conv.depthwise_row_call(one.layer, one.network, name, "lines", str(line), "out")
+    line = one.layer.line_bytes(one.network)
+    (call,) = one.layer.row(one.network, name, OneRow(line=line))
     return [
         f"int8_t planar[{height * channels * line}];",
         f"memset(planar, {one.layer.input_zero_point}, sizeof planar);",
         f"for (int y = 0; y < {height}; y++) for (int x = 0; x < {width}; x++) for (int c = 0; c < {channels}; c++)",
         f"planar[(y * {channels} + c) * {line} + {window.padding[2]} + x] = {name}_in[(y * {width} + x) * {channels} + c];",
-        f"const int8_t *lines[{window.kernel[0]}];",
+        f"const int8_t *rows[{window.kernel[0]}];",
         f"for (int y = 0; y < {one.wanted.shape[0]}; y++) {{",
         f"for (int i = 0; i < {window.kernel[0]}; i++) {{",
         f"int r = y * {window.stride[0]} - {window.padding[0]} + i * {window.dilation[0]};",
-        f"lines[i] = r < 0 || r >= {height} ? (const int8_t *)0 : planar + r * {channels * line}; }}",
+        f"rows[i] = r < 0 || r >= {height} ? (const int8_t *)0 : planar + r * {channels * line}; }}",
         f"{call} out += {one.wanted.shape[1] * one.wanted.shape[2]}; }}",
     ]
 
@@ -284,7 +307,7 @@ def _depthwise_in_place(one: Case, name: str) -> list[str]:
     in_row = one.image.shape[1] * one.image.shape[2]
     if row > in_row or height > one.image.shape[0]:  # then it does not fit in its own input
         return [f"memcpy(out, out - {2 * one.wanted.size}, {one.wanted.size}); out += {one.wanted.size};"]
-    call = emit_conv.depthwise_call(one.layer, one.network, name, "tensor", "tensor", "scratch", in_row)
+    call = f"nw_depthwise_all(&{name}_depthwise, tensor, tensor, scratch, {in_row});"
     return [
         f"int8_t tensor[{one.image.size}];",
         f"memcpy(tensor, {name}_in, {one.image.size}); {call}",

@@ -19,7 +19,6 @@ from netwright.graph.files.flatbuffer import FlatBuffer
 from netwright.graph.files.tflite_writer import tflite_bytes
 from netwright.graph.integers.builder import GraphBuilder, quantization
 from netwright.graph.integers.quantized import QuantizedGraph
-from netwright.mcu.emit.layer import layer_scratch
 from netwright.mcu.lower.lower import lower
 from netwright.mcu.schedule.schedule import schedule
 from tests.mcu.simple_cases import functions, means, pools, sums
@@ -246,7 +245,7 @@ def read_and_plan(data: bytes) -> str:
         stage = "lowering"
         network = lower(model)
         stage = "planning"
-        schedule(network, scratch=layer_scratch)
+        schedule(network)
     except NetwrightError:
         return stage
     return "planned"

@@ -6,7 +6,7 @@ import numpy as np
 
 from netwright.mcu.network import Network
 from netwright.mcu.schedule.schedule import Schedule, Whole
-from netwright.mcu.schedule.stream import Read, Segment
+from netwright.mcu.schedule.stream import RowRead, Segment
 
 
 class Memory:
@@ -89,7 +89,7 @@ class _Streamed:
             self.memory.bytes[start:end] = value * 10_000 + y
             self.next[place] += 1
 
-    def _read(self, reading: Read, y: int) -> None:
+    def _read(self, reading: RowRead, y: int) -> None:
         for row in range(y * reading.stride - reading.before, y * reading.stride - reading.before + reading.reach + 1):
             if 0 <= row < reading.height:
                 start, end = self._slot(reading.value, reading.rows, row)

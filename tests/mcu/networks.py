@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from netwright.mcu.network import Add, Conv, Depthwise, Layer, Lookup, Network, Pool, Requantize, Value, Window
+from netwright.mcu.network import Add, Conv, Depthwise, Layer, Lookup, Network, NetworkValue, Pool, Requantize, Window
 
 
 class Builder:
@@ -12,7 +12,7 @@ class Builder:
 
     def __init__(self, shape: tuple[int, int, int], seed: int = 0) -> None:
         self.rng = np.random.default_rng(seed)
-        self.values = [Value("input", shape, scale=1.0, zero_point=3)]
+        self.values = [NetworkValue("input", shape, scale=1.0, zero_point=3)]
         self.layers: list[Layer] = []
 
     def network(self) -> Network:
@@ -66,7 +66,7 @@ class Builder:
         same = self.values[start].shape == self.values[end].shape
         return self.add(end, start) if same else end
 
-    def _given(self, source: int) -> Value:
+    def _given(self, source: int) -> NetworkValue:
         return self.values[source if source >= 0 else len(self.values) - 1]
 
     def _append(self, kind, source, shape, window, weights, requantize) -> int:
@@ -78,7 +78,7 @@ class Builder:
 
     def _value(self, shape: tuple[int, ...], zero_point: int | None = None) -> int:
         zero = int(self.rng.integers(-20, 20)) if zero_point is None else zero_point
-        self.values.append(Value(f"v{len(self.values)}", shape, scale=1.0, zero_point=zero))
+        self.values.append(NetworkValue(f"v{len(self.values)}", shape, scale=1.0, zero_point=zero))
         return len(self.values) - 1
 
     def _window(self, kernel: int, stride: int, dilation: int) -> Window:
@@ -87,7 +87,7 @@ class Builder:
         top, bottom, left, right = before, reach - before, reach // 2, reach - reach // 2
         return Window((kernel, kernel), (stride, stride), (top, bottom, left, right), (dilation, dilation))
 
-    def _after(self, given: Value, window: Window, channels: int) -> tuple[int, int, int]:
+    def _after(self, given: NetworkValue, window: Window, channels: int) -> tuple[int, int, int]:
         height, width, _ = given.shape
         return (height - 1) // window.stride[0] + 1, (width - 1) // window.stride[1] + 1, channels
 

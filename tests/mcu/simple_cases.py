@@ -12,7 +12,6 @@ from netwright.graph.integers.builder import GraphBuilder, quantization
 from netwright.graph.integers.interpret import interpret
 from netwright.graph.integers.quantized import Quantization, QuantizedGraph
 from netwright.mcu.emit.emit import emit
-from netwright.mcu.emit.layer import layer_scratch
 from netwright.mcu.lower.border import as_bytes, as_tensors
 from netwright.mcu.lower.lower import lower
 from netwright.mcu.network import Network
@@ -37,7 +36,7 @@ def shape_of(rng: Rng) -> tuple[int, ...]:
 def write_c(model: QuantizedGraph, folder: Path) -> Network:
     """Write the C of a graph, layer by layer, into a folder."""
     network = lower(model)
-    emit(network, schedule(network, mode="layers", scratch=layer_scratch)).write(folder)
+    emit(network, schedule(network, mode="layers")).write(folder)
     return network
 
 

@@ -4,7 +4,6 @@ import numpy as np
 import pytest
 
 from netwright.mcu.emit.emit import emit
-from netwright.mcu.emit.layer import layer_scratch
 from netwright.mcu.lower.lower import lower
 from netwright.mcu.run.emulate import BOARDS, emulate
 from netwright.mcu.run.host import build_host
@@ -23,7 +22,7 @@ MORE_WARNINGS = (
 def build(tmp_path_factory):
     folder = tmp_path_factory.mktemp("build")
     network = lower(mobile())
-    emit(network, schedule(network, mode="stream", scratch=layer_scratch)).write(folder)
+    emit(network, schedule(network, mode="stream")).write(folder)
     return folder
 
 

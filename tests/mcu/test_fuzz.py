@@ -9,8 +9,8 @@ from netwright.core.errors import NetwrightError
 from netwright.graph.files.tflite import parse_tflite
 from netwright.graph.integers.builder import GraphBuilder, quantization
 from netwright.mcu.emit.emit import emit
-from netwright.mcu.emit.layer import layer_scratch
-from netwright.mcu.lower.lower import RULES, lower
+from netwright.mcu.lower.lower import lower
+from netwright.mcu.operators.table import by_name
 from netwright.mcu.run.host import build_host
 from netwright.mcu.schedule.schedule import schedule
 from tests.mcu.fuzz_cases import case, hostile, places, read_and_plan, seeds
@@ -22,7 +22,7 @@ def test_seeds_are_good_and_the_reader_looks_at_much_of_them():
     assert [read_and_plan(seed) for seed in seeds()] == ["planned"] * len(seeds())
     assert all(len(places(seed)) > 300 for seed in seeds())
     used = {op.kind.removeprefix("tflite.") for seed in seeds() for op in parse_tflite(seed).graph.ops}
-    assert set(RULES) <= used
+    assert set(by_name()) <= used
 
 
 def test_only_errors_that_explain_escape():
@@ -60,7 +60,7 @@ def test_what_is_accepted_becomes_c_that_is_right(numbers):
         try:
             model = parse_tflite(data)
             network = lower(model)
-            plan = schedule(network, scratch=layer_scratch)
+            plan = schedule(network)
         except NetwrightError:
             continue
         with tempfile.TemporaryDirectory() as folder:

@@ -13,8 +13,9 @@ from netwright.core.errors import NetwrightError
 from netwright.graph.files.tflite import load_tflite
 from netwright.graph.integers.builder import GraphBuilder, quantization
 from netwright.graph.integers.quantized import QuantizedGraph
-from netwright.mcu.lower.lower import RULES, lower
+from netwright.mcu.lower.lower import lower
 from netwright.mcu.network import Add, Conv, Copy, Depthwise, Layer, Lookup, Mean, Network, Pool
+from netwright.mcu.operators.table import by_name
 from netwright.mcu.run.emulate import TOOLS, emulate
 from netwright.mcu.run.host import build_host
 from netwright.mcu.run.toolchain import missing
@@ -236,7 +237,7 @@ def test_an_unknown_operator_is_named_with_what_is_supported() -> None:
     x = build.input("x", (1, 2), FOUND)
     message = refused(build, build.op("COS", [x], (1, 2), FOUND, name="wave"))
     assert message.startswith("COS that makes 'wave' cannot be compiled: the operator is not known here.")
-    assert all(name in message for name in RULES)
+    assert all(name in message for name in by_name())
 
 
 def test_what_does_not_fit_is_refused_with_its_place() -> None:

@@ -39,7 +39,7 @@ def proven(model: QuantizedGraph, folder: Path) -> Network:
 
 
 def parts(network: Network) -> list[int]:
-    return [len(layer.parts) for layer in network.layers if isinstance(layer, Copy)]
+    return [len(layer.blocks) for layer in network.layers if isinstance(layer, Copy)]
 
 
 def joined(build: GraphBuilder, operands: list[int], axis: int = 3) -> int:

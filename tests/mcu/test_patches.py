@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 
 from netwright.mcu.emit.emit import emit
-from netwright.mcu.emit.layer import layer_scratch
 from netwright.mcu.run.emulate import emulate
 from netwright.mcu.schedule.patches import patched
 from netwright.mcu.schedule.schedule import schedule
@@ -32,7 +31,7 @@ def test_c_in_patches_equals_c_on_whole_tensors(seed: int, grid: tuple[int, int]
     found = tiles_of(seed, grid)
     assert found is not None
     inputs = np.random.default_rng(seed).integers(-128, 128, (2, network.values[0].bytes)).astype(np.int8)
-    expected = run(network, schedule(network, mode="layers", scratch=layer_scratch), tmp_path / "layers", inputs)
+    expected = run(network, schedule(network, mode="layers"), tmp_path / "layers", inputs)
     plan = arranged(network, found)
     assert np.array_equal(run(network, plan, tmp_path / "tiles", inputs, sanitize=seed == 5), expected)
 
@@ -89,10 +88,10 @@ def test_patches_go_below_streaming_where_rows_are_wide() -> None:
 def test_kernels_of_a_processor_agree_row_by_row_and_in_patches(seed: int, tmp_path: Path) -> None:
     network = random_network(seed)
     inputs = np.random.default_rng(seed).integers(-128, 128, (1, network.values[0].bytes)).astype(np.int8)
-    expected = run(network, schedule(network, mode="layers", scratch=layer_scratch), tmp_path / "layers", inputs)
+    expected = run(network, schedule(network, mode="layers"), tmp_path / "layers", inputs)
     found = tiles_of(seed, (2, 2))
     assert found is not None
-    for number, plan in enumerate((schedule(network, mode="stream", scratch=layer_scratch), arranged(network, found))):
+    for number, plan in enumerate((schedule(network, mode="stream"), arranged(network, found))):
         folder = tmp_path / str(number)
         emit(network, plan).write(folder)
         assert np.array_equal(emulate(folder, inputs, cpu="cortex-m4").outputs, expected)

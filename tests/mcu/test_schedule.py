@@ -13,9 +13,8 @@ from netwright.core.errors import NetwrightError
 from netwright.graph.files.tflite import load_tflite
 from netwright.graph.memory.lifetimes import Buffer
 from netwright.graph.memory.plan import plan
-from netwright.mcu.emit.layer import layer_scratch
 from netwright.mcu.lower.lower import lower
-from netwright.mcu.schedule.place import Block, Overlap, place
+from netwright.mcu.schedule.place import ArenaBuffer, Overlap, place
 from netwright.mcu.schedule.schedule import Whole, schedule
 from netwright.mcu.schedule.stream import Segment
 from tests.mcu.memory import Memory
@@ -24,15 +23,15 @@ from tests.mcu.networks import Builder, random_network
 MODELS = Path(os.environ.get("NETWRIGHT_DATA", "none")) / "models"
 
 
-def blocks(draw: random.Random, count: int) -> list[Block]:
+def buffers(draw: random.Random, count: int) -> list[ArenaBuffer]:
     starts = [draw.randrange(8) for _ in range(count)]
-    return [Block(draw.randrange(1, 40) * 4, start, start + draw.randrange(4)) for start in starts]
+    return [ArenaBuffer(draw.randrange(1, 40) * 4, start, start + draw.randrange(4)) for start in starts]
 
 
 @pytest.mark.parametrize("seed", range(30))
 def test_without_overlaps_placements_are_those_of_the_exact_planner(seed: int) -> None:
     draw = random.Random(seed)
-    given = blocks(draw, 9)
+    given = buffers(draw, 9)
     exact = plan([Buffer(b.bytes, b.first, b.last, ()) for b in given], alignment=4)
     found = place(given, {})
     assert exact.lower_bound_bytes <= found.arena_bytes <= exact.arena_bytes * 1.05
@@ -42,7 +41,7 @@ def test_without_overlaps_placements_are_those_of_the_exact_planner(seed: int) -
 @pytest.mark.parametrize("seed", range(60))
 def test_placements_keep_blocks_apart_except_where_they_may_overlap(seed: int) -> None:
     draw = random.Random(seed)
-    given = blocks(draw, 10)
+    given = buffers(draw, 10)
     allowed = {}
     for i, a in enumerate(given):
         for j, b in enumerate(given):
@@ -70,7 +69,7 @@ def test_placements_keep_blocks_apart_except_where_they_may_overlap(seed: int) -
 @pytest.mark.parametrize("mode", ["layers", "stream", "auto"])
 def test_every_byte_read_is_the_byte_written(seed: int, mode: str) -> None:
     network = random_network(seed)
-    found = schedule(network, mode=mode, scratch=layer_scratch)
+    found = schedule(network, mode=mode)
     assert found.lower_bound_bytes <= found.arena_bytes
     Memory(network, found).run()
     if mode == "layers":
@@ -121,7 +120,7 @@ def test_scratch_is_planned_without_being_asked_for() -> None:
     network = random_network(3)
     found = schedule(network, mode="layers")
     needs = {step.layer: step.scratch_bytes for step in found.steps if isinstance(step, Whole)}
-    assert needs == {index: layer_scratch(layer, network) for index, layer in enumerate(network.layers)}
+    assert needs == {index: layer.scratch_bytes(network) for index, layer in enumerate(network.layers)}
     assert max(needs.values()) > 0
 
 
@@ -143,10 +142,10 @@ ARENAS = {  # layer by layer, row by row at most
 def test_real_networks_need_their_bounds(name: str) -> None:
     network = lower(load_tflite(MODELS / f"{name}.tflite"))
     layers, streamed = ARENAS[name]
-    found = schedule(network, mode="layers", scratch=layer_scratch)
+    found = schedule(network, mode="layers")
     assert found.arena_bytes == found.lower_bound_bytes == found.order_bound_bytes == layers
     assert max(step.scratch_bytes for step in found.steps if isinstance(step, Whole)) <= 512
-    rows = schedule(network, mode="stream", scratch=layer_scratch)
+    rows = schedule(network, mode="stream")
     assert rows.arena_bytes <= streamed
     Memory(network, rows).run()
     assert np.isfinite(rows.instructions)

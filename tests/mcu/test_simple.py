@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 
 from netwright.mcu.lower.lower import lower
-from netwright.mcu.lower.sums import linear, reference
 from netwright.mcu.network import Add
 from netwright.mcu.run.emulate import TOOLS, emulate
 from netwright.mcu.run.host import build_host
@@ -57,9 +56,9 @@ def test_linear_sums_are_those_of_the_reference_on_every_pair() -> None:
     values = np.arange(-128, 128, dtype=np.int64)
     found = 0
     for layer in layers:
-        if (one := linear(layer)) is None:
+        if (one := layer.linear) is None:
             continue
         found += 1
         sums = (values[:, None] * one.first + values * one.second + one.constant) // (1 << 28)
-        np.testing.assert_array_equal(np.clip(sums, layer.low, layer.high), reference(layer))
+        np.testing.assert_array_equal(np.clip(sums, layer.low, layer.high), layer.reference())
     assert found >= 0.6 * len(layers)

@@ -6,7 +6,6 @@ import pytest
 
 from netwright.mcu.compile import compile_network
 from netwright.mcu.emit.emit import emit
-from netwright.mcu.emit.layer import layer_scratch
 from netwright.mcu.lower.lower import lower
 from netwright.mcu.price.sizes import predicted_sizes
 from netwright.mcu.run.emulate import TOOLS
@@ -17,7 +16,7 @@ from tests.mcu.graphs import mobile
 
 def predicted(model):
     network = lower(model)
-    return predicted_sizes(emit(network, schedule(network, scratch=layer_scratch)), len(network.layers)), network
+    return predicted_sizes(emit(network, schedule(network)), len(network.layers)), network
 
 
 def test_every_weight_is_among_the_constants():

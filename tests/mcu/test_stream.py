@@ -10,10 +10,9 @@ import numpy as np
 import pytest
 
 from netwright.mcu.emit.emit import emit
-from netwright.mcu.emit.layer import layer_scratch
 from netwright.mcu.network import Network
 from netwright.mcu.run.host import build_host
-from netwright.mcu.schedule.place import Block, place
+from netwright.mcu.schedule.place import ArenaBuffer, place
 from netwright.mcu.schedule.schedule import Schedule, schedule
 from netwright.mcu.schedule.stream import Segment, segment
 from tests.mcu.memory import Memory
@@ -30,7 +29,7 @@ def arranged(network: Network, found: Segment) -> Schedule:
     """Return a plan of one segment alone, its input and output apart."""
     values = [*found.inputs, found.output]
     sizes = [network.values[value].bytes for value in values] + [rows.bytes for rows in found.rows]
-    where = place([Block(size, 0, 0) for size in sizes], {})
+    where = place([ArenaBuffer(size, 0, 0) for size in sizes], {})
     offsets = dict(zip(values, where.offsets, strict=False))
     step = replace(found, offsets=where.offsets[len(values) :])
     return Schedule("stream", (step,), offsets, where.arena_bytes, 0, 0, "", (where.arena_bytes,))
@@ -42,8 +41,8 @@ def test_c_row_by_row_equals_c_layer_by_layer(seed: int, tmp_path: Path) -> None
     network = random_network(seed)
     rng = np.random.default_rng(seed)
     inputs = rng.integers(-128, 128, (2, network.values[0].bytes)).astype(np.int8)
-    expected = run(network, schedule(network, mode="layers", scratch=layer_scratch), tmp_path / "layers", inputs)
-    streamed = schedule(network, mode="stream", scratch=layer_scratch)
+    expected = run(network, schedule(network, mode="layers"), tmp_path / "layers", inputs)
+    streamed = schedule(network, mode="stream")
     assert np.array_equal(run(network, streamed, tmp_path / "rows", inputs, sanitize=seed == 1), expected)
     assert len(np.unique(expected)) > 3
 
@@ -55,7 +54,7 @@ def test_c_of_a_whole_network_as_one_segment(seed: int, tmp_path: Path) -> None:
     found = segment(network, range(len(network.layers)))
     assert found is not None
     inputs = np.random.default_rng(seed).integers(-128, 128, (2, network.values[0].bytes)).astype(np.int8)
-    expected = run(network, schedule(network, mode="layers", scratch=layer_scratch), tmp_path / "layers", inputs)
+    expected = run(network, schedule(network, mode="layers"), tmp_path / "layers", inputs)
     assert np.array_equal(run(network, arranged(network, found), tmp_path / "rows", inputs), expected)
 
 
@@ -113,7 +112,7 @@ def test_every_row_is_made_once_and_nothing_of_the_expanded_tensor_is_whole() ->
 
 def test_names_in_the_c_are_the_segments_own() -> None:
     network = random_network(3)
-    plan = schedule(network, mode="stream", scratch=layer_scratch)
+    plan = schedule(network, mode="stream")
     text = emit(network, plan).files["net.c"]
     functions = re.findall(r"^static void (\w+)\(", text, re.MULTILINE)
     assert len(functions) == len(set(functions)) > 0
@@ -133,7 +132,7 @@ def test_pools_row_by_row(kind: str, side: int, kernel: int, stride: int, tmp_pa
     assert found is not None
     Memory(network, arranged(network, found)).run()
     inputs = np.random.default_rng(0).integers(-128, 128, (2, network.values[0].bytes)).astype(np.int8)
-    expected = run(network, schedule(network, mode="layers", scratch=layer_scratch), tmp_path / "layers", inputs)
+    expected = run(network, schedule(network, mode="layers"), tmp_path / "layers", inputs)
     assert np.array_equal(
         run(network, arranged(network, found), tmp_path / "rows", inputs, sanitize=side == 15), expected
     )

@@ -6,7 +6,7 @@ and held itself against LiteRT.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -71,7 +71,13 @@ KERNELS: dict[str, Callable[[Call], Any]] = {
 _WORKING = 1 << 20
 
 
-def interpret(model: QuantizedGraph, inputs: Sequence[NDArray[Any]], *, keep: bool = False) -> list[Any]:
+def interpret(
+    model: QuantizedGraph,
+    inputs: Sequence[NDArray[Any]],
+    *,
+    keep: bool = False,
+    kernels: Mapping[str, Callable[[Call], Any]] | None = None,
+) -> list[Any]:
     """Return a network's outputs for inputs, or every tensor by index (None where nothing was made) with `keep`.
 
     Args:
@@ -79,13 +85,16 @@ def interpret(model: QuantizedGraph, inputs: Sequence[NDArray[Any]], *, keep: bo
         inputs: one array an input of the graph, of its type; the first dimension may be any multiple of the graph's.
             Results of more than one batch lie behind one another along the first dimension.
         keep: return every tensor.
+        kernels: functions of operators of one's own, by name, instead of `KERNELS` or besides them; where the network has
+            one of these, batches are computed one after another.
 
     Raises:
         NetwrightError: inputs that do not fit, an operator that is not known, or numbers that no kernel takes.
     """
     graph = model.graph
     times = batches(model, inputs)
-    whole = rowwise(model)
+    own = dict(kernels or {})
+    whole = not any(_name(op) in own for op in graph.ops) and rowwise(model)
     largest = max((graph.tensors[index].elements for op in graph.ops for index in op.outputs), default=1)
     step = max(1, _WORKING // max(1, largest)) if whole else 1
     results = []
@@ -95,7 +104,7 @@ def interpret(model: QuantizedGraph, inputs: Sequence[NDArray[Any]], *, keep: bo
             values[first * len(values) // times : last * len(values) // times] if values.ndim and times > 1 else values
             for values in inputs
         ]
-        results.append(_run_all(model, part))
+        results.append(_run_all(model, part, KERNELS | own))
     wanted = range(len(graph.tensors)) if keep else graph.outputs
     if len(results) == 1:
         return [results[0][index] for index in wanted]
@@ -109,23 +118,34 @@ def _joined(results: list[list[Any]], index: int) -> NDArray[Any]:
     return np.concatenate([np.atleast_1d(tensors[index]) for tensors in results])
 
 
-def _run_all(model: QuantizedGraph, inputs: Sequence[NDArray[Any]]) -> list[NDArray[Any] | None]:
+def _name(op: Op) -> str:
+    return op.kind.removeprefix("tflite.")
+
+
+def _run_all(
+    model: QuantizedGraph, inputs: Sequence[NDArray[Any]], kernels: Mapping[str, Callable[[Call], Any]]
+) -> list[NDArray[Any] | None]:
     tensors: list[NDArray[Any] | None] = [None] * len(model.graph.tensors)
     for index, values in (*model.values.items(), *zip(model.graph.inputs, inputs, strict=True)):
         tensors[index] = values
     for op in model.graph.ops:
-        _run(model, op, tensors)
+        _run(model, op, tensors, kernels)
     return tensors
 
 
-def _run(model: QuantizedGraph, op: Op, tensors: list[NDArray[Any] | None]) -> None:
-    name = op.kind.removeprefix("tflite.")
-    if name not in KERNELS:
-        raise unknown("operator of the integer interpreter", name, KERNELS)
+def _run(
+    model: QuantizedGraph,
+    op: Op,
+    tensors: list[NDArray[Any] | None],
+    kernels: Mapping[str, Callable[[Call], Any]],
+) -> None:
+    name = _name(op)
+    if name not in kernels:
+        raise unknown("operator of the integer interpreter", name, kernels)
     operands = tuple(None if operand is None else tensors[operand.tensor] for operand in op.arguments["inputs"])
     call = Call(model, op, operands)
     try:
-        made = KERNELS[name](call)
+        made = kernels[name](call)
     except (ValueError, IndexError, KeyError, OverflowError, MemoryError) as error:
         raise NetwrightError(f"{call.where} cannot be computed: {error}. Its shapes or options do not fit.") from error
     for index, values in zip(op.outputs, made if isinstance(made, tuple) else (made,), strict=True):

@@ -6,16 +6,17 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from importlib import metadata, resources
 from pathlib import Path
 from typing import Literal
 
-from netwright.mcu.emit.layer import Place, layer_call, layer_data
+from netwright.core.errors import NetwrightError
+from netwright.mcu.code import LayerData
 from netwright.mcu.emit.readme import readme
 from netwright.mcu.emit.stream import segment_code
-from netwright.mcu.network import Network, Value
+from netwright.mcu.layer import Network, NetworkValue
 from netwright.mcu.run.host import host_files
 from netwright.mcu.schedule.schedule import Schedule, Whole
 
@@ -25,7 +26,7 @@ _INCLUDE = re.compile(r'^#include "(nw_\w+\.h)"', re.MULTILINE)
 
 
 @dataclass(frozen=True)
-class Source:
+class GeneratedFiles:
     """The files of a generated directory by name; `kernels`: those of them that are kernels."""
 
     files: dict[str, str]
@@ -38,10 +39,10 @@ class Source:
             (directory / name).write_text(text)
 
 
-def emit(network: Network, plan: Schedule, *, name: str = "net", weights: Weights = "flash") -> Source:
+def emit(network: Network, plan: Schedule, *, name: str = "net", weights: Weights = "flash") -> GeneratedFiles:
     """Return the C of a network under a plan. `name`: of the model, for the comments."""
     names = {index: f"l{index}" for index in range(len(network.layers))}
-    data = {index: layer_data(network, layer, names[index]) for index, layer in enumerate(network.layers)}
+    data = {index: layer.data(network, names[index]) for index, layer in enumerate(network.layers)}
     kernels = {kernel for one in data.values() for kernel in one.kernels}
     functions, calls = [], []
     for number, step in enumerate(plan.steps):
@@ -57,23 +58,27 @@ def emit(network: Network, plan: Schedule, *, name: str = "net", weights: Weight
     constants = "\n".join(one.text for one in data.values())
     if weights == "sram":  # what is no constant is copied to SRAM at start-up, by the usual start-up code
         constants = re.sub(r"^static const (int(?:8|16|32)_t )", r"static \1", constants, flags=re.MULTILINE)
-    used = kernel_files(kernels)
+    own = _own_headers(data.values())
+    headers = kernel_files(kernels, own)
+    used = tuple(sorted({*headers, *own}))
     files = {
         "net.h": _header(network, plan, name),
         "net.c": _body(network, plan, used, functions, calls),
         "net_data.h": f"/* Constants of {_comment(name)}, weights in the order in which the kernels read them. */\n"
         f"{constants}",
-        **{kernel: _kernel(kernel) for kernel in used},
+        **{kernel: _kernel(kernel) for kernel in headers},
+        **own,
         **host_files(),
         "README.md": readme(network, plan, name, used, weights),
     }
-    return Source(files, used)
+    return GeneratedFiles(files, used)
 
 
-def kernel_files(kernels: Iterable[str]) -> tuple[str, ...]:
-    """Return the names of the headers behind kernel names ("conv": nw_conv.h), and of those that they include."""
+def kernel_files(kernels: Iterable[str], own: Mapping[str, str]) -> tuple[str, ...]:
+    """Return the headers behind kernel names ("conv": nw_conv.h), and those that they and `own` ones include."""
     found: set[str] = set()
     todo = [f"nw_{kernel}.h" for kernel in kernels]
+    todo += [file for text in own.values() for file in _INCLUDE.findall(text)]
     while todo:
         file = todo.pop()
         if file not in found:
@@ -83,18 +88,43 @@ def kernel_files(kernels: Iterable[str]) -> tuple[str, ...]:
 
 
 def _kernel(file: str) -> str:
-    return (resources.files("netwright.mcu") / "kernels" / file).read_text()
+    found = resources.files("netwright.mcu") / "kernels" / file
+    if not found.is_file():
+        raise NetwrightError(f"There is no kernel {file}. An operator's own header must not be called nw_*.h.")
+    return found.read_text()
+
+
+def _own_headers(data: Iterable[LayerData]) -> dict[str, str]:
+    """Return the headers that operators bring themselves, texts by file name.
+
+    Raises:
+        NetwrightError: a name that is not a header's, that netwright uses itself, or that two texts have; or a file that
+            cannot be read.
+    """
+    found: dict[str, str] = {}
+    for file, given in (item for one in data for item in one.headers.items()):
+        if not re.fullmatch(r"[A-Za-z0-9_-]+\.h", file) or file.startswith(("nw_", "net.", "net_")):
+            raise NetwrightError(
+                f"An operator's header is called {file!r}. Allowed: a file name such as mine.h, not nw_*.h, net*.h."
+            )
+        try:
+            text = given.read_text(encoding="utf-8") if isinstance(given, Path) else given
+        except (OSError, ValueError) as error:
+            raise NetwrightError(f"Cannot read the header {given} of an operator: {error}.") from error
+        if found.setdefault(file, text) != text:
+            raise NetwrightError(f"Two operators bring different headers called {file}. Rename one.")
+    return found
 
 
 def _whole(network: Network, plan: Schedule, step: Whole, name: str) -> str:
     layer = network.layers[step.layer]
-    roots = {network.root(value) for value in (*layer.inputs, layer.output)}
-    pointers = {root: _at(plan.offsets[root]) for root in roots}
+    inputs = [_at(plan.offsets[network.root(value)]) for value in layer.inputs]
+    out = _at(plan.offsets[network.root(layer.output)])
     if not step.scratch_bytes:
-        return layer_call(network, layer, name, Place(pointers, "0"))
+        return layer.call(network, name, inputs, out, "0")
     if step.scratch >= 0:
-        return layer_call(network, layer, name, Place(pointers, _at(step.scratch)))
-    call = layer_call(network, layer, name, Place(pointers, "scratch"))
+        return layer.call(network, name, inputs, out, _at(step.scratch))
+    call = layer.call(network, name, inputs, out, "scratch")
     return f"{{\n    int8_t scratch[{step.scratch_bytes}];\n    {call}\n  }}"
 
 
@@ -152,7 +182,7 @@ void net_invoke(const int8_t *input, int8_t *output);
 """
 
 
-def _border(kind: str, number: int, value: Value, count: int) -> str:
+def _border(kind: str, number: int, value: NetworkValue, count: int) -> str:
     prefix = f"NET_{kind}" if count == 1 else f"NET_{kind}{number}"
     shape = "x".join(map(str, value.shape)) or "1"
     return (

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from netwright.mcu.network import Network
+from netwright.mcu.layer import Network
 from netwright.mcu.schedule.schedule import Schedule
 
 

@@ -10,10 +10,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from netwright.mcu.emit import conv as emit_conv
-from netwright.mcu.emit import simple as emit_simple
-from netwright.mcu.network import Add, Conv, Depthwise, Lookup, Multiply, Network, Pool
-from netwright.mcu.schedule.stream import Part, Read, Rows, Segment, Stage, row_bytes
+from netwright.mcu.layer import Network
+from netwright.mcu.schedule.stream import RowRead, RowRing, RowStage, Segment, TilePart, row_bytes
 
 # First row, columns made, where they begin in their slot; then for two inputs: where the columns read begin, how many,
 # padding.
@@ -109,7 +107,7 @@ class _Writer:
         ]
         return "\n".join(lines)
 
-    def _pull(self, stage: Stage, reading: Read) -> list[str]:
+    def _pull(self, stage: RowStage, reading: RowRead) -> list[str]:
         if reading.rows < 0:
             return []
         until = _sum(_row(reading), reading.reach + 1)
@@ -118,77 +116,42 @@ class _Writer:
         tile = "tile, " if self.tiled else ""
         return [f"{self.name}_{self.maker[reading.rows]}(arena, next, {tile}{until});"]
 
-    def _planar(self, place: int, stage: Stage) -> list[str]:
+    def _planar(self, place: int, stage: RowStage) -> list[str]:
         """Lay one dense row into a planar ring."""
         source, ring = stage.reads[0], self.segment.rows[stage.made]
         channels = self.network.values[source.value].shape[2]
-        from_, to = self._from(place, 0, "y"), self._to(place, stage)
-        return [f"nw_planar_row({from_}, {to}, {self._width(place, stage)}, {channels}, {ring.stride});"]
+        from_, to = self._from(place, 0, "y"), self.to(place, stage)
+        return [f"nw_planar_row({from_}, {to}, {self.width(place, stage)}, {channels}, {ring.stride});"]
 
-    def _layer(self, place: int, stage: Stage) -> list[str]:
+    def _layer(self, place: int, stage: RowStage) -> list[str]:
         """Make one row of a layer."""
-        layer, name = self.network.layers[stage.layer], self.names[stage.layer]
-        width, out = self._width(place, stage), self._to(place, stage)
-        if isinstance(layer, Add | Multiply | Lookup):
-            by_value = {reading.value: self._from(place, n, "y") for n, reading in enumerate(stage.reads)}
-            inputs = [by_value[self.network.root(value)] for value in layer.inputs]
-            channels = self.network.values[layer.output].shape[2]
-            count = f"{width} * {channels}" if self.tiled else str(int(width) * channels)
-            return [emit_simple.run_call(layer, self.network, name, inputs, out, count)]
-        if isinstance(layer, Pool):
-            return self._pool(stage, layer, out)
-        if isinstance(layer, Depthwise):
-            return self._depthwise(place, stage, layer, out)
-        assert isinstance(layer, Conv)  # nothing else is streamable
-        planar = self.segment.rows[stage.made] if stage.made >= 0 and self.segment.rows[stage.made].planar else None
-        if layer.pointwise:
-            row = self._from(place, 0, "y")
-            if planar is None:
-                return [emit_conv.pointwise_call(layer, self.network, name, row, out, width)]
-            return [emit_conv.pointwise_planar_call(layer, self.network, name, row, out, width, str(planar.stride))]
-        lines = self._rows(place, stage.reads[0])
-        if self.tiled:
-            lines += [
-                f"nw_conv part_conv = {name}_conv;",
-                f"part_conv.width = (int16_t){self._field(place, 4)};",
-                f"part_conv.out_width = (int16_t){width};",
-                f"part_conv.pad_left = (int16_t){self._field(place, 5)};",
-            ]
-            name = "part"
-        if planar is None:
-            return [*lines, emit_conv.conv_row_call(layer, self.network, name, "rows", out)]
-        return [*lines, emit_conv.conv_row_planar_call(layer, self.network, name, "rows", out, str(planar.stride))]
+        return self.network.layers[stage.layer].row(self.network, self.names[stage.layer], _Place(self, place))
 
-    def _depthwise(self, place: int, stage: Stage, layer: Depthwise, out: str) -> list[str]:
-        name, stride = self.names[stage.layer], self.segment.rows[stage.reads[0].rows].stride
-        lines = self._rows(place, stage.reads[0])
-        if self.tiled:
-            lines += [
-                f"nw_depthwise part_depthwise = {name}_depthwise;",
-                f"part_depthwise.out_width = (int16_t){self._width(place, stage)};",
-                f"part_depthwise.line = {stride};",
-            ]
-            name = "part"
-        return [*lines, emit_conv.depthwise_row_call(layer, self.network, name, "rows", str(stride), out)]
+    def elements(self, place: int, stage: RowStage) -> str:
+        """Return how many elements a row of a layer has."""
+        width, channels = self.width(place, stage), self.network.values[self._made(stage)].shape[2]
+        return f"{width} * {channels}" if self.tiled else str(int(width) * channels)
 
-    def _pool(self, stage: Stage, layer: Pool, out: str) -> list[str]:
-        """Pool rows that lie next to each other: see `stream.Rows.shift`."""
-        reading = stage.reads[0]
+    def inputs(self, place: int, stage: RowStage) -> list[str]:
+        """Return where row y of each input of a layer begins."""
+        by_value = {reading.value: self._from(place, number, "y") for number, reading in enumerate(stage.reads)}
+        return [by_value[self.network.root(value)] for value in self.network.layers[stage.layer].inputs]
+
+    def neighbours(self, reading: RowRead) -> tuple[list[str], str, int]:
+        """Return the rows under a window that follow one another: see `RowRing.shift`."""
         lines = [
             f"const int32_t top = nw_larger({_row(reading)}, 0);",
             f"const int32_t rows = nw_smaller({_sum(_row(reading), reading.reach + 1)}, {reading.height}) - top;",
         ]
         if reading.rows < 0:
             stride = row_bytes(self.network, reading.value)
-            at = f"{self._base(self.offsets[reading.value])} + top * {stride}"
-        else:
-            ring = self.segment.rows[reading.rows]
-            stride, base = ring.slot_bytes, self._base(self.segment.offsets[reading.rows])
-            lines.append(f"const int32_t slot = ({_sum('top', ring.shift)}) % {ring.count};")
-            at = f"{base} + (slot + rows > {ring.count} ? 0 : slot * {stride})"
-        return [*lines, emit_simple.pool_row_call(layer, self.names[stage.layer], at, "rows", str(stride), out)]
+            return lines, f"{self._base(self.offsets[reading.value])} + top * {stride}", stride
+        ring = self.segment.rows[reading.rows]
+        stride, base = ring.slot_bytes, self._base(self.segment.offsets[reading.rows])
+        lines.append(f"const int32_t slot = ({_sum('top', ring.shift)}) % {ring.count};")
+        return lines, f"{base} + (slot + rows > {ring.count} ? 0 : slot * {stride})", stride
 
-    def _rows(self, place: int, reading: Read) -> list[str]:
+    def window(self, place: int, reading: RowRead) -> list[str]:
         """Set `rows` to the rows under the window of row y."""
         count = reading.reach // reading.dilation + 1
         if reading.rows < 0:
@@ -198,21 +161,19 @@ class _Writer:
             ring = self.segment.rows[reading.rows]
             base, slots, slot = self._base(self.segment.offsets[reading.rows]), ring.count, ring.slot_bytes
         if self.tiled:
-            base = f"{base} + {self._field(place, 3)}"
+            base = f"{base} + {self.field(place, 3)}"
         window = f"{count}, {_row(reading)}, {reading.dilation}, {reading.height}"
         return [f"const int8_t *rows[{count}];", f"nw_rows(rows, {window}, {base}, {slots}, {slot});"]
 
-    def _width(self, place: int, stage: Stage) -> str:
+    def width(self, place: int, stage: RowStage) -> str:
         """Return how many columns a stage makes."""
-        layer = self.network.layers[stage.layer]
-        value = layer.inputs[0] if stage.planar else layer.output
-        return self._field(place, 1) if self.tiled else str(self.network.values[value].shape[1])
+        return self.field(place, 1) if self.tiled else str(self.network.values[self._made(stage)].shape[1])
 
-    def _to(self, place: int, stage: Stage) -> str:
+    def to(self, place: int, stage: RowStage) -> str:
         """Return where the row y that a stage makes begins."""
         slot = self._slot(self.segment.output, stage.made, "y")
         if self.tiled:
-            return f"{slot} + {self._field(place, 2)}"
+            return f"{slot} + {self.field(place, 2)}"
         ring = self.segment.rows[stage.made] if stage.made >= 0 else None
         return _sum(slot, ring.left) if ring is not None and ring.planar else slot
 
@@ -220,25 +181,71 @@ class _Writer:
         """Return where a row of an input of a stage begins."""
         reading = self.segment.stages[place].reads[number]
         slot = self._slot(reading.value, reading.rows, row)
-        return f"{slot} + {self._field(place, 3 + 3 * number)}" if self.tiled else slot
+        return f"{slot} + {self.field(place, 3 + 3 * number)}" if self.tiled else slot
 
     def _slot(self, value: int, rows: int, row: str) -> str:
         """Return where a row's slot lies, of a value that exists as a whole (`rows` -1) or in a ring."""
         if rows < 0:
             return f"{self._base(self.offsets[value])} + {row} * {row_bytes(self.network, value)}"
-        ring: Rows = self.segment.rows[rows]
+        ring: RowRing = self.segment.rows[rows]
         base = self._base(self.segment.offsets[rows])
         place = f"({_sum(row, ring.shift)})" if ring.shift else row
         return base if ring.count == 1 else f"{base} + {place} % {ring.count} * {ring.slot_bytes}"
 
+    def _made(self, stage: RowStage) -> int:
+        """Return the value whose rows a stage makes."""
+        layer = self.network.layers[stage.layer]
+        return layer.inputs[0] if stage.planar else layer.output
+
     def _base(self, offset: int) -> str:
         return f"arena + {offset}" if offset else "arena"
 
-    def _field(self, place: int, field: int) -> str:
+    def field(self, place: int, field: int) -> str:
         return f"tile[{place}][{field}]"
 
 
-def _fields(part: Part) -> list[int]:
+class _Place:
+    """What a layer asks to make one row (`RowPlace`), of the stage number `place`."""
+
+    def __init__(self, writer: _Writer, place: int) -> None:
+        self._writer, self._number = writer, place
+        self._stage = writer.segment.stages[place]
+        self.out = writer.to(place, self._stage)
+        self.width = writer.width(place, self._stage)
+        self.tiled = writer.tiled
+
+    @property
+    def planar(self) -> int:
+        made = self._stage.made
+        ring = self._writer.segment.rows[made] if made >= 0 else None
+        return ring.stride if ring is not None and ring.planar else 0
+
+    @property
+    def line(self) -> int:
+        return self._writer.segment.rows[self._stage.reads[0].rows].stride
+
+    @property
+    def read_width(self) -> str:
+        return self._writer.field(self._number, 4)
+
+    @property
+    def read_padding(self) -> str:
+        return self._writer.field(self._number, 5)
+
+    def inputs(self) -> list[str]:
+        return self._writer.inputs(self._number, self._stage)
+
+    def elements(self) -> str:
+        return self._writer.elements(self._number, self._stage)
+
+    def window(self) -> list[str]:
+        return self._writer.window(self._number, self._stage.reads[0])
+
+    def neighbours(self) -> tuple[list[str], str, int]:
+        return self._writer.neighbours(self._stage.reads[0])
+
+
+def _fields(part: TilePart) -> list[int]:
     """Return what `_FIELDS` counts."""
     values = [part.first, part.width, part.to]
     for crop in part.crops:
@@ -246,7 +253,7 @@ def _fields(part: Part) -> list[int]:
     return values + [0] * (_FIELDS - len(values))
 
 
-def _row(reading: Read) -> str:
+def _row(reading: RowRead) -> str:
     """Return the first row under the window of row y."""
     scaled = "y" if reading.stride == 1 else f"y * {reading.stride}"
     return _sum(scaled, -reading.before)

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from netwright.graph.integers.quantized import QuantizedGraph
-from netwright.mcu.network import Network, Value
+from netwright.mcu.layer import Network, NetworkValue
 
 
 def as_tensors(model: QuantizedGraph, network: Network, bytes_NB: NDArray[np.int8]) -> list[NDArray[Any]]:
@@ -43,13 +43,13 @@ def as_bytes(model: QuantizedGraph, network: Network, tensors: Sequence[NDArray[
     return np.concatenate(rows, axis=1)
 
 
-def _real(value: Value, stored: NDArray[Any], wanted: str) -> NDArray[Any]:
+def _real(value: NetworkValue, stored: NDArray[Any], wanted: str) -> NDArray[Any]:
     if wanted == "uint8":
         return (stored.astype(np.int16) + 128).astype(np.uint8)
     return ((stored.astype(np.int32) - value.zero_point) * np.float32(value.scale)).astype(np.float32)
 
 
-def _stored(value: Value, real: NDArray[Any]) -> NDArray[Any]:
+def _stored(value: NetworkValue, real: NDArray[Any]) -> NDArray[Any]:
     if real.dtype == np.uint8:
         return (real.astype(np.int16) - 128).astype(np.int8)
     limits = np.iinfo(value.dtype)

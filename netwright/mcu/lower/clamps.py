@@ -7,7 +7,8 @@ from dataclasses import replace
 
 import numpy as np
 
-from netwright.mcu.network import Add, Conv, Dense, Depthwise, Layer, Lookup, Multiply, Network, Pool, TransposeConv
+from netwright.mcu.layer import Network
+from netwright.mcu.operators.shared.tables import Lookup
 
 _VALUES = np.arange(-128, 128)
 
@@ -29,7 +30,7 @@ def merge_clamps(network: Network) -> Network:
         low, high = int(layer.table.min()), int(layer.table.max())
         if source not in maker or readers[source] != 1 or not np.array_equal(layer.table, _VALUES.clip(low, high)):
             continue
-        clamped = _clamped(layers[maker[source]], low, high)
+        clamped = layers[maker[source]].clamped(low, high)
         if clamped is not None:
             layers[maker[source]] = clamped
             made = values[layer.output]
@@ -40,14 +41,3 @@ def merge_clamps(network: Network) -> Network:
             network = replace(network, values=tuple(values))
             dropped.add(place)
     return replace(network, layers=tuple(layer for place, layer in enumerate(layers) if place not in dropped))
-
-
-def _clamped(layer: Layer, low: int, high: int) -> Layer | None:
-    """Return a layer with its range clamped once more, None for one that has none."""
-    if isinstance(layer, Conv | Depthwise | Dense | TransposeConv):
-        old = layer.requantize
-        range_ = {"low": min(max(old.low, low), high), "high": min(max(old.high, low), high)}
-        return replace(layer, requantize=replace(old, **range_))
-    if isinstance(layer, Add | Multiply | Pool):
-        return replace(layer, low=min(max(layer.low, low), high), high=min(max(layer.high, low), high))
-    return None

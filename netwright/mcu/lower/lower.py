@@ -1,13 +1,13 @@
 """Make a `Network` of a quantized graph: every scale becomes a multiplier, padding joins what reads it, views cost nothing.
 
-Rules by operator stand in `RULES`; each appends layers to a `Lowering`. What stays exact stays: two means in a row round
-twice, as the reference kernels do. Floating point is dropped at the border only: a leading QUANTIZE and a trailing
-DEQUANTIZE are left to the caller, whose data then are int8 with the scale and zero point of the value.
+Each operator's rule (`operators`) appends layers to a `Lowering`. Every rounding of the reference kernels is kept: two
+means in a row round twice. Floating point is dropped at the ends only: a leading QUANTIZE and a trailing DEQUANTIZE are
+left to the caller, whose data then are int8 with the scale and zero point of the value.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -15,62 +15,18 @@ import numpy as np
 from netwright.core.errors import NetwrightError
 from netwright.graph.graph import Op
 from netwright.graph.integers.quantized import QuantizedGraph
-from netwright.mcu.lower import conv as convs
-from netwright.mcu.lower import copies, elementwise, matrix, moves, reduce
+from netwright.mcu.layer import Layer, Network
 from netwright.mcu.lower.clamps import merge_clamps
-from netwright.mcu.lower.lowering import Lowering
-from netwright.mcu.network import Layer, Network, layer_macs
-
-RULES: dict[str, Callable[[Lowering, Op], None]] = {
-    "ADD": elementwise.add,
-    "AVERAGE_POOL_2D": reduce.pool,
-    "BATCH_MATMUL": matrix.batch_matmul,
-    "CONCATENATION": moves.move,
-    "CONV_2D": convs.conv,
-    "DEPTHWISE_CONV_2D": convs.depthwise,
-    "DEPTH_TO_SPACE": moves.move,
-    "DEQUANTIZE": elementwise.dequantize,
-    "EXPAND_DIMS": moves.view,
-    "FULLY_CONNECTED": convs.fully_connected,
-    "GATHER": moves.move,
-    "HARD_SWISH": elementwise.lookup,
-    "LEAKY_RELU": elementwise.lookup,
-    "LOGISTIC": elementwise.lookup,
-    "MAXIMUM": elementwise.lookup,
-    "MAX_POOL_2D": reduce.pool,
-    "MEAN": reduce.mean,
-    "MINIMUM": elementwise.lookup,
-    "MIRROR_PAD": moves.move,
-    "MUL": elementwise.multiply,
-    "PACK": moves.move,
-    "PAD": moves.pad,
-    "PADV2": moves.pad,
-    "PRELU": elementwise.prelu,
-    "QUANTIZE": elementwise.quantize,
-    "RELU": elementwise.lookup,
-    "RELU6": elementwise.lookup,
-    "RELU_N1_TO_1": elementwise.lookup,
-    "RESHAPE": moves.view,
-    "RESIZE_BILINEAR": moves.resize,
-    "RESIZE_NEAREST_NEIGHBOR": moves.resize,
-    "SLICE": moves.move,
-    "SOFTMAX": reduce.softmax,
-    "SPACE_TO_DEPTH": moves.move,
-    "SPLIT": moves.move,
-    "SPLIT_V": moves.move,
-    "SQUEEZE": moves.view,
-    "STRIDED_SLICE": moves.move,
-    "SUB": elementwise.add,
-    "TANH": elementwise.lookup,
-    "TRANSPOSE": moves.transpose,
-    "TRANSPOSE_CONV": matrix.transpose_conv,
-    "UNPACK": moves.move,
-}
+from netwright.mcu.operators.ends import input_value, shifted_by_128
+from netwright.mcu.operators.operator import Operator
+from netwright.mcu.operators.shared import copies
+from netwright.mcu.operators.shared.lowering import Lowering
+from netwright.mcu.operators.table import arithmetic, by_name
 
 
 @np.errstate(over="ignore", under="ignore", divide="ignore", invalid="ignore")  # what is not finite is refused later
-def lower(model: QuantizedGraph) -> Network:
-    """Return a quantized graph as layers with every constant computed.
+def lower(model: QuantizedGraph, operators: Iterable[Operator] = ()) -> Network:
+    """Return a quantized graph as layers with every constant computed. `operators`: of one's own.
 
     Raises:
         NetwrightError: an operator, a type or a number that is not supported; it says which, where, and what to do.
@@ -81,28 +37,30 @@ def lower(model: QuantizedGraph) -> Network:
     empty = [model.names[index] for index, tensor in enumerate(graph.tensors) if tensor.elements == 0]
     if empty:
         raise NetwrightError(f"{empty[0]!r} has no elements: the model is damaged. Convert it again.")
-    work = Lowering(model)
+    known = by_name(operators)
+    work = Lowering(model, arithmetic(known))
     inputs = [_input(work, tensor) for tensor in graph.inputs]
     for op in graph.ops:
-        _lower_op(work, op)
+        _lower_op(work, op, known)
     outputs = _outputs(work, inputs)
     made = Network(tuple(work.values), tuple(work.layers), tuple(inputs), tuple(outputs), 0, tuple(work.notes))
     return merge_clamps(_without_the_unread(made))
 
 
-def _lower_op(work: Lowering, op: Op) -> None:
-    rule = RULES.get(op.kind.removeprefix("tflite."))
-    if rule is None or not op.kind.startswith("tflite."):
+def _lower_op(work: Lowering, op: Op, known: Mapping[str, Operator]) -> None:
+    operator = known.get(op.kind.removeprefix("tflite."))
+    if operator is None or not op.kind.startswith("tflite."):
         raise work.refuse(
             op,
             "the operator is not known here",
-            f"Supported: {', '.join(sorted(RULES))}. Convert the model without it, or cut it off before it.",
+            f"Supported: {', '.join(sorted(known))}. Convert the model without it, cut it off before it, or give an "
+            "operator of your own (operators=, --operators).",
         )
     if op.writes:
         raise work.refuse(op, "it keeps a state between two runs", "Networks without states are compiled.")
     if len(op.outputs) == 0 or not work.operands(op):
         raise work.refuse(op, "it has no operands or no output", "The model is damaged: convert it again.")
-    rule(work, op)
+    operator.lower(work, op)
 
 
 def _input(work: Lowering, tensor: int) -> int:
@@ -116,7 +74,7 @@ def _input(work: Lowering, tensor: int) -> int:
     if tensor in work.model.values:
         raise NetwrightError(f"The input {name!r} is a constant too: the model is damaged.")
     if given.dtype == "int8":
-        return elementwise.border(work, tensor, tensor)
+        return input_value(work, tensor, tensor)
     readers = [op for op in graph.ops if tensor in op.inputs]
     made = {op.outputs[0] for op in readers if op.kind == "tflite.QUANTIZE" and len(op.outputs) == 1}
     if given.dtype not in ("float32", "uint8") or len(made) != 1 or len(readers) != 1:
@@ -129,14 +87,14 @@ def _input(work: Lowering, tensor: int) -> int:
         raise NetwrightError(
             f"The input {name!r} is of shape {given.shape}, and as integers {graph.tensors[stored].shape}: the model is damaged."
         )
-    if given.dtype == "uint8" and not elementwise.shifted_by_128(work, tensor, stored):
+    if given.dtype == "uint8" and not shifted_by_128(work, tensor, stored):
         raise NetwrightError(
             f"The input {name!r} is of type uint8 and its QUANTIZE rescales it: int8 is compiled, or uint8 with the same scale "
             "and a zero point 128 higher. Convert the model with int8 inputs (inference_input_type)."
         )
     how = "its values less 128" if given.dtype == "uint8" else "its int8 values, as the header says"
     work.notes.append(f"the input {name!r} is {given.dtype} in the model: give {how}")
-    value = elementwise.border(work, stored, tensor)
+    value = input_value(work, stored, tensor)
     if tensor in graph.outputs:  # as its bytes say, which are given in the same way
         work.stands[tensor] = value
         work.notes.append(f"the output {name!r} is that input: its int8 values are given")
@@ -164,8 +122,8 @@ def _outputs(work: Lowering, inputs: Sequence[int]) -> list[int]:
         if work.root(value) in taken:
             old = work.values[value]
             copied = work.new(old.shape, f"{old.name} copied", old.scale, old.zero_point)
-            part = copies.take(old.shape, (0,) * len(old.shape), (1,) * len(old.shape), old.shape)
-            work.layers.append(copies.copy((value,), copied, f"{old.name} copied", (part,)))
+            block = copies.take(old.shape, (0,) * len(old.shape), (1,) * len(old.shape), old.shape)
+            work.layers.append(copies.copy((value,), copied, f"{old.name} copied", (block,)))
             value = copied
         taken.add(work.root(value))
         values.append(value)
@@ -201,6 +159,6 @@ def _without_the_unread(network: Network) -> Network:
         layers,
         tuple(place[value] for value in network.inputs),
         tuple(place[value] for value in network.outputs),
-        sum(layer_macs(layer, values) for layer in layers),
+        sum(layer.macs(values) for layer in layers),
         notes,
     )

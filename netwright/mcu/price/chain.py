@@ -13,7 +13,7 @@ from collections.abc import Iterable, Mapping
 
 from netwright.core.cache import bounded_cache
 from netwright.graph.memory.order import best_order
-from netwright.mcu.network import Layer, Network
+from netwright.mcu.layer import Layer, Network
 from netwright.mcu.price.from_blocks import network_of_blocks
 from netwright.mcu.schedule.dataflow import network_flow
 from netwright.mcu.schedule.partition import LONGEST, Alive, least_bytes, options, ranges

@@ -18,16 +18,15 @@ from netwright.mcu.lower.copies import copy, place
 from netwright.mcu.network import (
     Add,
     Conv,
+    CopyBlock,
     Dense,
     Depthwise,
     Layer,
     Mean,
     Network,
-    Part,
+    NetworkValue,
     Requantize,
-    Value,
     Window,
-    layer_macs,
 )
 from netwright.nn.block import Block, Shape
 from netwright.nn.fuse import Fuse
@@ -71,7 +70,7 @@ class _Builder:
         self.rng = rng
         self.inputs = tuple(range(len(in_shapes)))
         self.values = [
-            Value(f"input{number or ''}", (height, width, channels), scale=1.0)
+            NetworkValue(f"input{number or ''}", (height, width, channels), scale=1.0)
             for number, (channels, height, width) in enumerate(in_shapes)
         ]
         self.layers: list[Layer] = []
@@ -79,7 +78,7 @@ class _Builder:
 
     def network(self) -> Network:
         """Return what was built."""
-        macs = sum(layer_macs(layer, self.values) for layer in self.layers)
+        macs = sum(layer.macs(self.values) for layer in self.layers)
         return Network(tuple(self.values), tuple(self.layers), self.inputs, (self.last,), macs)
 
     def block(self, block: Block, *given: int) -> int:
@@ -136,7 +135,7 @@ class _Builder:
         height, width, channels = given.shape
         out = self._value("upsampled", (factor * height, factor * width, channels), given.zero_point != 0)
         row = width * channels
-        part = Part(
+        part = CopyBlock(
             0,
             (height, factor, width, factor, channels),
             0,
@@ -202,7 +201,9 @@ class _Builder:
         self.last = out
 
     def _value(self, name: str, shape: tuple[int, ...], clamped: bool) -> int:
-        self.values.append(Value(f"{name}{len(self.values)}", shape, scale=1.0, zero_point=-128 if clamped else 0))
+        self.values.append(
+            NetworkValue(f"{name}{len(self.values)}", shape, scale=1.0, zero_point=-128 if clamped else 0)
+        )
         return len(self.values) - 1
 
     def _after(self, stride: int, channels: int) -> tuple[int, int, int]:

@@ -19,14 +19,12 @@ import numpy as np
 from scipy.optimize import nnls
 
 from netwright.core.errors import NetwrightError, unknown
-from netwright.mcu.network import Conv, Dense, Depthwise, Layer, Mean, Network, Pool
+from netwright.mcu.layer import Layer, Network, Work
 from netwright.mcu.schedule.schedule import Schedule, Whole
 
 COEFFICIENTS = "instructions.json"
 WHOLE = "network"  # what one inference costs besides its layers
 BY_ROWS = "@rows"  # the kind of a layer that runs row by row
-_TILE, _CHUNK, _GROUP = 3, 80, 4  # pixels, depths and outputs that the kernels take at a time
-Work = tuple[str, tuple[float, ...]]
 
 
 def work_of(layer: Layer, network: Network, *, by_rows: bool = False, repeated: float = 1.0) -> Work:
@@ -36,47 +34,8 @@ def work_of(layer: Layer, network: Network, *, by_rows: bool = False, repeated: 
     patches). Features: what the kernel loops over; a call by itself is nothing beside that. Kernel sizes and strides
     are part of the kind.
     """
-    given, made = (network.values[index].shape for index in (layer.inputs[0], layer.output))
-    kind, features = _work(layer, given, made, by_rows)
-    scaled = tuple(value * repeated for value in features)
-    return kind + BY_ROWS * by_rows, scaled
-
-
-def _work(layer: Layer, given: tuple[int, ...], made: tuple[int, ...], by_rows: bool) -> Work:
-    outputs = math.prod(made)
-    if isinstance(layer, Conv | Depthwise):
-        (tall, wide), (down, right) = layer.window.kernel, layer.window.stride
-        if isinstance(layer, Depthwise):
-            return f"depthwise {tall}x{wide}/{down},{right}", _depthwise(given, made)
-        kind = "pointwise" if layer.pointwise else f"conv {tall}x{wide}/{down},{right}"
-        return kind, _products(made, tall * wide * given[2], by_rows)
-    if isinstance(layer, Dense):
-        return "dense", (outputs, outputs * given[-1])
-    if isinstance(layer, Mean):
-        return "mean", (outputs, math.prod(given))
-    if isinstance(layer, Pool):
-        tall, wide = layer.window.kernel
-        return f"pool {layer.kind}", (made[0], outputs, outputs * tall * wide)
-    return type(layer).__name__.lower(), (outputs,)
-
-
-def _products(made: tuple[int, ...], depth: int, by_rows: bool) -> tuple[float, ...]:
-    """Return calls, pixels and products, the latter also in tiles of three pixels and in chunks of the depth."""
-    height, width, channels = made
-    pixels = height * width
-    calls = height if by_rows else 1
-    tiles = calls * -(-(pixels // calls) // _TILE)
-    chunks = -(-depth // _CHUNK)
-    outputs = pixels * channels
-    products = (outputs, outputs * depth, tiles * channels, tiles * channels * depth, outputs * chunks)
-    return (height, pixels, pixels * depth, *products)
-
-
-def _depthwise(given: tuple[int, ...], made: tuple[int, ...]) -> tuple[float, ...]:
-    """Return rows of channels and elements, read and made, the last also in groups of four beside each other."""
-    height, width, channels = made
-    rows = channels * height
-    return (channels * given[0], rows, math.prod(given), rows * width, rows * -(-width // _GROUP))
+    kind, features = layer.work(network, by_rows)
+    return kind + BY_ROWS * by_rows, tuple(value * repeated for value in features)
 
 
 def works_of(network: Network, plan: Schedule) -> list[Work]:
@@ -100,23 +59,15 @@ def flash_of(layers: Iterable[Layer]) -> list[Work]:
     works: list[Work] = []
     kernels: set[str] = set()
     for layer in layers:
-        kernel = type(layer).__name__.lower()
-        if isinstance(layer, Conv | Depthwise | Dense):
-            channels = len(layer.requantize.multiplier)
-            if isinstance(layer, Conv) and layer.pointwise:
-                kernel = "pointwise"
-            works.append((f"constants {kernel}", (1, channels, layer.weights.size)))
-        else:
-            works.append((f"constants {kernel}", (1,)))
-        if isinstance(layer, Depthwise):
-            kernel += f" {layer.window.kernel}/{layer.window.stride}"
+        constants, kernel = layer.flash()
+        works.append(constants)
         kernels.add(kernel)
     return works + [(f"code {kernel}", (1.0,)) for kernel in sorted(kernels)]
 
 
 @dataclass(frozen=True)
 class InstructionModel:
-    """Instructions of one processor. `coefficients`: by kind, one a feature; `error`: of networks held out, mean.
+    """Instructions of one CPU. `coefficients`: by kind, one a feature; `error`: of networks held out, mean.
 
     Flash has models of the same form.
     """
@@ -144,7 +95,7 @@ class InstructionModel:
         return work[0].removesuffix(BY_ROWS) in self.coefficients
 
     def estimate(self, network: Network, layer: Layer, rows: int = 0) -> float:
-        """Return the instructions of a layer, in `rows` row calls or (0) on whole tensors: a `Cost` for `schedule`."""
+        """Return the instructions of a layer, in `rows` row calls or (0) on whole tensors: a `LayerCost` for `schedule`."""
         made = network.values[layer.output].shape
         repeated = rows / made[0] if rows and len(made) == 3 else 1.0
         return self.of(work_of(layer, network, by_rows=rows > 0, repeated=repeated))
@@ -199,7 +150,7 @@ def fit(cpu: str, samples: Sequence[tuple[Sequence[Work], float]]) -> Instructio
 
 @lru_cache
 def instruction_model(cpu: str) -> InstructionModel:
-    """Return the fitted model of a processor that comes with netwright.
+    """Return the fitted model of a CPU that comes with netwright.
 
     Raises:
         NetwrightError: there is none for it.
@@ -209,7 +160,7 @@ def instruction_model(cpu: str) -> InstructionModel:
 
 @lru_cache
 def flash_model(cpu: str) -> InstructionModel:
-    """Return the model of a processor's bytes of flash (`flash_of`).
+    """Return the model of a CPU's bytes of flash (`flash_of`).
 
     Raises:
         NetwrightError: there is none for it.
@@ -220,5 +171,5 @@ def flash_model(cpu: str) -> InstructionModel:
 def _read(what: str, cpu: str) -> InstructionModel:
     known = json.loads(files("netwright.mcu.price").joinpath(COEFFICIENTS).read_text())[what]
     if cpu not in known:
-        raise unknown(f"Model of {what}: processor", cpu, known)
+        raise unknown(f"Model of {what}: CPU", cpu, known)
     return InstructionModel.from_json(cpu, known[cpu])

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from netwright.mcu.emit.emit import Source
+from netwright.mcu.emit.emit import GeneratedFiles
 from netwright.mcu.run.emulate import BOARDS, flash_of
 
 # Bytes of code by kernel header, arm-none-eabi-gcc 12.2 -O2 for Cortex-M7: means of what benchmarks/mcu_code.py measured.
@@ -55,7 +55,7 @@ def measured_sizes(elf: Path, cpu: str) -> Sizes:
     return Sizes(code, flash - code, f"measured: arm-none-eabi-gcc -O2, {BOARDS[cpu].flags[0]}")
 
 
-def predicted_sizes(source: Source, layers: int) -> Sizes:
+def predicted_sizes(source: GeneratedFiles, layers: int) -> Sizes:
     """Return the sizes of a source: constants counted in its text, code from what its kernels took elsewhere."""
     text = source.files["net_data.h"]
     constants = sum(_BYTES[kind] * int(count) for kind, count in _ARRAY.findall(text))

@@ -95,7 +95,7 @@ def emulate(
     Nothing is written into the directory. `optimize`: one of `OPTIMIZATIONS`.
 
     Raises:
-        NetwrightError: a tool is missing (with the Debian package that holds it), the processor or the optimization is
+        NetwrightError: a tool is missing (with the Debian package that holds it), the CPU or the optimization is
             not known, the directory holds no network, the code does not compile, does not fit the board, or crashes.
     """
     stated = sizes(directory)
@@ -117,13 +117,13 @@ def flash_of(elf: Path) -> tuple[int, int]:
 
 
 def board_of(cpu: str) -> Board:
-    """Return the board that emulates a processor.
+    """Return the board that emulates a CPU.
 
     Raises:
         NetwrightError: there is none for it, or the tools are missing.
     """
     if cpu not in BOARDS:
-        raise unknown("Processor", cpu, BOARDS)
+        raise unknown("CPU", cpu, BOARDS)
     if reason := missing(*TOOLS):
         raise NetwrightError(f"Emulation needs a cross-compiler and an emulator: {reason}.")
     return BOARDS[cpu]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from netwright.graph.memory.flow import Flow, FlowStep, FlowValue
-from netwright.mcu.network import Add, Depthwise, Layer, Lookup, Multiply, Network
+from netwright.mcu.layer import Layer, Network
 
 
 def network_flow(network: Network) -> Flow:
@@ -43,7 +43,7 @@ def network_flow(network: Network) -> Flow:
     for place, layer in enumerate(network.layers):
         reads = read(network, layer)
         after = sorted({maker[root] for root in reads if root in maker})
-        over = tuple(number[root] for root in in_place(network, layer) if root not in kept)
+        over = tuple(number[root] for root in layer.in_place(network) if root not in kept)
         touched = tuple(number[root] for root in reads)
         steps.append(FlowStep(place, tuple(after), (number[network.root(layer.output)],), touched, over))
     return Flow(tuple(steps), tuple(values))
@@ -52,34 +52,6 @@ def network_flow(network: Network) -> Flow:
 def read(network: Network, layer: Layer) -> tuple[int, ...]:
     """Return the values with bytes of their own that a layer reads, each once."""
     return tuple(dict.fromkeys(network.root(index) for index in layer.inputs))
-
-
-def in_place(network: Network, layer: Layer) -> tuple[int, ...]:
-    """Return the values (roots) at whose very offset the result of a layer may begin, as it runs on whole tensors.
-
-    Elementwise layers, where shapes are equal. Depthwise convolutions without a channel multiplier, any stride: they
-    run channel by channel and gather each input row of the channel once; a channel's results only replace elements of
-    that channel, and output row y ends, densely packed, no later than input row y, which is gathered by then.
-    """
-    made = network.values[layer.output]
-    if isinstance(layer, Lookup | Add | Multiply):
-        return tuple(
-            dict.fromkeys(
-                network.root(index)
-                for index in layer.inputs
-                if network.values[index].shape == made.shape and network.values[index].dtype == made.dtype
-            )
-        )
-    if isinstance(layer, Depthwise) and _gathered_in_time(network, layer):
-        return (network.root(layer.inputs[0]),)
-    return ()
-
-
-def _gathered_in_time(network: Network, layer: Depthwise) -> bool:
-    given, made = network.values[layer.inputs[0]].shape, network.values[layer.output].shape
-    window = layer.window
-    reach = (window.kernel[0] - 1) * window.dilation[0]
-    return given[2] == made[2] and made[1] <= given[1] and made[0] <= given[0] and reach >= window.padding[0]
 
 
 def dies_at(flow: Flow, order: Sequence[int]) -> list[int]:

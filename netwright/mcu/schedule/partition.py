@@ -12,13 +12,13 @@ from dataclasses import dataclass
 from itertools import accumulate
 
 from netwright.graph.memory.flow import Flow
-from netwright.mcu.network import Layer, Network
+from netwright.mcu.layer import Layer, Network
 from netwright.mcu.schedule.dataflow import dies_at
 from netwright.mcu.schedule.patches import GRIDS, patched
 from netwright.mcu.schedule.stream import Segment, outline, segment, streamable, users_of
 
 LONGEST = 8  # layers in one segment: longer ones saved nothing in any network tried
-Cost = Callable[[Network, Layer, int], float]
+LayerCost = Callable[[Network, Layer, int], float]
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +35,9 @@ class Option:
     cost: float
 
 
-def options(network: Network, flow: Flow, order: Sequence[int], cost: Cost, *, stream: bool = True) -> list[Option]:
+def options(
+    network: Network, flow: Flow, order: Sequence[int], cost: LayerCost, *, stream: bool = True
+) -> list[Option]:
     """Return every option but patches, by rising `last`."""
     alive, users = Alive(network, flow, order), users_of(network)
     result = []
@@ -48,7 +50,7 @@ def options(network: Network, flow: Flow, order: Sequence[int], cost: Cost, *, s
     return sorted(result, key=_by_last)
 
 
-def patches(network: Network, flow: Flow, order: Sequence[int], cost: Cost, enough: int) -> list[Option]:
+def patches(network: Network, flow: Flow, order: Sequence[int], cost: LayerCost, enough: int) -> list[Option]:
     """Return options in patches, by rising `last`, but for those whose layers each need at most `enough` bytes."""
     alive, users = Alive(network, flow, order), users_of(network)
     needed = [alive.whole(place) for place in range(len(order))]
@@ -111,7 +113,7 @@ def cheapest(choices: Sequence[Option], steps: int, limit: int, *, by_bytes: boo
     return tuple(reversed(chain)) if place == 0 else None
 
 
-def _rows(network: Network, found: Segment, cost: Cost) -> float:
+def _rows(network: Network, found: Segment, cost: LayerCost) -> float:
     return sum(
         cost(network, network.layers[stage.layer], max(1, round(found.rows_made(network, place))))
         for place, stage in enumerate(found.stages)

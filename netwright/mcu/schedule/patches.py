@@ -10,17 +10,26 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from netwright.mcu.emit.conv import line_bytes
-from netwright.mcu.network import Conv, Depthwise, Network, Pool
+from netwright.mcu.layer import Layer, Network
 from netwright.mcu.schedule.place import Overlap
-from netwright.mcu.schedule.stream import Crop, Nearest, Part, Read, Rows, Run, Segment, Stage, row_bytes
+from netwright.mcu.schedule.stream import (
+    Nearest,
+    RowPulling,
+    RowRead,
+    RowRing,
+    RowStage,
+    Segment,
+    TileColumns,
+    TilePart,
+    row_bytes,
+)
 
 GRIDS = ((1, 2), (1, 3), (1, 4), (2, 1), (2, 2), (3, 3), (4, 4))
 
 
 @dataclass(frozen=True, slots=True)
 class _Area:
-    """Rows and columns of a value, inside its image; ends are not included."""
+    """RowRing and columns of a value, inside its image; ends are not included."""
 
     top: int
     bottom: int
@@ -43,7 +52,7 @@ def patched(network: Network, found: Segment, grid: tuple[int, int]) -> Segment 
     """Return an outline or a segment in `grid` tiles (down, across); None where one would be empty, or with a pool."""
     height, width, _ = network.values[found.output].shape
     down, across = grid
-    if any(isinstance(network.layers[index], Pool) for index in found.layers):
+    if any(network.layers[index].rows_adjacent for index in found.layers):
         return None
     if down > height or across > width or down * across < 2:
         return None
@@ -60,7 +69,7 @@ def patched(network: Network, found: Segment, grid: tuple[int, int]) -> Segment 
     return _run(network, replace(found, rows=rows, tiles=tiles, grid=grid))
 
 
-def _needed(network: Network, stages: Sequence[Stage], tile: _Area) -> list[_Area] | None:
+def _needed(network: Network, stages: Sequence[RowStage], tile: _Area) -> list[_Area] | None:
     """Return what every stage must make for a tile of the output."""
     maker = {stage.made: place for place, stage in enumerate(stages)}
     areas: list[_Area | None] = [None] * len(stages)
@@ -77,16 +86,16 @@ def _needed(network: Network, stages: Sequence[Stage], tile: _Area) -> list[_Are
     return [area for area in areas if area is not None]
 
 
-def _across(network: Network, stage: Stage) -> tuple[int, int, int]:
+def _across(network: Network, stage: RowStage) -> tuple[int, int, int]:
     """Return stride, padding to the left and reach of a stage's window along a row."""
     layer = network.layers[stage.layer]
-    if stage.planar or not isinstance(layer, Conv | Depthwise):
+    if stage.planar:
         return 1, 0, 0
-    window = layer.window
+    window = layer.row_window
     return window.stride[1], window.padding[2], (window.kernel[1] - 1) * window.dilation[1]
 
 
-def _seen(network: Network, stage: Stage, reading: Read, area: _Area) -> _Area:
+def _seen(network: Network, stage: RowStage, reading: RowRead, area: _Area) -> _Area:
     """Return what of a value lies under the windows of an area."""
     stride, before, reach = _across(network, stage)
     width = network.values[reading.value].shape[1]
@@ -98,7 +107,7 @@ def _seen(network: Network, stage: Stage, reading: Read, area: _Area) -> _Area:
     )
 
 
-def _narrowed(network: Network, found: Segment, number: int, areas: Sequence[Sequence[_Area]]) -> Rows:
+def _narrowed(network: Network, found: Segment, number: int, areas: Sequence[Sequence[_Area]]) -> RowRing:
     """Return a ring with slots for the widest part of a row in any tile."""
     ring = found.rows[number]
     channels = network.values[ring.value].shape[2]
@@ -108,14 +117,13 @@ def _narrowed(network: Network, found: Segment, number: int, areas: Sequence[Seq
         return replace(ring, slot_bytes=-(-widest * channels // 4) * 4)
     reader = next(place for place, s in enumerate(found.stages) if any(r.rows == number for r in s.reads))
     layer = network.layers[found.stages[reader].layer]
-    assert isinstance(layer, Depthwise)  # what alone reads planar rings
     line = max(_line(network, layer, area[maker], area[reader]) for area in areas)
     return replace(ring, slot_bytes=line * channels, stride=line, left=0)
 
 
-def _line(network: Network, layer: Depthwise, given: _Area, made: _Area) -> int:
+def _line(network: Network, layer: Layer, given: _Area, made: _Area) -> int:
     """Return the bytes of a padded line of one channel of which some columns are given and some results made."""
-    window = layer.window
+    window = layer.row_window
     start = made.left * window.stride[1] - window.padding[2]
     values = list(network.values)
     for value, width in (
@@ -124,10 +132,12 @@ def _line(network: Network, layer: Depthwise, given: _Area, made: _Area) -> int:
     ):
         height, _, channels = values[value].shape
         values[value] = replace(values[value], shape=(height, width, channels))
-    return line_bytes(layer, replace(network, values=tuple(values)))
+    line = layer.planar_line(replace(network, values=tuple(values)))
+    assert line is not None  # it reads a planar ring
+    return line.bytes
 
 
-def _part(network: Network, found: Segment, rows: Sequence[Rows], areas: Sequence[_Area], place: int) -> Part:
+def _part(network: Network, found: Segment, rows: Sequence[RowRing], areas: Sequence[_Area], place: int) -> TilePart:
     stage, area = found.stages[place], areas[place]
     crops = []
     stride, before, _ = _across(network, stage)
@@ -138,7 +148,7 @@ def _part(network: Network, found: Segment, rows: Sequence[Rows], areas: Sequenc
         held = areas[maker[reading.rows]].left if reading.rows >= 0 else 0
         planar = reading.rows >= 0 and rows[reading.rows].planar
         start = 0 if planar else (seen.left - held) * channels
-        crops.append(Crop(start, seen.right - seen.left, seen.left - (area.left * stride - before)))
+        crops.append(TileColumns(start, seen.right - seen.left, seen.left - (area.left * stride - before)))
     to = 0
     if stage.made < 0:
         to = area.left * network.values[found.output].shape[2]
@@ -146,7 +156,7 @@ def _part(network: Network, found: Segment, rows: Sequence[Rows], areas: Sequenc
         reader = next(n for n, one in enumerate(found.stages) if any(r.rows == stage.made for r in one.reads))
         over, left, _ = _across(network, found.stages[reader])
         to = area.left - (areas[reader].left * over - left)
-    return Part(area.top, area.bottom, area.right - area.left, to, tuple(crops))
+    return TilePart(area.top, area.bottom, area.right - area.left, to, tuple(crops))
 
 
 def _run(network: Network, found: Segment) -> Segment:
@@ -160,7 +170,7 @@ def _run(network: Network, found: Segment) -> Segment:
         for value, height in zip(found.inputs, heights, strict=True)
     ]
     for number, tile in enumerate(found.tiles):
-        run = Run(found.stages, len(found.rows), found.inputs)
+        run = RowPulling(found.stages, len(found.rows), found.inputs)
         run.next = [part.first for part in tile]
         run.ends = [part.until for part in tile]
         later = [_first_later(found, value, number + 1) for value in found.inputs]

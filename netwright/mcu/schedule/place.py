@@ -1,4 +1,4 @@
-"""Where buffers lie in one arena when some may run into each other: results over inputs that are being consumed.
+"""Offsets of buffers in one arena, where a result may overlap an input that is no longer needed while it is written.
 
 First fit in several orders, again with those that ended above the bound placed first, then with pairs of neighbours
 exchanged, by the same pseudo-random sequence in every run. Without such overlaps `graph.plan` solves the same problem
@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True)
-class Block:
+class ArenaBuffer:
     """Memory that stays in one place from step `first` to step `last`, both included."""
 
     bytes: int
@@ -23,10 +23,11 @@ class Block:
 
 @dataclass(frozen=True, slots=True)
 class Overlap:
-    """How a result may lie over an input that dies while it is made: at most `shift` bytes above where that begins.
+    """Which offsets a result may have, relative to an input whose memory it may reuse while it is computed.
 
-    `shift` is negative where the result grows faster than the input is consumed, and None where no such place is safe.
-    `same`: it may also begin exactly where the input does.
+    Allowed is every offset up to `shift` bytes above the input's: each byte of the result then is written after the
+    bytes of the input at its place were read for the last time. `shift` is negative where the result must begin that
+    many bytes before the input, and None where there is no such offset. `same`: the input's own offset is allowed too.
     """
 
     shift: int | None = None
@@ -45,7 +46,7 @@ class Overlap:
 
 @dataclass(frozen=True)
 class Placement:
-    """Offsets of blocks, the bytes they take together, and what no placement can go below."""
+    """Offsets of buffers, the bytes they take together, and what no placement can go below."""
 
     offsets: tuple[int, ...]
     arena_bytes: int
@@ -55,17 +56,17 @@ class Placement:
 Overlaps = Mapping[tuple[int, int], Overlap]
 
 
-def place(blocks: Sequence[Block], overlaps: Overlaps, *, alignment: int = 4, tries: int = 300) -> Placement:
+def place(buffers: Sequence[ArenaBuffer], overlaps: Overlaps, *, alignment: int = 4, tries: int = 300) -> Placement:
     """Return the lowest placement found; `overlaps` by (index of the input, index of the result).
 
-    Blocks of no bytes take no place. Offsets are multiples of `alignment`, sizes are rounded up to it.
+    Buffers of no bytes take no place. Offsets are multiples of `alignment`, sizes are rounded up to it.
     """
-    sizes = [-(-block.bytes // alignment) * alignment for block in blocks]
+    sizes = [-(-buffer.bytes // alignment) * alignment for buffer in buffers]
     rounded = {pair: _rounded(overlap, alignment) for pair, overlap in overlaps.items()}
-    bound = least(blocks, sizes, rounded)
-    solver = _FirstFit(blocks, sizes, rounded)
-    best, arena = [0] * len(blocks), sum(sizes) + 1
-    orders = _orders(blocks)
+    bound = least(buffers, sizes, rounded)
+    solver = _FirstFit(buffers, sizes, rounded)
+    best, arena = [0] * len(buffers), sum(sizes) + 1
+    orders = _orders(buffers)
     for order in orders:
         for _ in range(20):
             offsets, height = solver.run(order)
@@ -78,7 +79,7 @@ def place(blocks: Sequence[Block], overlaps: Overlaps, *, alignment: int = 4, tr
                 break
             order = again
     draw = random.Random(0)
-    for _ in range(tries if len(blocks) > 1 else 0):
+    for _ in range(tries if len(buffers) > 1 else 0):
         order = list(winner)
         for _ in range(draw.randint(1, 3)):
             order.insert(draw.randrange(len(order)), order.pop(draw.randrange(len(order))))
@@ -90,22 +91,22 @@ def place(blocks: Sequence[Block], overlaps: Overlaps, *, alignment: int = 4, tr
     return Placement(tuple(best), arena, bound)
 
 
-def least(blocks: Sequence[Block], sizes: Sequence[int], overlaps: Overlaps) -> int:
+def least(buffers: Sequence[ArenaBuffer], sizes: Sequence[int], overlaps: Overlaps) -> int:
     """Return what no placement can go below: the most alive at once, overlaps used as well as they can be."""
     change: dict[int, int] = {0: 0}
-    for block, size in zip(blocks, sizes, strict=True):
-        change[block.first] = change.get(block.first, 0) + size
-        change[block.last + 1] = change.get(block.last + 1, 0) - size
+    for buffer, size in zip(buffers, sizes, strict=True):
+        change[buffer.first] = change.get(buffer.first, 0) + size
+        change[buffer.last + 1] = change.get(buffer.last + 1, 0) - size
     saved: dict[int, int] = {}
     for (given, made), overlap in overlaps.items():
-        step = blocks[made].first
+        step = buffers[made].first
         gain = sizes[given] + sizes[made] - overlap.span(sizes[given], sizes[made])
         saved[made] = min(sizes[made], saved.get(made, 0) + gain)
         change.setdefault(step, 0)
         change.setdefault(step + 1, 0)
     during: dict[int, int] = {}
     for made, gain in saved.items():
-        during[blocks[made].first] = during.get(blocks[made].first, 0) + gain
+        during[buffers[made].first] = during.get(buffers[made].first, 0) + gain
     total = most = 0
     for step in sorted(change):
         total += change[step]
@@ -114,13 +115,13 @@ def least(blocks: Sequence[Block], sizes: Sequence[int], overlaps: Overlaps) -> 
 
 
 class _FirstFit:
-    """Places one block after another at the lowest offset that those placed before allow."""
+    """Places one buffer after another at the lowest offset that those placed before allow."""
 
-    def __init__(self, blocks: Sequence[Block], sizes: Sequence[int], overlaps: Overlaps) -> None:
+    def __init__(self, buffers: Sequence[ArenaBuffer], sizes: Sequence[int], overlaps: Overlaps) -> None:
         self.sizes, self.overlaps = sizes, overlaps
         self.together = [
-            [j for j, b in enumerate(blocks) if j != i and sizes[j] and a.first <= b.last and b.first <= a.last]
-            for i, a in enumerate(blocks)
+            [j for j, b in enumerate(buffers) if j != i and sizes[j] and a.first <= b.last and b.first <= a.last]
+            for i, a in enumerate(buffers)
         ]
 
     def run(self, order: Sequence[int]) -> tuple[list[int], int]:
@@ -166,11 +167,11 @@ def _rounded(overlap: Overlap, alignment: int) -> Overlap:
     return Overlap(shift, overlap.same)
 
 
-def _orders(blocks: Sequence[Block]) -> list[list[int]]:
+def _orders(buffers: Sequence[ArenaBuffer]) -> list[list[int]]:
     keys = (
         lambda b: (-b.bytes, b.first),
         lambda b: (-b.bytes * (b.last - b.first + 1), b.first),
         lambda b: (b.first, -b.bytes),
         lambda b: (b.first - b.last, -b.bytes),
     )
-    return [sorted(range(len(blocks)), key=lambda i, key=key: key(blocks[i])) for key in keys]
+    return [sorted(range(len(buffers)), key=lambda i, key=key: key(buffers[i])) for key in keys]

@@ -1,31 +1,28 @@
 """Which layer runs when, and where in the arena everything lies: the plan that the generated C carries out.
 
 A `Schedule` is a tuple of steps. `Whole` runs one layer on whole tensors; a `Segment` runs several layers row by row,
-so that what lies between them never exists as a whole (its C: `emit_stream`). Offsets are bytes from the start of the
+so that the values between them never exist as a whole. Offsets are bytes from the start of the
 arena.
 """
 
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from netwright.core.errors import unknown
 from netwright.graph.memory.flow import Flow
 from netwright.graph.memory.order import Order, best_order
-from netwright.mcu.emit.layer import layer_scratch
-from netwright.mcu.network import Layer, Network
+from netwright.mcu.layer import Layer, Network
 from netwright.mcu.schedule.dataflow import dies_at, network_flow
-from netwright.mcu.schedule.estimate import estimate
-from netwright.mcu.schedule.partition import Cost, Option, cheapest, least_bytes, options, patches
-from netwright.mcu.schedule.place import Block, Overlap, Placement, place
+from netwright.mcu.schedule.partition import LayerCost, Option, cheapest, least_bytes, options, patches
+from netwright.mcu.schedule.place import ArenaBuffer, Overlap, Placement, place
 from netwright.mcu.schedule.stream import Segment
 
 MODES = ("auto", "layers", "stream", "patch")
 SLOWER = 1.05  # how many times the fewest instructions "auto" spends on less memory, where no limit is given
 ATTEMPTS = 12  # limits under which a chain is packed
-Scratch = Callable[[Layer, Network], int]
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +41,7 @@ class Whole:
     scratch_bytes: int = 0
 
 
-Step = Whole | Segment
+ScheduleStep = Whole | Segment
 
 
 @dataclass(frozen=True)
@@ -59,7 +56,7 @@ class Schedule:
     """
 
     mode: str
-    steps: tuple[Step, ...]
+    steps: tuple[ScheduleStep, ...]
     offsets: Mapping[int, int]
     arena_bytes: int
     lower_bound_bytes: int
@@ -79,20 +76,24 @@ class Schedule:
         return self.arena_bytes == self.lower_bound_bytes
 
 
+def rough_instructions(network: Network, layer: Layer, rows: int = 0) -> float:
+    """Return the layer's own estimate: enough to choose between schedules where no fitted model is given."""
+    return layer.estimate(network, rows)
+
+
 def schedule(
     network: Network,
     *,
     sram_bytes: int | None = None,
     mode: str = "auto",
-    scratch: Scratch = layer_scratch,
-    cost: Cost = estimate,
+    cost: LayerCost = rough_instructions,
 ) -> Schedule:
     """Return the plan of a network.
 
     `mode`: "layers" runs every layer on whole tensors; "stream" takes the least arena that streaming reaches, "patch"
     the least that whole tensors and patches do; "auto" the fewest instructions within `sram_bytes`, or the least arena
     if nothing fits (patches only where streaming does not); without a limit, the least arena that streaming reaches at
-    no more than 5 % above the fewest instructions. `scratch`: bytes that a layer's kernel needs besides its tensors.
+    no more than 5 % above the fewest instructions.
     `cost(network, layer, rows)`: instructions of a layer in so many row calls, or, if 0, on whole tensors.
     """
     if mode not in MODES:
@@ -112,7 +113,7 @@ def schedule(
     best: Schedule | None = None
     for limit, chain in _attempts(choices, count, least, target):  # not everything packs without gaps
         if best is None or best.arena_bytes > limit:
-            plan = _Arrangement(network, flow, found, chain).schedule(mode, scratch)
+            plan = _Arrangement(network, flow, found, chain).schedule(mode)
             if best is None or plan.arena_bytes < best.arena_bytes:
                 best = plan
     assert best is not None  # the target has a chain
@@ -159,8 +160,8 @@ class _Arrangement:
         self.network, self.flow, self.found, self.chain = network, flow, found, chain
         self.time = {place: time for time, option in enumerate(chain) for place in range(option.first, option.last)}
         position = {step: place for place, step in enumerate(found.steps)}
-        self.block_of: dict[int, int] = {}
-        self.blocks: list[Block] = []
+        self.buffer_of: dict[int, int] = {}
+        self.buffers: list[ArenaBuffer] = []
         ends = dies_at(flow, found.steps)
         for index, value in enumerate(flow.values):
             made = self.time[position[value.maker]] if value.maker >= 0 else 0
@@ -168,37 +169,39 @@ class _Arrangement:
             streamed = chain[made].segment if value.maker >= 0 else None
             inside = streamed is not None and value.storage != streamed.output
             if not inside:
-                self.block_of[value.storage] = len(self.blocks)
-                self.blocks.append(Block(value.bytes, made, last))
+                self.buffer_of[value.storage] = len(self.buffers)
+                self.buffers.append(ArenaBuffer(value.bytes, made, last))
         self.ring_of: dict[int, int] = {}
         for time, option in enumerate(chain):
             if option.segment is not None:
-                self.ring_of[time] = len(self.blocks)
-                self.blocks += [Block(rows.bytes, time, time) for rows in option.segment.rows]
+                self.ring_of[time] = len(self.buffers)
+                self.buffers += [ArenaBuffer(rows.bytes, time, time) for rows in option.segment.rows]
         self.overlaps = dict(pair for time in range(len(chain)) for pair in self._overlaps(time))
 
-    def schedule(self, mode: str, scratch: Scratch) -> Schedule:
+    def schedule(self, mode: str) -> Schedule:
         """Return the plan, with scratch in the arena wherever that does not make it larger."""
         needs = [
-            scratch(self.network.layers[self.found.steps[option.first]], self.network) if option.segment is None else 0
+            self.network.layers[self.found.steps[option.first]].scratch_bytes(self.network)
+            if option.segment is None
+            else 0
             for option in self.chain
         ]
-        bare = place(self.blocks, self.overlaps)
+        bare = place(self.buffers, self.overlaps)
         alive = self._alive()
         room = [need if bytes_ + need <= bare.arena_bytes else 0 for bytes_, need in zip(alive, needs, strict=True)]
-        temporary = [Block(size, time, time) for time, size in enumerate(room)]
-        whole = place([*self.blocks, *temporary], self.overlaps)
+        temporary = [ArenaBuffer(size, time, time) for time, size in enumerate(room)]
+        whole = place([*self.buffers, *temporary], self.overlaps)
         if whole.arena_bytes > bare.arena_bytes:
             whole, room = bare, [0] * len(room)
         steps = tuple(
-            self._step(time, whole, needs[time], whole.offsets[len(self.blocks) + time] if room[time] else -1)
+            self._step(time, whole, needs[time], whole.offsets[len(self.buffers) + time] if room[time] else -1)
             for time in range(len(self.chain))
         )
         bound = bare.lower_bound_bytes if whole is bare else whole.lower_bound_bytes
         return Schedule(
             mode,
             steps,
-            {value: whole.offsets[block] for value, block in self.block_of.items()},
+            {value: whole.offsets[buffer] for value, buffer in self.buffer_of.items()},
             whole.arena_bytes,
             bound,
             self.found.lower_bound_bytes,
@@ -208,39 +211,39 @@ class _Arrangement:
         )
 
     def _overlaps(self, time: int) -> list[tuple[tuple[int, int], Overlap]]:
-        """Return which blocks may lie over one another at a step, as (input, result), and how."""
+        """Return which buffers may lie over one another at a step, as (input, result), and how."""
         option = self.chain[time]
         step = self.flow.steps[self.found.steps[option.last - 1]]
-        made = self.block_of[self.flow.values[step.made[0]].storage]
+        made = self.buffer_of[self.flow.values[step.made[0]].storage]
         if option.segment is None:
             ways = [(self.flow.values[value].storage, Overlap(same=True)) for value in step.overwritable]
         else:
             ways = list(zip(option.segment.inputs, option.segment.overlaps, strict=True))
-        pairs = [(self.block_of[value], how) for value, how in ways]
-        return [((given, made), how) for given, how in pairs if self.blocks[given].last == time]
+        pairs = [(self.buffer_of[value], how) for value, how in ways]
+        return [((given, made), how) for given, how in pairs if self.buffers[given].last == time]
 
     def _alive(self) -> list[int]:
         alive = [
-            sum(block.bytes for block in self.blocks if block.first <= time <= block.last)
+            sum(buffer.bytes for buffer in self.buffers if buffer.first <= time <= buffer.last)
             for time in range(len(self.chain))
         ]
         gain = [0] * len(alive)
         for (given, made), how in self.overlaps.items():
-            sizes = self.blocks[given].bytes, self.blocks[made].bytes
-            time = self.blocks[made].first
+            sizes = self.buffers[given].bytes, self.buffers[made].bytes
+            time = self.buffers[made].first
             gain[time] = max(gain[time], sum(sizes) - how.span(*sizes))
         return [bytes_ - less for bytes_, less in zip(alive, gain, strict=True)]
 
-    def _step(self, time: int, where: Placement, scratch_bytes: int, scratch: int) -> Step:
+    def _step(self, time: int, where: Placement, scratch_bytes: int, scratch: int) -> ScheduleStep:
         option = self.chain[time]
         if option.segment is not None:
             ring = self.ring_of[time]
             return replace(option.segment, offsets=where.offsets[ring : ring + len(option.segment.rows)])
         index = self.found.steps[option.first]
-        made = self.block_of[self.network.root(self.network.layers[index].output)]
+        made = self.buffer_of[self.network.root(self.network.layers[index].output)]
         over = -1
-        for value, block in self.block_of.items():
-            if (block, made) in self.overlaps and where.offsets[block] == where.offsets[made]:
+        for value, buffer in self.buffer_of.items():
+            if (buffer, made) in self.overlaps and where.offsets[buffer] == where.offsets[made]:
                 over = value
         return Whole(index, over, scratch, scratch_bytes)
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from netwright.mcu.network import Network, layer_macs
-from netwright.mcu.schedule.schedule import Schedule, Step, Whole
+from netwright.mcu.layer import Network
+from netwright.mcu.schedule.schedule import Schedule, ScheduleStep, Whole
 
 
 def step_table(network: Network, plan: Schedule) -> list[dict[str, Any]]:
@@ -18,22 +18,22 @@ def step_table(network: Network, plan: Schedule) -> list[dict[str, Any]]:
                 {
                     "step": number,
                     "name": layer.name,
-                    "kind": type(layer).__name__.lower(),
+                    "kind": layer.type_name,
                     "how": how(step),
                     "shape": list(network.values[layer.output].shape),
-                    "macs": layer_macs(layer, network.values),
+                    "macs": layer.macs(network.values),
                     "alive_bytes": plan.alive_bytes[number],
                 }
             )
     return rows
 
 
-def layers_of(step: Step) -> tuple[int, ...]:
+def layers_of(step: ScheduleStep) -> tuple[int, ...]:
     """Return the layers that a step runs, as indices."""
     return (step.layer,) if isinstance(step, Whole) else step.layers
 
 
-def how(step: Step) -> str:
+def how(step: ScheduleStep) -> str:
     """Return in a word how a step runs."""
     if isinstance(step, Whole):
         return "in place" if step.over >= 0 else "whole"

@@ -1,6 +1,6 @@
 """Streaming: several layers computed row by row, so that what lies between them never exists as a whole.
 
-Rows are pulled: to make a row of its result, a layer first has the rows made that its window reaches and that are not
+RowRing are pulled: to make a row of its result, a layer first has the rows made that its window reaches and that are not
 there yet. Every row is made once. How many rows of each value must be kept, and how closely the result may follow the
 rows of an input that are used up, is found by running through all rows.
 """
@@ -10,14 +10,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from netwright.mcu.emit.conv import line_bytes
-from netwright.mcu.network import Add, Conv, Depthwise, Layer, Lookup, Multiply, Network, Pool, Window
+from netwright.mcu.layer import ONE_PIXEL, Layer, Network, PlanarLine, Window
 from netwright.mcu.schedule.dataflow import read
 from netwright.mcu.schedule.place import Overlap
 
 
 @dataclass(frozen=True, slots=True)
-class Rows:
+class RowRing:
     """Where the rows of `value` lie that are still needed: row y in slot y + `shift` modulo `count`.
 
     `planar` False: a slot is one dense row, [x][channel]. True: a slot is [channel][x], `stride` bytes a channel, with
@@ -40,7 +39,7 @@ class Rows:
 
 
 @dataclass(frozen=True, slots=True)
-class Read:
+class RowRead:
     """What row y of a stage reads of a value: `reach` + 1 rows from y x stride - before on, every `dilation`-th.
 
     `rows`: index in `Segment.rows`, -1 where the value exists as a whole. `height`: rows of the value.
@@ -56,7 +55,7 @@ class Read:
 
 
 @dataclass(frozen=True, slots=True)
-class Stage:
+class RowStage:
     """What makes rows: a layer, or, where `planar`, what lays the rows for a depthwise layer into its planar ring.
 
     `made`: index in `Segment.rows`; -1 for the output, which exists as a whole. `height`: rows that it makes.
@@ -64,13 +63,13 @@ class Stage:
 
     layer: int
     planar: bool
-    reads: tuple[Read, ...]
+    reads: tuple[RowRead, ...]
     made: int
     height: int
 
 
 @dataclass(frozen=True, slots=True)
-class Crop:
+class TileColumns:
     """The columns of a value that a stage reads in one tile: `width` of them, `start` bytes into the row's slot.
 
     `before`: columns of padding to the left of them, under the window of the first column that is made.
@@ -82,14 +81,14 @@ class Crop:
 
 
 @dataclass(frozen=True, slots=True)
-class Part:
+class TilePart:
     """What a stage makes in one tile: rows `first` to `until` - 1, `width` columns, `to` bytes into the row's slot."""
 
     first: int
     until: int
     width: int
     to: int
-    crops: tuple[Crop, ...]
+    crops: tuple[TileColumns, ...]
 
 
 @dataclass(frozen=True)
@@ -105,11 +104,11 @@ class Segment:
     layers: tuple[int, ...]
     inputs: tuple[int, ...]
     output: int
-    stages: tuple[Stage, ...]
-    rows: tuple[Rows, ...]
+    stages: tuple[RowStage, ...]
+    rows: tuple[RowRing, ...]
     overlaps: tuple[Overlap, ...]
     offsets: tuple[int, ...] = ()
-    tiles: tuple[tuple[Part, ...], ...] = ()
+    tiles: tuple[tuple[TilePart, ...], ...] = ()
     grid: tuple[int, int] = (1, 1)
 
     @property
@@ -138,13 +137,7 @@ def streamable(network: Network, layer: Layer) -> bool:
         return False
     if any(network.values[network.root(index)].shape != network.values[index].shape for index in layer.inputs):
         return False
-    if isinstance(layer, Add | Multiply):
-        return layer.constant is None and all(v.shape == made.shape for v in values)
-    if isinstance(layer, Depthwise):
-        return values[0].shape[2] == made.shape[2]
-    if isinstance(layer, Pool):
-        return layer.window.dilation == (1, 1)
-    return isinstance(layer, Conv | Lookup)
+    return layer.streams(network)
 
 
 TALLEST = 2048  # rows of values that are streamed: running through more takes too long
@@ -203,8 +196,8 @@ class _Builder:
 
     def __init__(self, network: Network, made: dict[int, int], inside: dict[int, list[int]], output: int) -> None:
         self.network, self.made, self.inside, self.output = network, made, inside, output
-        self.stages: list[Stage] = []
-        self.rows: list[Rows] = []
+        self.stages: list[RowStage] = []
+        self.rows: list[RowRing] = []
         self.dense: dict[int, int] = {}  # value -> index of its dense ring
         self.direct: dict[int, int] = {}  # value -> index of the planar ring into which its maker writes
 
@@ -214,59 +207,51 @@ class _Builder:
         reads = []
         for number in dict.fromkeys(layer.inputs):
             value = self.network.root(number)
-            window = _window(layer)
-            if isinstance(layer, Depthwise):
-                reads.append(self._planar(index, layer, value))
+            line = layer.planar_line(self.network)
+            if line is not None:
+                reads.append(self._planar(index, layer, line, value))
             else:
-                reads.append(self._read(value, window, self.dense.get(value, -1)))
+                reads.append(self._read(value, layer.row_window, self.dense.get(value, -1)))
         value = self.network.root(layer.output)
-        self.stages.append(Stage(index, False, tuple(reads), self._room(value, layer), self._shape(value)[0]))
+        self.stages.append(RowStage(index, False, tuple(reads), self._room(value, layer), self._shape(value)[0]))
 
     def _shape(self, value: int) -> tuple[int, ...]:
         return self.network.values[value].shape
 
-    def _read(self, value: int, window: Window, rows: int) -> Read:
+    def _read(self, value: int, window: Window, rows: int) -> RowRead:
         reach, dilation = (window.kernel[0] - 1) * window.dilation[0], window.dilation[0]
-        return Read(value, rows, window.stride[0], window.padding[0], reach, dilation, self._shape(value)[0])
+        return RowRead(value, rows, window.stride[0], window.padding[0], reach, dilation, self._shape(value)[0])
 
-    def _planar(self, index: int, layer: Depthwise, value: int) -> Read:
-        """Return what a depthwise layer reads: its planar ring, filled by its maker or by a stage of its own."""
+    def _planar(self, index: int, layer: Layer, line: PlanarLine, value: int) -> RowRead:
+        """Return what a layer reads that works by channels: its planar ring, filled by its maker or by another stage."""
         ring = self.direct.get(value)
         if ring is None:
             ring = len(self.rows)
-            self.rows.append(planar_rows(self.network, layer))
-            source = self._read(value, Window((1, 1), (1, 1), (0, 0, 0, 0)), self.dense.get(value, -1))
-            self.stages.append(Stage(index, True, (source,), ring, source.height))
-        return self._read(value, layer.window, ring)
+            self.rows.append(_planar_ring(self.network, value, line))
+            source = self._read(value, ONE_PIXEL, self.dense.get(value, -1))
+            self.stages.append(RowStage(index, True, (source,), ring, source.height))
+        return self._read(value, layer.row_window, ring)
 
     def _room(self, value: int, layer: Layer) -> int:
         if value == self.output:
             return -1
         users = [self.network.layers[index] for index in self.inside[value]]
         only = users[0] if len(users) == 1 else None
-        if isinstance(only, Depthwise) and isinstance(layer, Conv):
-            self.rows.append(planar_rows(self.network, only))
+        line = only.planar_line(self.network) if only is not None and layer.writes_planar else None
+        if line is not None:
+            self.rows.append(_planar_ring(self.network, value, line))
             self.direct[value] = len(self.rows) - 1
         else:
             _, width, channels = self._shape(value)
-            self.rows.append(Rows(value, False, 0, -(-width * channels // 4) * 4))
+            self.rows.append(RowRing(value, False, 0, -(-width * channels // 4) * 4))
             self.dense[value] = len(self.rows) - 1
         return len(self.rows) - 1
 
 
-def planar_rows(network: Network, layer: Depthwise) -> Rows:
-    """Return the planar ring that a depthwise layer reads, its height still to be found."""
-    channels = network.values[layer.inputs[0]].shape[2]
-    stride = line_bytes(layer, network)
-    value = network.root(layer.inputs[0])
-    return Rows(value, True, 0, stride * channels, stride, layer.window.padding[2], layer.input_zero_point)
-
-
-_ONE = Window((1, 1), (1, 1), (0, 0, 0, 0))
-
-
-def _window(layer: Layer) -> Window:
-    return layer.window if isinstance(layer, Conv | Depthwise | Pool) else _ONE
+def _planar_ring(network: Network, value: int, line: PlanarLine) -> RowRing:
+    """Return the planar ring of a value, its height still to be found."""
+    channels = network.values[value].shape[2]
+    return RowRing(value, True, 0, line.bytes * channels, line.bytes, line.left, line.zero_point)
 
 
 def simulated(network: Network, found: Segment) -> Segment | None:
@@ -274,7 +259,7 @@ def simulated(network: Network, found: Segment) -> Segment | None:
 
     None where rows that a pool reads would not lie next to each other.
     """
-    run = Run(found.stages, len(found.rows), found.inputs)
+    run = RowPulling(found.stages, len(found.rows), found.inputs)
     made = row_bytes(network, found.output)
     last = len(found.stages) - 1
     overlaps = [
@@ -290,7 +275,7 @@ def simulated(network: Network, found: Segment) -> Segment | None:
             overlap.once_made(y, run.needed(overlap.readers))
     rows = [replace(ring, count=count) for ring, count in zip(found.rows, run.counts, strict=True)]
     for stage in found.stages:
-        if isinstance(network.layers[stage.layer], Pool) and stage.reads[0].rows >= 0:
+        if network.layers[stage.layer].rows_adjacent and stage.reads[0].rows >= 0:
             reading = stage.reads[0]
             pooled = _side_by_side(rows[reading.rows], stage, reading)
             if pooled is None or len(run.readers["ring", reading.rows]) > 1:
@@ -304,7 +289,7 @@ def simulated(network: Network, found: Segment) -> Segment | None:
     return replace(found, rows=tuple(rows), overlaps=ends)
 
 
-def _side_by_side(ring: Rows, stage: Stage, reading: Read) -> Rows | None:
+def _side_by_side(ring: RowRing, stage: RowStage, reading: RowRead) -> RowRing | None:
     """Return a ring in which the rows under every window of a pool follow one another, or are all that it holds.
 
     Pools take rows that lie next to each other, in any order.
@@ -323,7 +308,7 @@ def _side_by_side(ring: Rows, stage: Stage, reading: Read) -> Rows | None:
 class Nearest:
     """How closely the rows of a result may follow those of an input, `given` and `made` bytes a row."""
 
-    def __init__(self, given: int, made: int, height: int, readers: Sequence[tuple[int, Read]]) -> None:
+    def __init__(self, given: int, made: int, height: int, readers: Sequence[tuple[int, RowRead]]) -> None:
         self.given, self.made, self.height, self.readers = given, made, height, readers
         self.shift = given * height  # nothing of the input is needed any more: anywhere
         self.same = True
@@ -351,28 +336,28 @@ def row_bytes(network: Network, value: int) -> int:
 def _in_step(network: Network, last: Layer, value: int, output: int) -> bool:
     """Say whether the last layer works elementwise on this input, so that a row may replace the row that it reads."""
     return (
-        isinstance(last, Add | Multiply | Lookup)
+        last.elementwise
         and value in read(network, last)
         and network.values[value].shape == network.values[output].shape
     )
 
 
-class Run:
+class RowPulling:
     """The state of all stages while rows are pulled: the row each makes next."""
 
-    def __init__(self, stages: Sequence[Stage], rings: int, inputs: Sequence[int]) -> None:
+    def __init__(self, stages: Sequence[RowStage], rings: int, inputs: Sequence[int]) -> None:
         self.stages = stages
         self.next = [0] * len(stages)
         self.ends = [stage.height for stage in stages]
         self.counts = [1] * rings
-        self.readers: dict[tuple[str, int], list[tuple[int, Read]]] = {("whole", value): [] for value in inputs}
+        self.readers: dict[tuple[str, int], list[tuple[int, RowRead]]] = {("whole", value): [] for value in inputs}
         self.maker = {stage.made: place for place, stage in enumerate(stages)}
         for place, stage in enumerate(stages):
             for reading in stage.reads:
                 key = ("whole", reading.value) if reading.rows < 0 else ("ring", reading.rows)
                 self.readers.setdefault(key, []).append((place, reading))
 
-    def needed(self, readers: Sequence[tuple[int, Read]]) -> int:
+    def needed(self, readers: Sequence[tuple[int, RowRead]]) -> int:
         """Return the first row that some reader is still to read, the height where there is none."""
         first = 1 << 30
         for place, reading in readers:

@@ -1,4 +1,4 @@
-"""What the rules of `lower` share: values by tensor, constants, quantization, and what waits to be folded.
+"""What the lowering rules of operators share: values by tensor, constants, quantization, and what waits to be folded.
 
 Padding and transposition make no layer when they are met: they wait until something reads them, which may take them into
 itself (a convolution its padding, a mean its axes). Only what must lie in memory becomes a copy.
@@ -6,7 +6,7 @@ itself (a convolution its padding, a mean its axes). Only what must lie in memor
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -18,8 +18,8 @@ from netwright.graph.graph import Op, Ref
 from netwright.graph.integers.call import Call
 from netwright.graph.integers.fixed import activation_range
 from netwright.graph.integers.quantized import QuantizedGraph
-from netwright.mcu.lower import copies
-from netwright.mcu.network import Layer, Value
+from netwright.mcu.layer import Layer, NetworkValue
+from netwright.mcu.operators.shared import copies
 
 LARGEST_ELEMENTS = 1 << 24  # of one value: above any microcontroller, below what exhausts a workstation
 
@@ -46,11 +46,14 @@ class Permuted:
 
 
 class Lowering:
-    """A network in the making: the rules append layers and say which value a tensor became (`stands`)."""
+    """A network in the making: the rules append layers and say which value a tensor became (`stands`).
 
-    def __init__(self, model: QuantizedGraph):
-        self.model = model
-        self.values: list[Value] = []
+    `arithmetic`: by operator, the function of the integer interpreter.
+    """
+
+    def __init__(self, model: QuantizedGraph, arithmetic: Mapping[str, Callable[[Call], Any]]):
+        self.model, self.arithmetic = model, arithmetic
+        self.values: list[NetworkValue] = []
         self.layers: list[Layer] = []
         self.notes: list[str] = []
         self.stands: dict[int, int] = {}
@@ -135,7 +138,7 @@ class Lowering:
         """Return a new value that stands for no tensor of the model."""
         if int(np.prod(shape, dtype=object)) > LARGEST_ELEMENTS:
             raise NetwrightError(f"{name!r} of shape {shape} is too large: at most {LARGEST_ELEMENTS:,} elements.")
-        self.values.append(Value(name, shape, "int8", scale, zero_point, alias))
+        self.values.append(NetworkValue(name, shape, "int8", scale, zero_point, alias))
         return len(self.values) - 1
 
     def root(self, value: int) -> int:
@@ -174,13 +177,13 @@ class Lowering:
         how = self._waiting[tensor]
         source = self.values[how.source]
         if isinstance(how, Padded):
-            parts, fill = (copies.pad(source.shape, how.before, how.after),), how.fill
+            blocks, fill = (copies.pad(source.shape, how.before, how.after),), how.fill
         else:
             index = np.arange(source.bytes, dtype=np.int32).reshape(source.shape).transpose(how.order)
             self.lay(op, tensor, (how.source,), index, self._waiting_name[tensor])
             return
         output = self.make(op, tensor)
-        self.layers.append(copies.copy((how.source,), output, self._waiting_name[tensor], parts, fill))
+        self.layers.append(copies.copy((how.source,), output, self._waiting_name[tensor], blocks, fill))
 
     # -- movements
 
@@ -198,11 +201,11 @@ class Lowering:
             if len(origins) == 1 and np.array_equal(places.reshape(-1), np.arange(sizes[0])):
                 self.make(op, tensor, alias=origins[0])
                 return
-            if (parts := copies.from_indices(places, sizes)) is not None:
-                read = tuple(dict.fromkeys(origins[part.source] for part in parts))
-                parts = tuple(replace(part, source=read.index(origins[part.source])) for part in parts)
+            if (blocks := copies.from_indices(places, sizes)) is not None:
+                read = tuple(dict.fromkeys(origins[block.source] for block in blocks))
+                blocks = tuple(replace(block, source=read.index(origins[block.source])) for block in blocks)
                 output = self.make(op, tensor)
-                self.layers.append(copies.copy(read, output, name, parts))
+                self.layers.append(copies.copy(read, output, name, blocks))
                 if index.size <= LARGEST_REMEMBERED:
                     self._moved[output] = origins, places.reshape(-1)
                 return

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from netwright.mcu.network import Requantize
+from netwright.mcu.layer import Requantize
 
 TILE, SUMS = 256, 128  # NW_TILE, NW_SUMS
 EXACT, SIGNED, RELU, ONCE = 0, 1, 2, 3  # NW_EXACT, ...

@@ -1,50 +1,69 @@
-"""Transposed convolutions and products of two activations as layers."""
+"""Products of two activations as matrices: layer, lowering rule, C."""
 
 from __future__ import annotations
 
-from dataclasses import replace
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
 from netwright.graph.graph import Op
-from netwright.graph.integers.conv import product_multiplier, window_padding
-from netwright.mcu.lower.conv import requantization, weights_of
-from netwright.mcu.lower.lowering import Lowering
-from netwright.mcu.network import BatchMatmul, Conv, Requantize, TransposeConv, Window
+from netwright.graph.integers.conv import product_multiplier
+from netwright.mcu.code import LayerData, struct
+from netwright.mcu.layer import ONE_PIXEL, Layer, Network, NetworkValue, Requantize
+from netwright.mcu.operators.conv import Conv
+from netwright.mcu.operators.operator import Operator
+from netwright.mcu.operators.shared.lowering import Lowering
+from netwright.mcu.operators.shared.products import requantization, weights_of
 
 
-def transpose_conv(work: Lowering, op: Op) -> None:
-    """TRANSPOSE_CONV, whose operands are output shape, weights, input and bias."""
-    tensors = [*work.operands(op), None, None][:4]
-    weights = weights_of(work, op, tensors[1], 4)
-    source = work.value(op, tensors[2])
-    given, made = work.values[source].shape, work.shape(op.outputs[0])
-    size = tuple(work.integers(op, tensors[0], "output shape"))
-    if len(given) != 3 or size != work.model.graph.tensors[op.outputs[0]].shape or len(size) != 4 or size[0] != 1:
-        raise work.refuse(op, f"it makes {size} of {given}", "One image as (1, height, width, channels) is compiled.")
-    if weights.shape[3] != given[2] or weights.shape[0] != made[2]:
-        raise work.refuse(
-            op, f"weights of shape {weights.shape} do not make {made} of {given}", "Convert the model again."
-        )
-    stride = op.arguments["stride_h"], op.arguments["stride_w"]
-    if not 1 <= min(stride) <= max(stride) <= 1 << 15 or 0 in (*given, *made):
-        raise work.refuse(op, f"its stride is {stride} on {given}", "Strides are at least 1.")
-    kernel = weights.shape[1], weights.shape[2]
-    before = [
-        window_padding(side, reach, step, 1, op.arguments["padding"])[0]
-        for side, reach, step in zip(made, kernel, stride, strict=False)
-    ]
-    _, zero_point = work.quantization(op, tensors[2])  # pyright: ignore[reportArgumentType]
-    rows = weights.reshape(len(weights), -1)
-    folded = requantization(work, op, rows, tensors[3], read=2)
-    plain = folded.bias.astype(np.int64) + zero_point * rows.astype(np.int64).sum(axis=1)
-    requantize = replace(folded, bias=plain.astype(np.int32))
-    output = work.make(op, op.outputs[0])
-    window = Window(kernel, stride, (before[0], 0, before[1], 0))
-    work.layers.append(TransposeConv((source,), output, op.path, window, weights, zero_point, requantize))
+@dataclass(frozen=True, eq=False)
+class BatchMatmul(Layer):
+    """Products of matrices, the last two dimensions of two values; leading ones broadcast, `turned` swaps those two.
+
+    sum of (a - zero) x (b - zero), times one multiplier, plus the output's zero point (batch_matmul.h).
+    """
+
+    turned: tuple[bool, bool]
+    zero_points: tuple[int, int, int]
+    multiplier: int
+    shift: int
+
+    def macs(self, values: Sequence[NetworkValue]) -> int:
+        """Return the products of values."""
+        return values[self.output].bytes * values[self.inputs[0]].shape[-2 if self.turned[0] else -1]
+
+    def data(self, network: Network, name: str) -> LayerData:
+        """Return the kernel's constants."""
+        (rows_a, columns_a), (_, columns_b) = (network.values[value].shape[-2:] for value in self.inputs)
+        a_row, a_step = (1, columns_a) if self.turned[0] else (columns_a, 1)
+        b_step, b_column = (1, columns_b) if self.turned[1] else (columns_b, 1)
+        rows, columns = network.values[self.output].shape[-2:]
+        fields = [
+            *(("rows", rows), ("columns", columns), ("depth", rows_a if self.turned[0] else columns_a)),
+            *(("a_row", a_row), ("a_step", a_step), ("b_step", b_step), ("b_column", b_column)),
+            *zip(("zero_a", "zero_b", "zero_out"), self.zero_points, strict=True),
+            *(("factor", self.multiplier), ("shift", self.shift)),
+        ]
+        return LayerData(struct("nw_batch_matmul_constants", f"{name}_constants", fields), frozenset({"batch_matmul"}))
+
+    def call(self, network: Network, name: str, inputs: Sequence[str], out: str, scratch: str) -> str:
+        """Return the call on each pair of matrices."""
+        del scratch
+        made = network.values[self.output].shape
+        pointers, head = [*inputs, out], ""
+        shapes = [*(network.values[value].shape for value in self.inputs), made]
+        for depth, count in enumerate(made[:-2]):
+            head += f"for (int32_t i{depth} = 0; i{depth} < {count}; i{depth}++) "
+            for place, shape in enumerate(shapes):
+                axis = depth - (len(made) - len(shape))
+                if axis >= 0 and shape[axis] != 1:
+                    pointers[place] += f" + i{depth} * {math.prod(shape[axis + 1 :])}"
+        return head + f"nw_batch_matmul({', '.join(pointers)}, &{name}_constants);"
 
 
-def batch_matmul(work: Lowering, op: Op) -> None:
+def lower(work: Lowering, op: Op) -> None:
     """BATCH_MATMUL; a constant second matrix makes it a pointwise convolution, whose rounding is the same."""
     tensors = work.operands(op)
     if (
@@ -111,7 +130,9 @@ def _constant_matmul(work: Lowering, op: Op, source: int, second: int) -> None:
     )  # fmt: skip
     scale, zero_point = work.quantization(op, op.outputs[0])
     made = work.new((1, rows, outputs), f"{op.path} as pixels", scale, zero_point)
-    window = Window((1, 1), (1, 1), (0, 0, 0, 0))
     kernel = filters.reshape(outputs, 1, 1, depth)
-    work.layers.append(Conv((pixels,), made, op.path, window, kernel, given.zero_point, requantize))
+    work.layers.append(Conv((pixels,), made, op.path, ONE_PIXEL, kernel, given.zero_point, requantize))
     work.make(op, op.outputs[0], alias=made)
+
+
+OPERATOR = Operator(("BATCH_MATMUL",), lower, BatchMatmul)

@@ -1,0 +1,243 @@
+"""An int8 network as plain C with static memory, from whatever names or holds one; and that C under emulation."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from netwright.core.errors import NetwrightError, unknown
+from netwright.core.units import BYTES, parse_quantity
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+    from torch import Tensor, nn
+
+    from netwright.graph.integers.quantized import QuantizedGraph
+    from netwright.mcu.compile import Compiled
+    from netwright.mcu.operators.operator import Operator
+    from netwright.mcu.operators.table import Given
+    from netwright.mcu.run.emulate import Emulation
+    from netwright.mcu.run.hotspots import Hotspots
+
+MODES = ("auto", "layers", "stream", "patch")
+WEIGHTS = ("flash", "sram")
+
+
+def compile(
+    model: str | Path | QuantizedGraph | nn.Module,
+    *,
+    out: str | Path,
+    cpu: str = "cortex-m7",
+    sram: int | str | None = None,
+    flash: int | str | None = None,
+    schedule: str = "auto",
+    weights: str = "flash",
+    data: str | Path | Sequence[Tensor] | None = None,
+    input: str | None = None,
+    emulated: bool = False,
+    operators: Given | Iterable[Given] | Mapping[str, Operator] | None = None,
+    name: str | None = None,
+    note: Callable[[str], None] = lambda _: None,
+) -> Compiled:
+    """Write a network as C that needs no library and no heap, and prove it on this machine.
+
+    The folder is written also where the network does not fit its limits: see `Compiled.fits` and `Compiled.advice`.
+
+    Args:
+        model: a .tflite file, a layer list (.json), a word for a module (timm name, RUN:ARCH, FILE.py:FUNCTION, ...), a
+            module, or a graph that is quantized already.
+        out: folder for the C files; an earlier result there is replaced.
+        cpu: cortex-m3, -m4, -m7, -m33 or -m55.
+        sram: limit of static memory in bytes, or as text such as "320KB".
+        flash: limit of flash.
+        schedule: how memory is saved: auto, layers, stream or patch.
+        weights: where they are while the network runs: flash or sram.
+        data: images that calibrate a module's activations, a folder or .zip of them; for a module that is given itself,
+            batches of its inputs.
+        input: the input of a module whose name does not say it: "1x3x32x32".
+        emulated: build the program for `emulate` too.
+        operators: int8 operators of your own: an `Operator`, several, or FILE.py:NAME.
+        name: of the network, for comments; its file's, if None.
+        note: called with lines that tell the progress.
+
+    Raises:
+        NetwrightError: an argument is none of what is allowed, the model cannot be read, quantized or compiled, the folder
+            holds something else, or the C differs from the interpreter.
+    """
+    if schedule not in MODES:
+        raise unknown("Schedule", schedule, MODES)
+    if weights not in WEIGHTS:
+        raise unknown("Place of the weights", weights, WEIGHTS)
+    limits = [_bytes(given, what) for given, what in ((sram, "--sram"), (flash, "--flash"))]
+    from netwright.mcu.compile import check_place, compile_network
+    from netwright.mcu.operators.table import own_operators
+    from netwright.mcu.run.emulate import BOARDS
+
+    if cpu not in BOARDS:
+        raise unknown("CPU", cpu, BOARDS)
+    check_place(Path(out))
+    own = own_operators(operators)
+    read = read_integers(model, data, input)
+    return compile_network(
+        read,
+        Path(out),
+        name=name or (Path(model).stem if isinstance(model, str | Path) else "net"),
+        cpu=cpu,
+        sram_bytes=limits[0],
+        flash_bytes=limits[1],
+        mode=schedule,
+        weights="sram" if weights == "sram" else "flash",
+        emulated=emulated,
+        operators=own,
+        note=note,
+    )
+
+
+def _bytes(given: int | str | None, what: str) -> int | None:
+    if given is None:
+        return None
+    if isinstance(given, str):
+        return int(parse_quantity(given, BYTES, what))
+    if isinstance(given, bool) or not isinstance(given, int) or given < 1:
+        raise NetwrightError(f"{what} {given!r} is no number of bytes. Give a whole number, or text such as '320KB'.")
+    return given
+
+
+def read_integers(
+    model: str | Path | QuantizedGraph | nn.Module,
+    data: str | Path | Sequence[Tensor] | None = None,
+    shape: str | None = None,
+) -> QuantizedGraph:
+    """Return the integer network that a word, a file or a module stands for; a module is quantized with images of `data`.
+
+    `shape`: the input of a module whose name does not say it.
+
+    Raises:
+        NetwrightError: nothing of that name, or it holds no integers and no images are given to find their ranges.
+    """
+    if not isinstance(model, str | Path):
+        return _given_itself(model, data, shape)
+    path = Path(model)
+    if path.suffix in (".tflite", ".json"):
+        if data is not None:
+            raise NetwrightError(f"{model} is quantized already: leave --data out.")
+        if shape is not None:
+            raise NetwrightError(f"{model} says its input itself: leave --input out.")
+        if path.suffix == ".json":
+            from netwright.graph.files.layer_list import read_layer_list
+
+            return read_layer_list(path)
+        from netwright.graph.files.tflite import load_tflite
+
+        return load_tflite(path)
+    if path.suffix == ".npz":
+        raise NetwrightError(
+            f"{model} holds the numbers of a layer list; its structure is the .json beside it. Give "
+            f"{path.with_suffix('.json')}, or write it if it is not there."
+        )
+    if path.suffix in (".onnx", ".pt2"):
+        raise NetwrightError(
+            f"{model}: `compile` takes .tflite files, layer lists (.json) and PyTorch modules (a timm name, RUN:ARCH, FILE.py:FUNCTION)."
+        )
+    from netwright.workflow.calibration import quantized_module
+
+    if data is not None and not isinstance(data, str | Path):
+        raise NetwrightError(f"{model} is calibrated on images of a folder or .zip: give its path as data.")
+    return quantized_module(str(model), None if data is None else str(data), shape)
+
+
+def _given_itself(
+    model: QuantizedGraph | nn.Module, data: str | Path | Sequence[Tensor] | None, shape: str | None
+) -> QuantizedGraph:
+    from netwright.graph.integers.quantized import QuantizedGraph
+
+    if isinstance(model, QuantizedGraph):
+        if data is not None or shape is not None:
+            raise NetwrightError("A quantized graph says everything itself: leave data and input out.")
+        return model
+    if not callable(model):
+        raise NetwrightError(
+            f"A network is given as a file, a word, a module or a quantized graph, not as a {type(model).__name__}."
+        )
+    if data is None or isinstance(data, str | Path) or shape is not None:
+        raise NetwrightError(
+            "A module that is given itself is calibrated on batches of its inputs: data=[tensor, ...], and no input."
+        )
+    from netwright.compression import quantize
+
+    return quantize(model, list(data))
+
+
+@dataclass(frozen=True)
+class Emulated:
+    """Generated C that ran under emulation: on which CPU, what it gave, and where its instructions went if asked."""
+
+    cpu: str
+    emulation: Emulation
+    hotspots: Hotspots | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        """Return plain JSON values: what `netwright emulate --json` prints."""
+        done = self.emulation
+        data: dict[str, Any] = {
+            "cpu": self.cpu,
+            "runs": len(done.outputs),
+            "instructions": int(done.instructions.max()),
+            "instructions_least": int(done.instructions.min()),
+            "arena_bytes": done.arena_bytes,
+            "ram_bytes": done.ram_bytes,
+            "stack_bytes": done.stack_bytes,
+            "flash_bytes": done.flash_bytes,
+            "code_bytes": done.code_bytes,
+        }
+        if self.hotspots is not None:
+            for what in ("step", "function"):
+                data[f"by_{what}"] = [{what: name, "instructions": total} for name, total in self.hotspots.by(what)]
+        return data
+
+
+def emulate(
+    build: str | Path | Compiled,
+    *,
+    cpu: str = "cortex-m7",
+    input: str | Path | NDArray[np.int8] | None = None,
+    output: str | Path | None = None,
+    optimize: str = "-O2",
+    hot: bool = False,
+) -> Emulated:
+    """Run generated C on an emulated Cortex-M.
+
+    Args:
+        build: the folder that `compile` wrote, or what it returned.
+        cpu: cortex-m3, -m4, -m7, -m33 or -m55.
+        input: int8 inputs, [N, ...], or a file of them, back to back; None: one random input.
+        output: file for the int8 outputs.
+        optimize: of the compiler: -O1, -O2, -O3 or -Os.
+        hot: count also where the instructions of the first input go.
+
+    Raises:
+        NetwrightError: no such CPU or optimization, a tool is missing, the folder holds no network, or inputs that do not
+            fit it.
+    """
+    from netwright.core.files import write_bytes
+    from netwright.mcu.compile import Compiled
+    from netwright.mcu.run import emulate as emulation
+    from netwright.mcu.run.toolchain import read_inputs
+
+    emulation.check_optimization(optimize)
+    folder = build.directory if isinstance(build, Compiled) else Path(build)
+    if input is None or isinstance(input, str | Path):
+        inputs = read_inputs(folder, None if input is None else Path(input))
+    else:
+        inputs = input
+    done = emulation.emulate(folder, inputs, cpu=cpu, optimize=optimize)
+    if output is not None:
+        write_bytes(Path(output), done.outputs.tobytes())
+    if not hot:
+        return Emulated(cpu, done)
+    from netwright.mcu.run.hotspots import hotspots
+
+    return Emulated(cpu, done, hotspots(folder, inputs, cpu=cpu, optimize=optimize))
