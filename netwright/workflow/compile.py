@@ -166,7 +166,7 @@ def _given_itself(
         raise NetwrightError(
             "A module that is given itself is calibrated on batches of its inputs: data=[tensor, ...], and no input."
         )
-    from netwright.compression import quantize
+    from netwright.compression.quantization.post_training import quantize
 
     return quantize(model, list(data))
 

@@ -8,7 +8,7 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from benchmarks.exactness import differences, trained_like
-from netwright.compression import quantize, to_integers
+from netwright.compression.quantization.post_training import quantize, to_integers
 from netwright.core.errors import NetwrightError
 from netwright.device.features import block_key, features
 from netwright.device.latency import LatencyModel

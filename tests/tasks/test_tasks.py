@@ -12,7 +12,7 @@ from netwright.core.errors import NetwrightError
 from netwright.core.metric import TOP_1, Metric
 from netwright.data import Augment, ImageSet
 from netwright.deployment.contract import Contract
-from netwright.nn.block import assemble
+from netwright.nn.wiring import assemble
 from netwright.tasks.tasks import TASKS
 from tests.training.small import colours
 

@@ -14,7 +14,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from netwright.core.errors import NetwrightError
-from netwright.mcu.lower.copies import copy, place
 from netwright.mcu.network import (
     Add,
     Conv,
@@ -28,6 +27,7 @@ from netwright.mcu.network import (
     Requantize,
     Window,
 )
+from netwright.mcu.operators.shared.copies import copy, place
 from netwright.nn.block import Block, Shape
 from netwright.nn.fuse import Fuse
 from netwright.nn.mbconv import MBConv
