@@ -70,9 +70,7 @@ class Describe:
 
     def trade_off(self, networks: Sequence[tuple[Arch, float]]) -> tuple[Candidate, ...]:
         """Return the front of score against latency (MACs where no model is known), best score first, at most 30 networks."""
-        every = [
-            self.candidate(arch, Figure(round(value, 4), "measured"), planned=True) for arch, value in networks
-        ]
+        every = [self.candidate(arch, Figure(round(value, 4), "measured"), planned=True) for arch, value in networks]
         rows = front(np.array([[-self.metric.score(one.cost.score.value), self._axis(one)] for one in every]))  # type: ignore[union-attr]
         if len(rows) > MOST_FRONT:
             rows = rows[np.linspace(0, len(rows) - 1, MOST_FRONT).round().astype(int)]
