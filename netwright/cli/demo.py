@@ -122,17 +122,23 @@ def _budgets(made: Family, size: Size) -> list[float]:
 
 
 def _search(run: OpenRun, latency_ms: float, size: Size) -> dict[str, Any]:
-    from netwright.cli.search import Plan, name_of, search_run
     from netwright.core.progress import say
     from netwright.core.shape import read_search
-    from netwright.searching.limits.budget import Budget
+    from netwright.searching.limits.table import budget_name
+    from netwright.workflow.search import search
 
-    done = run.path / "search" / f"{name_of(Budget(latency_ms=latency_ms))}.json"
+    done = run.path / "search" / f"{budget_name({'latency_ms': latency_ms})}.json"
     if done.exists():
         return read_search(done)
     say(f"within {latency_ms:g} ms:")
-    plan = Plan(evaluations=size.evaluations, calibration_images=size.calibration_images, workers=size.workers)
-    return search_run(run, {"latency_ms": latency_ms}, plan)
+    found = search(
+        run,
+        latency_ms=latency_ms,
+        evaluations=size.evaluations,
+        calibration_images=size.calibration_images,
+        workers=size.workers,
+    )
+    return found.to_json()
 
 
 def _deploy(run: OpenRun, found: dict[str, Any], size: Size) -> dict[str, Any]:

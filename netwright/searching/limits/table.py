@@ -106,4 +106,12 @@ def _known(budget: Mapping[str, Any]) -> list[tuple[str, LimitKind | None]]:
     given = [key for key in budget if budget[key]]
     ours = [key for key in given if key.partition("@")[0] in order]
     ours.sort(key=lambda key: order.index(key.partition("@")[0]))
-    return [(key, find_limit(key)) for key in ours] + [(key, None) for key in given if key not in ours]
+    return [(key, _read(key)) for key in ours] + [(key, None) for key in given if key not in ours]
+
+
+def _read(key: str) -> LimitKind | None:
+    """Return the limit of a key from a file; None where its settings are none that it takes."""
+    try:
+        return find_limit(key)
+    except NetwrightError:
+        return None
