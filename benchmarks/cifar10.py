@@ -135,9 +135,9 @@ def specialize_all(data: tuple[Dataset, Dataset], args: argparse.Namespace) -> N
         best = found.candidates[0]
         arch = best.arch
         inherited = net.extract(arch, calibration_batches(learn, resolution=arch.resolution))
-        result: dict[str, Any] = {"arch": arch.to_json(), "macs": best.macs, "budget_ms": bound}
-        result |= {"predicted_ms": best.latency_ms.value if best.latency_ms else None}
-        result |= {"measured_ms": latency_ms(net.family, arch), "held_out": best.accuracy.value}
+        result: dict[str, Any] = {"arch": arch.to_json(), "macs": best.cost.macs, "budget_ms": bound}
+        result |= {"predicted_ms": best.cost.latency_ms.value if best.cost.latency_ms else None}
+        result |= {"measured_ms": latency_ms(net.family, arch), "held_out": best.cost.score.value}
         result["inherited"] = test_accuracy(inherited, test, arch)
         tune = fine_tuning(epochs=FINE_TUNING, warmup_epochs=0.02, evaluate_every=0.0)
         start = time.process_time()

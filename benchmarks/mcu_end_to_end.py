@@ -35,7 +35,6 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
 from benchmarks.results import save  # noqa: E402 - the checkout first
-from netwright.cli.microcontroller import with_memories  # noqa: E402 - the checkout first
 from netwright.compression import quantize  # noqa: E402
 from netwright.compression.quantization.post_training import to_integers  # noqa: E402
 from netwright.compression.quantization.qat import quantization_aware, quantize_aware  # noqa: E402
@@ -56,7 +55,11 @@ from netwright.mcu.run.host import build_host  # noqa: E402
 from netwright.models.arch import Arch  # noqa: E402
 from netwright.models.family import Family  # noqa: E402
 from netwright.searching.limits.budget import Budget  # noqa: E402
-from netwright.searching.limits.microcontroller import McuPrices, mcu_prices  # noqa: E402
+from netwright.searching.limits.microcontroller import (  # noqa: E402
+    McuPrices,
+    mcu_prices,
+    with_memories,
+)
 from netwright.specialization.specialize import specialize  # noqa: E402
 from netwright.specialization.tinynas import choose_space  # noqa: E402
 from netwright.training.evaluate import accuracy  # noqa: E402

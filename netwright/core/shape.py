@@ -21,7 +21,7 @@ SEARCH = {
     "device": TEXT,
     "strategy": TEXT,
     "seed": NUMBER,
-    "budget": {"latency_ms?": NUMBER, "macs?": NUMBER, "params?": NUMBER},
+    "budget": {"*": NUMBER},
     "candidates": [ENTRY],
     "front": [ENTRY],
     "points": [("maybe", NUMBER, NUMBER)],
@@ -68,12 +68,14 @@ def read_search(path: Path, metric: Metric = TOP_1) -> dict[str, Any]:
 def mismatch(value: Any, shape: Any, where: str) -> str | None:
     """Return what is wrong with a value, None if it has the shape.
 
-    A shape is a word for a kind of value, a dict (a key ending in `?` may be missing or null), a list of one shape, or
-    a tuple of a shape for each place.
+    A shape is a word for a kind of value, a dict (a key ending in `?` may be missing or null; `*` stands for every key
+    there is), a list of one shape, or a tuple of a shape for each place.
     """
     if isinstance(shape, dict):
         if not isinstance(value, dict):
             return f"{where} is not an object"
+        if "*" in shape:
+            shape = {key: shape["*"] for key, part in value.items() if part is not None}
         wrong = (
             mismatch(value.get(key.rstrip("?")), part, f"{where}.{key.rstrip('?')}")
             for key, part in shape.items()

@@ -15,6 +15,7 @@ from netwright.report import plots
 from netwright.report.drawing import Scale, draw, legend
 from netwright.report.facts import Facts
 from netwright.report.html import Markup, figure, join, missing, table, tag
+from netwright.searching.limits.table import budget_options, budget_text
 from netwright.training.recipe import RECIPES
 
 MOST_DRAWN = 6
@@ -51,7 +52,7 @@ def networks(facts: Facts, family: Family) -> Markup:
         return missing("No search was made yet.", f"netwright search {facts.name} --device this --latency 2ms")
     best = {name: found["candidates"][0] for name, found in facts.searches.items()}
     metric = facts.metric
-    rows = [(budget_text(facts.searches[name]), *figures(one, metric)) for name, one in best.items()]
+    rows = [(limits_of(facts.searches[name]), *figures(one, metric)) for name, one in best.items()]
     parts: list[object] = [table(("budget", metric.name, "latency", "MACs", "parameters"), rows)]
     shown = dict(list(best.items())[-MOST_DRAWN:])
     archs: dict[str, Arch] = {}
@@ -69,7 +70,7 @@ def networks(facts: Facts, family: Family) -> Markup:
             legend(int(getattr(placed.block, "kernel", 0) or 0) for blocks in priced.values() for placed in blocks)
         )
     for name, blocks in priced.items():
-        text = f"{budget_text(facts.searches[name])}: {', '.join(figures(shown[name], metric)[:2])}"
+        text = f"{limits_of(facts.searches[name])}: {', '.join(figures(shown[name], metric)[:2])}"
         parts.append(tag("h3", text))
         parts.append(tag("div", draw(blocks, text, scale), class_="drawing"))
     if len(best) > len(shown):
@@ -95,13 +96,13 @@ def trade_off(facts: Facts) -> Markup:
 
     front = [spot for one in latest.get("front", []) if (spot := place(one))]
     chosen = {
-        f"best within {budget_text(found)}": spot
+        f"best within {limits_of(found)}": spot
         for found in list(facts.searches.values())[-4:]
         if (spot := place(found["candidates"][0]))
     }
     caption = (
         f"Grey: {len(set(evaluated))} networks evaluated on images held out from training, with BatchNorm statistics of their "
-        f"own. Line: the front of the latest search ({budget_text(latest)}), on the same images. Marks: the best network of "
+        f"own. Line: the front of the latest search ({limits_of(latest)}), on the same images. Marks: the best network of "
         "each budget, on the validation images, by which nothing was chosen; it may lie above or below."
     )
     return figure(plots.pareto("pareto", label, with_unit(metric), sorted(set(evaluated)), front, chosen), caption)
@@ -194,7 +195,7 @@ def candidates(facts: Facts) -> Markup:
                 for i, one in enumerate(listed[:MOST_ROWS])
             ]
             more = f", the first {MOST_ROWS} shown" if len(listed) > MOST_ROWS else ""
-            title = f"{budget_text(found)}: {len(listed)} {'on the front' if label == 'front' else 'candidates'}{more}"
+            title = f"{limits_of(found)}: {len(listed)} {'on the front' if label == 'front' else 'candidates'}{more}"
             parts.append(tag("details", tag("summary", title), table(head, rows)))
     return join(parts) if parts else missing("No candidates yet.", "They come with a search.")
 
@@ -266,10 +267,7 @@ def commands(facts: Facts) -> list[str]:
     lines = [shlex.join(map(str, train)), f"netwright device this --measure --space {run}"]
     for found in facts.searches.values():
         budget = found.get("budget", {})
-        units = {"latency_ms": ("--latency", "ms"), "macs": ("--macs", ""), "params": ("--params", "")}
-        limits = [
-            text for key, (flag, unit) in units.items() if budget.get(key) for text in (flag, f"{budget[key]:g}{unit}")
-        ]
+        limits = budget_options(budget)
         options = ["--strategy", found.get("strategy", "evolution"), "--seed", str(found.get("seed", 0))]
         options += ["--evaluations", str(found["evaluations"])] if found.get("evaluations") else []
         lines.append(
@@ -279,17 +277,9 @@ def commands(facts: Facts) -> list[str]:
     return lines
 
 
-def budget_text(found: Mapping[str, Any]) -> str:
+def limits_of(found: Mapping[str, Any]) -> str:
     """Return the limits of a search in words."""
-    budget = found.get("budget", {})
-    names = {"latency_ms": (1.0, "ms"), "macs": (1e6, "M MACs"), "params": (1e6, "M parameters")}
-    names |= {
-        "sram_bytes": (1024.0, "KB SRAM"),
-        "flash_bytes": (1024.0, "KB flash"),
-        "instructions": (1e6, "M instructions"),
-    }
-    parts = [f"{budget[key] / by:.4g} {unit}" for key, (by, unit) in names.items() if budget.get(key)]
-    return ", ".join(parts) or "no limit"
+    return budget_text(found.get("budget", {}))
 
 
 def figures(one: Mapping[str, Any], metric: Metric) -> tuple[str, str, str, str]:

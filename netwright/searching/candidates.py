@@ -9,14 +9,13 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from netwright.core.errors import NetwrightError
 from netwright.core.seeds import derive_seed
 from netwright.models.space import Genes, SearchSpace
-from netwright.searching.limits.budget import Limit, costs_of, reach
+from netwright.searching.limits.budget import Limit, costs_of
+from netwright.searching.limits.reach import reach
 from netwright.searching.pareto import front
+from netwright.searching.score import Floats, Score, SearchStopped, checked_scores
 
-Floats = NDArray[np.float64]
-Score = Callable[[Genes], Floats]
 Propose = Callable[[int], Genes]
 
 _BATCH = 8192
@@ -63,6 +62,7 @@ class Candidates:
         self._costs: list[Floats] = []
         self._history: list[dict[str, float]] = []
         self._patience = _PATIENCE
+        self._stopped = False
         self._rest = self._enumerate()
 
     def random(self, count: int) -> Genes:
@@ -74,7 +74,10 @@ class Candidates:
 
         Proposals are drawn and filtered in large batches. Where fewer than one in 20 passes, half of the next batch
         is drawn towards a network known to fit; in a space that can be enumerated the rest is drawn from what is left.
+        Once the search was stopped there are none.
         """
+        if self._stopped:
+            return self._anchor[None][:0], np.zeros((0, len(self._limits)))
         found: list[Genes] = []
         missing, batch, poor, idle = count, 2 * count, False, 0
         while missing > 0 and idle < self._patience:
@@ -99,12 +102,18 @@ class Candidates:
         return genes, costs_of(self._limits, genes)
 
     def evaluate(self, genes: Genes, costs: Floats) -> Floats:
-        """Score what `collect` returned, keep it, and note the generation."""
-        scores = np.asarray(self._score(genes), np.float64) if len(genes) else np.zeros(0)
-        if scores.shape != (len(genes),) or not np.isfinite(scores).all():
-            raise NetwrightError(
-                f"A score must be one finite number an arch: got {scores.shape} for {len(genes)} archs."
-            )
+        """Score what `collect` returned, keep it, and note the generation.
+
+        Raises:
+            NetwrightError: the score is not one finite number an arch.
+        """
+        scores = np.zeros(0)
+        if len(genes):
+            try:
+                scores = self._score(genes)
+            except SearchStopped as stopped:
+                scores, self._stopped = stopped.scores, True
+        scores = checked_scores(scores, len(genes))
         self._genes.append(genes)
         self._scores.append(scores)
         self._costs.append(costs)

@@ -8,7 +8,7 @@ import multiprocessing
 import os
 import pickle
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
@@ -87,6 +87,7 @@ class Evaluator:
         batch_size: int = 256,
         workers: int | None = None,
         task: str | Task = "classification",
+        callback: Callable[[dict[str, Any]], bool] | None = None,
     ):
         """Prepare; nothing is evaluated yet.
 
@@ -100,6 +101,8 @@ class Evaluator:
             batch_size: of the evaluation.
             workers: processes; None: as many as there are cores, fewer for little work; 1: this process.
             task: a name in TASKS, FILE.py:NAME, or a Task; it brings its targets to the images.
+            callback: called with each record that is written; where it returns True, nothing more is evaluated, and what was
+                not is NaN.
         """
         task = TASKS.find(task)
         dataset = task.prepare(dataset if images is None else dataclasses.replace(dataset, val=images))
@@ -111,6 +114,7 @@ class Evaluator:
         self._job = Job(supernet, source, dataset.val, batch_size, task)
         self._path = path
         self._workers = workers
+        self._callback = callback
         self._made_with = self._job.fingerprint()
 
     def __call__(self, archs: Sequence[Arch]) -> NDArray[np.float64]:
@@ -123,9 +127,12 @@ class Evaluator:
         known = recorded(self._path, self._made_with, key)
         todo = [arch for arch in dict.fromkeys(archs) if arch not in known]
         for arch, value in track(_evaluate(self._job, todo, self._workers), "evaluating sub-networks", len(todo)):
-            append_line(self._path, {"arch": arch.to_json(), key: value, "made_with": self._made_with})
+            record = {"arch": arch.to_json(), key: value, "made_with": self._made_with}
+            append_line(self._path, record)
             known[arch] = value
-        return np.array([known[arch] for arch in archs], np.float64)
+            if self._callback is not None and self._callback(record):
+                break
+        return np.array([known.get(arch, np.nan) for arch in archs], np.float64)
 
 
 def evaluate_archs(

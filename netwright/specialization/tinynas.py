@@ -18,7 +18,8 @@ from netwright.core.errors import NetwrightError
 from netwright.core.seeds import derive_seed
 from netwright.models.family import Family
 from netwright.models.space import Genes, SearchSpace
-from netwright.searching.limits.budget import Limit, costs_of, reach
+from netwright.searching.limits.budget import Limit, costs_of
+from netwright.searching.limits.reach import reach
 from netwright.searching.tables import AdditiveTable, macs_price
 
 QUANTILES = (0.1, 0.2, 0.5, 0.8, 0.9)

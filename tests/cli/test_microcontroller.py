@@ -4,10 +4,18 @@ from __future__ import annotations
 
 import pytest
 
-from netwright.cli.microcontroller import is_microcontroller, needs, parse_more, predicted_ms, with_memories
+from netwright.cli.search import parse_limits
 from netwright.core.errors import NetwrightError
 from netwright.models.families import family
-from netwright.searching.limits.microcontroller import mcu_prices
+from netwright.searching.limits.microcontroller import mcu_prices, with_memories
+from netwright.specialization.candidate import Describe, needs
+from netwright.workflow.search import is_microcontroller
+
+NONE = {"latency": None, "macs": None, "params": None}
+
+
+def parse_more(texts):
+    return {kind.key: bound for kind, bound in parse_limits(NONE, texts).items()}
 
 
 def test_limits_are_read_with_their_units():
@@ -44,9 +52,9 @@ def test_a_device_limits_by_all_it_has():
 def test_what_a_network_needs_is_that_of_its_plan():
     made = family("mcunet", size=32, depth=2)
     prices = mcu_prices("stm32f412")
-    found = needs(prices, made, made.space.smallest())
+    found = needs(prices, made, made.space.smallest()).to_json()
     assert set(found) == {"arena_bytes", "flash_bytes", "instructions", "mode"}
-    latency = predicted_ms(prices, made, made.space.smallest())
+    latency = Describe(made, prices).latency(made.space.smallest())
     assert latency.kind == "predicted" and "100 MHz" in (latency.source or "")
     assert latency.value == pytest.approx(
         found["instructions"] / 100e3, rel=0.2

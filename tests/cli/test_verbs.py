@@ -1,5 +1,6 @@
 """Every verb: what it writes and prints, and the message for everything a person may get wrong."""
 
+import functools
 import json
 import os
 import shutil
@@ -64,13 +65,14 @@ def test_wrong_usage_is_2(call, words):
     assert_refused(call(*words), code=2)
 
 
-def test_every_verb_has_help_and_at_most_ten_options_besides_json():
+def test_every_verb_has_help_and_at_most_ten_options_besides_those_that_many_share():
+    shared = ("help", "json", "space", "task")
     from typer.main import get_command
 
     from netwright.cli.main import app
 
     for name, command in get_command(app).commands.items():
-        options = [p for p in command.params if p.param_type_name == "option" and p.name not in ("help", "json")]
+        options = [p for p in command.params if p.param_type_name == "option" and p.name not in shared]
         assert len(options) <= 10, name
         assert command.help, name
         assert all(p.help for p in command.params), name
@@ -202,15 +204,14 @@ def test_infeasible_budgets_name_the_least_reachable_values(call, trained):
     assert not (trained / "evaluations.jsonl").exists()
 
 
-def test_networks_that_measure_above_the_limit_are_left_out_and_the_search_is_repeated_below_it(monkeypatch):
+def test_networks_that_measure_above_the_limit_are_left_out_and_the_search_is_repeated_below_it():
     """The prediction is 10 % low, so the first search finds nothing that fits."""
     from types import SimpleNamespace
 
-    from netwright.cli import search
     from netwright.cost.figures import Figure
     from netwright.models.families import family
     from netwright.searching.limits.budget import Budget
-    from netwright.workflow import measure
+    from netwright.specialization.timed import timed_search
 
     tiny = family("tiny")
     archs = {2.0: tiny.space.largest(), 1.8: tiny.space.smallest()}
@@ -221,12 +222,11 @@ def test_networks_that_measure_above_the_limit_are_left_out_and_the_search_is_re
         return SimpleNamespace(candidates=[SimpleNamespace(arch=archs[round(budget.latency_ms, 1)])])
 
     measured_ms = {archs[2.0]: 2.2, archs[1.8]: 1.99}
-    monkeypatch.setattr(
-        measure,
-        "measured_latencies",
-        lambda _family, several, _runtime: {arch: Figure(measured_ms[arch], "measured") for arch in several},
+    _, best, measured = timed_search(
+        within,
+        Budget(latency_ms=2.0, macs=5e6),
+        lambda several: {arch: Figure(measured_ms[arch], "measured") for arch in several},
     )
-    _, best, measured = search.timed_search(within, tiny, Budget(latency_ms=2.0, macs=5e6), search.Plan())
     assert best == [archs[1.8]]
     assert measured[best[0]].value == 1.99
     assert asked[1].latency_ms == pytest.approx(2.0 * 2.0 / 2.2)
@@ -235,7 +235,7 @@ def test_networks_that_measure_above_the_limit_are_left_out_and_the_search_is_re
 
 @pytest.mark.usefixtures("latency_model")
 def test_search_result(call, run, monkeypatch):
-    monkeypatch.setattr("netwright.cli.search.Plan.__init__", quick_plan)
+    search_quickly(monkeypatch)
     told = result(call, "search", run, "--latency", "2ms", "--macs", "2M", "--evaluations", "20")
     assert set(told) == {"device", "budget", "candidates", "front"}
     assert told["device"] == "this"
@@ -262,15 +262,11 @@ def test_search_result(call, run, monkeypatch):
     assert (run / "evaluations.jsonl").read_bytes() == before  # nothing is evaluated twice
 
 
-def quick_plan(self, *values, **named):
-    """Fill a Plan as usual, with less calibration."""
-    from netwright.cli.search import Plan
+def search_quickly(monkeypatch):
+    """Let the verb search as usual, with less calibration and in this process."""
+    from netwright.workflow import search as work
 
-    names = list(Plan.__dataclass_fields__)
-    filled = {name: field.default for name, field in Plan.__dataclass_fields__.items()}
-    filled |= dict(zip(names, values, strict=False)) | named | {"calibration_images": 32, "workers": 1}
-    for name, value in filled.items():
-        object.__setattr__(self, name, value)
+    monkeypatch.setattr(work, "search", functools.partial(work.search, calibration_images=32, workers=1))
 
 
 # --- deploy

@@ -8,7 +8,7 @@ from search_families import bumpy_score, chain_family, small_family
 from netwright.core.errors import NetwrightError
 from netwright.core.state import load_state, save_state
 from netwright.models.families import family
-from netwright.searching.predictor import AccuracyPredictor, encode
+from netwright.searching.predictor import FOLDS, AccuracyPredictor, _cross_validate, encode
 
 SPACE = family("mobilenet-v3-small").space
 
@@ -103,3 +103,33 @@ def test_too_few_or_broken_accuracies_are_refused(count, value):
     genes = SPACE.sample(np.random.default_rng(0), count)
     with pytest.raises(NetwrightError, match="finite accuracies"):
         AccuracyPredictor.fit(SPACE, genes, np.full(count, value))
+
+
+def test_a_prediction_of_the_cross_validation_does_not_know_its_own_fold():
+    """Whatever the held-out accuracies were, and their mean with them: their predictions are the same to the last bit."""
+    genes = SPACE.sample(np.random.default_rng(0), 60)
+    features, values = encode(SPACE, genes), accuracies(genes)
+    folds = np.random.default_rng(0).permutation(60) % FOLDS
+    for scale in (0.0, 0.1):
+        before = _cross_validate(features, values, folds, 0.1, scale)
+        for fold in range(FOLDS):
+            held = folds == fold
+            shifted = np.where(held, values + 1000, values)
+            after = _cross_validate(features, shifted, folds, 0.1, scale)
+            assert (after[held] == before[held]).all()
+            assert (after[~held] != before[~held]).all()
+
+
+def test_the_predictions_of_a_fold_are_those_of_a_fit_to_the_others():
+    """In closed form: kernel ridge regression around the mean of the other folds alone."""
+    genes = SPACE.sample(np.random.default_rng(1), 40)
+    features, values = encode(SPACE, genes), accuracies(genes)
+    folds = np.arange(40) % FOLDS
+    predicted = _cross_validate(features, values, folds, 0.3, 0.0)
+    for fold in range(FOLDS):
+        held, kept = folds == fold, folds != fold
+        kernel = features[kept] @ features[kept].T / features.shape[1] + 1
+        ridge = kernel + 0.3 * np.mean(np.diag(kernel)) * np.eye(kept.sum())
+        weights = np.linalg.solve(ridge, values[kept] - values[kept].mean())
+        cross = features[held] @ features[kept].T / features.shape[1] + 1
+        np.testing.assert_allclose(predicted[held], cross @ weights + values[kept].mean(), rtol=1e-8)

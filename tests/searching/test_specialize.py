@@ -50,14 +50,14 @@ def test_candidates_fit_the_budget_and_were_measured(supernet, tmp_path):
     records = {json.dumps(r["arch"]): r["accuracy"] for r in read_lines(tmp_path / "evaluations.jsonl")}
     assert 0 < len(found.candidates) <= 4 and found.front
     for candidate in (*found.candidates, *found.front):
-        assert candidate.macs == family.macs(candidate.arch) <= 2.5e5
-        assert candidate.params == family.params(candidate.arch)
-        assert candidate.latency_ms.value == pytest.approx(0.1 + 1e-6 * candidate.macs)
-        assert candidate.latency_ms.kind == "predicted" and candidate.accuracy.kind == "measured"
-        assert candidate.accuracy.value == records[json.dumps(candidate.arch.to_json())]
-    values = [candidate.accuracy.value for candidate in found.candidates]
+        assert candidate.cost.macs == family.macs(candidate.arch) <= 2.5e5
+        assert candidate.cost.params == family.params(candidate.arch)
+        assert candidate.cost.latency_ms.value == pytest.approx(0.1 + 1e-6 * candidate.cost.macs)
+        assert candidate.cost.latency_ms.kind == "predicted" and candidate.cost.score.kind == "measured"
+        assert candidate.cost.score.value == records[json.dumps(candidate.arch.to_json())]
+    values = [candidate.cost.score.value for candidate in found.candidates]
     assert values == sorted(values, reverse=True)
-    assert values[0] == max(candidate.accuracy.value for candidate in found.front)
+    assert values[0] == max(candidate.cost.score.value for candidate in found.front)
     written = json.loads(json.dumps(found.to_json()))
     assert set(written["candidates"][0]) == {"arch", "accuracy", "latency_ms", "macs", "params"}
     assert written["budget"] == {"latency_ms": 0.4, "macs": 2.5e5}
@@ -88,8 +88,8 @@ def test_a_predictor_alone_finds_predicted_candidates():
     genes = spread_sample(family.space, 60, 0)
     predictor = AccuracyPredictor.fit(family.space, genes, genes @ np.arange(len(family.space.sizes)) / 10.0)
     found = specialize_predicted(family, predictor, Budget(macs=3e5), search_settings=SETTINGS)
-    assert {candidate.accuracy.kind for candidate in found.candidates} == {"predicted"}
-    assert all(candidate.macs <= 3e5 and candidate.latency_ms is None for candidate in found.candidates)
+    assert {candidate.cost.score.kind for candidate in found.candidates} == {"predicted"}
+    assert all(candidate.cost.macs <= 3e5 and candidate.cost.latency_ms is None for candidate in found.candidates)
 
 
 def test_the_sample_is_distinct_spread_and_repeatable():

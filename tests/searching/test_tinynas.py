@@ -8,7 +8,8 @@ from search_families import enumerate_space, small_family
 
 from netwright.core.errors import NetwrightError
 from netwright.models.families import family
-from netwright.searching.limits.budget import Budget, Limit, costs_of, reach
+from netwright.searching.limits.budget import Budget, Limit, costs_of
+from netwright.searching.limits.reach import reach
 from netwright.searching.strategies import evolution
 from netwright.searching.tables import AdditiveTable, MaxTable, macs_price, params_price
 from netwright.specialization.tinynas import choose_space, restricted, within_subspace

@@ -40,8 +40,8 @@ class NetworkCost:
 
 @dataclass(frozen=True)
 class McuPrices:
-    """Prices of blocks for one processor; `sram_bytes` is the limit under which schedules are chosen, `stream` whether any
-    may run row by row.
+    """Prices of blocks for one CPU. `sram_bytes`: the limit under which schedules are chosen. `stream`: whether any block may
+    run row by row.
 
     A block is planned alone: its input, what it needs while it runs, its output; layer by layer where that fits the limit,
     row by row where not. The plan of a whole network needs no more than its costliest block, and less where several blocks
@@ -138,8 +138,32 @@ def microcontroller(device: str) -> Machine:
     """
     found = machine(device)
     if found.core is None:
-        names = ", ".join(name for name, one in MACHINES.items() if one.core)
         raise NetwrightError(
-            f"{device} is no microcontroller, so SRAM, flash and instructions do not limit it: {names}."
+            f"{device} is no microcontroller, so SRAM, flash and instructions do not limit it. "
+            f"Microcontrollers: {', '.join(microcontrollers())}."
         )
     return found
+
+
+def microcontrollers() -> list[str]:
+    """Return the names of the devices that are microcontrollers."""
+    return [name for name, one in MACHINES.items() if one.core is not None]
+
+
+def with_memories(device: str, limits: Mapping[str, float]) -> dict[str, float]:
+    """Return the limits of a search for a microcontroller, by key: where none is given on a memory, all that the device has.
+
+    Raises:
+        NetwrightError: a limit is above what the device has.
+    """
+    found = microcontroller(device)
+    limits = dict(limits)
+    for key, memory in (("sram_bytes", found.sram_bytes), ("flash_bytes", found.flash_bytes)):
+        if memory is None:
+            continue
+        if limits.setdefault(key, memory.value) > memory.value:
+            name = key.removesuffix("_bytes")
+            raise NetwrightError(
+                f"--limit {name}={limits[key]:,.0f}B is more than the {memory.value:,.0f} bytes of {device}. Lower it."
+            )
+    return limits

@@ -10,8 +10,9 @@ from collections.abc import Sequence
 import numpy as np
 
 from netwright.models.space import Genes, SearchSpace
-from netwright.searching.candidates import Candidates, Result, Score
+from netwright.searching.candidates import Candidates, Result
 from netwright.searching.limits.budget import Limit
+from netwright.searching.score import Score
 
 
 def search(

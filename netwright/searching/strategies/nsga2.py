@@ -10,9 +10,10 @@ from collections.abc import Sequence
 import numpy as np
 
 from netwright.models.space import Genes, SearchSpace
-from netwright.searching.candidates import Candidates, Floats, Result, Score
+from netwright.searching.candidates import Candidates, Result
 from netwright.searching.limits.budget import Limit
 from netwright.searching.pareto import crowding, ranks
+from netwright.searching.score import Floats, Score
 
 
 def search(

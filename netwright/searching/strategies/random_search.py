@@ -8,8 +8,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from netwright.models.space import SearchSpace
-from netwright.searching.candidates import Candidates, Result, Score
+from netwright.searching.candidates import Candidates, Result
 from netwright.searching.limits.budget import Limit
+from netwright.searching.score import Score
 
 
 def search(
