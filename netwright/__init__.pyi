@@ -12,8 +12,8 @@ from netwright.data import Loader as Loader
 from netwright.data import calibration_batches as calibration_batches
 from netwright.data import eval_batches as eval_batches
 from netwright.data import load_dataset as load_dataset
+from netwright.deployment.artifact import Artifact as Artifact
 from netwright.deployment.network import load_network as load_network
-from netwright.deployment.onnx import Artifact as Artifact
 from netwright.deployment.onnx import deploy_onnx as deploy_onnx
 from netwright.device.latency import LatencyModel as LatencyModel
 from netwright.device.machine import Machine as Machine
@@ -60,6 +60,8 @@ from netwright.workflow.measure import measure_device as measure
 from netwright.workflow.open import OpenRun as OpenRun
 from netwright.workflow.open import open_run as open
 from netwright.workflow.profile import profile as profile
+from netwright.workflow.search import Found as Found
+from netwright.workflow.search import search as search
 from netwright.workflow.train import train as train
 
 __all__ = [
@@ -74,6 +76,7 @@ __all__ = [
     "Budget",
     "Dataset",
     "Family",
+    "Found",
     "Graph",
     "ImageSet",
     "LatencyModel",
@@ -118,6 +121,7 @@ __all__ = [
     "quantize",
     "random_sampling",
     "sandwich",
+    "search",
     "specialize",
     "static_training",
     "subnet_accuracy",

@@ -8,6 +8,7 @@ import typer
 
 from netwright.cli.result import Result
 from netwright.core.errors import NetwrightError, unknown
+from netwright.runtime.runtimes import RUNTIMES
 from netwright.workflow.measure import DEFAULT_SPACE, LEAST_NETWORKS, NETWORKS, SECONDS
 
 if TYPE_CHECKING:
@@ -18,34 +19,35 @@ if TYPE_CHECKING:
 def device(
     name: Annotated[
         str,
-        typer.Argument(help="`this`, the machine that runs the command, or one known from data sheets, such as a100."),
+        typer.Argument(
+            help="`this`, the machine that runs the command, one known from data sheets, such as a100, or FILE.py:NAME."
+        ),
     ] = "this",
     measure: Annotated[bool, typer.Option("--measure", help="Measure now, and keep what is found.")] = False,
     peaks: Annotated[bool, typer.Option("--peaks", help="Only peak rates: with --measure three seconds.")] = False,
     space: Annotated[
         str, typer.Option(help="Space to measure, FILE.py:NAME, or the run directory of a supernet.")
     ] = DEFAULT_SPACE,
-    runtime: Annotated[str, typer.Option(help="onnxruntime or eager.")] = "onnxruntime",
+    runtime: Annotated[str, typer.Option(help=f"What runs the networks: {RUNTIMES.help}.")] = "onnxruntime",
     networks: Annotated[int, typer.Option(help="Whole networks to measure.", min=LEAST_NETWORKS)] = NETWORKS,
     seconds: Annotated[float, typer.Option(help="Most time for the timing itself.", min=1.0)] = SECONDS,
     json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> Result:
     """Measure a machine: its peak rates and a latency model; or print what is known of it."""
     del json
-    from netwright.device.machines import MACHINES
     from netwright.runtime.runtimes import runtime as runtime_of
-    from netwright.workflow.measure import known_device, known_rates, latency_model, measure_device, read_space
+    from netwright.workflow.measure import described, known_rates, latency_model, measure_device, read_space
 
     if measure and name != "this":
         raise NetwrightError(
             f"Only the machine that runs the command can be measured: netwright device this --measure, not {name!r}. "
             "Run it on that device, then copy its file and name it with --device FILE.json when you search."
         )
-    if name in MACHINES:
-        return Result(MACHINES[name].to_json(), describe_machine(MACHINES[name]))
+    machine = described(name)
+    if machine is not None:
+        return Result(machine.to_json(), describe_machine(machine))
     if peaks:
         return peak_rates(name, measure)
-    known_device(name)
     if measure:
         model = measure_device(space, runtime=runtime, networks=networks, seconds=seconds)
     else:

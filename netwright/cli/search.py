@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from netwright.cli.result import Result
+from netwright.cli.result import SPACE_AGAIN, TASK_AGAIN, Result
 from netwright.core.metric import Metric
+from netwright.runtime.runtimes import RUNTIMES
 from netwright.searching.limits.table import LIMITS, SHORT, parse_limit
 from netwright.searching.strategies.table import LEAST_EVALUATIONS, STRATEGIES
 
@@ -36,8 +37,10 @@ def search(
     evaluations: Annotated[
         int, typer.Option(help="Sub-networks to evaluate for the predictor.", min=LEAST_EVALUATIONS)
     ] = 200,
-    runtime: Annotated[str, typer.Option(help="onnxruntime or eager.")] = "onnxruntime",
+    runtime: Annotated[str, typer.Option(help=f"What runs the networks: {RUNTIMES.help}.")] = "onnxruntime",
     seed: Annotated[int, typer.Option(help="Seed of the search.", min=0)] = 0,
+    space: Annotated[str | None, typer.Option(help=SPACE_AGAIN)] = None,
+    task: Annotated[str | None, typer.Option(help=TASK_AGAIN)] = None,
     json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> Result:
     """Find the best networks within the limits; all given limits hold at once."""
@@ -47,7 +50,15 @@ def search(
     from netwright.workflow import search as work
 
     found = work.search(
-        run, device=device, runtime=runtime, strategy=strategy, evaluations=evaluations, seed=seed, limits=limits
+        run,
+        device=device,
+        runtime=runtime,
+        strategy=strategy,
+        evaluations=evaluations,
+        seed=seed,
+        limits=limits,
+        space=space,
+        task=task,
     )
     told = found.to_json()
     data = {key: told[key] for key in ("device", "budget", "candidates", "front")}

@@ -37,7 +37,6 @@ def export(net: nn.Module, contract: Contract, folder: Path, origin: Mapping[str
         shape,
         folder / MODEL,
         metadata=metadata,
-        input_name=contract.input_name,
         output_name=contract.output_name,
     )
     return Exported((MODEL,), onnxruntime.load(path), "ONNX Runtime", USAGE)

@@ -7,12 +7,12 @@ from dataclasses import dataclass
 from importlib import metadata
 from typing import TYPE_CHECKING, Any, Protocol
 
-import numpy as np
-
 from netwright.core.errors import NetwrightError
 from netwright.core.tables import Table
 
 if TYPE_CHECKING:
+    import numpy as np
+
     from netwright.nn.wiring import Wiring
 
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from netwright.core.errors import NetwrightError, unknown
 from netwright.core.progress import say
+from netwright.core.tables import OWN, is_own
 
 if TYPE_CHECKING:
     from netwright.cost.figures import Figure
@@ -89,16 +90,19 @@ def read_space(space: GivenSpace, own: GivenSpace | None = None) -> Family:
     return make_family(space)
 
 
-def known_device(name: str) -> None:
-    """Refuse a device that is neither described nor this machine nor a latency model's file.
+def described(name: str) -> Machine | None:
+    """Return a machine that is described, by data sheets or in FILE.py:NAME; None for this machine and a model's FILE.json.
 
     Raises:
-        NetwrightError: names those that are known.
+        NetwrightError: none of these; names those that are known.
     """
     from netwright.device.machines import MACHINES
 
-    if name not in MACHINES and name != "this" and not name.endswith(".json"):
-        raise unknown("Device", name, (*MACHINES, "this", "a latency model's FILE.json"))
+    if name in MACHINES or is_own(name):
+        return MACHINES.find(name)
+    if name != "this" and not name.endswith(".json"):
+        raise unknown("Device", name, (*MACHINES, "this", OWN, "a latency model's FILE.json"))
+    return None
 
 
 def measure_space(made: Family, *, runtime: str, networks: int, seconds: float, seed: int = 0) -> LatencyModel:

@@ -18,6 +18,7 @@ from netwright.device.machines import MACHINES, machine
 from netwright.device.peaks import find_peaks
 from netwright.device.store import THIS, device_folder
 from netwright.models.family import Family
+from netwright.models.recorded import GivenSpace
 from netwright.runtime.runtimes import runtime as runtime_of
 from netwright.searching.limits.budget import Budget
 from netwright.searching.limits.kind import DevicePrices, LimitKind
@@ -32,6 +33,7 @@ from netwright.specialization.evaluate import evaluate_archs, recorded
 from netwright.specialization.specialize import Callback, Specialization, specialize
 from netwright.specialization.timed import LISTED, timed_search
 from netwright.specialization.tinynas import choose_space
+from netwright.tasks.task import Task
 from netwright.workflow.measure import describe_model, latency_model, measured_latencies
 from netwright.workflow.open import OpenRun, open_run
 
@@ -79,6 +81,8 @@ def search(
     calibration_images: int = 1024,
     workers: int | None = None,
     callback: Callback | None = None,
+    space: GivenSpace | None = None,
+    task: str | Task | None = None,
     **by_key: float | None,
 ) -> Found:
     """Search a run within limits, write RUN/search/NAME.json, and return what it holds.
@@ -100,6 +104,7 @@ def search(
         workers: processes that evaluate; None: as many as there are cores.
         callback: called with each record of the search; where it returns True, the search ends with what was found. See
             `specialize`.
+        space, task: the run's space and task again, where they are your own.
         **by_key: limits by the keys of `LIMITS`, such as `latency_ms=2.0, macs=20e6`.
 
     Raises:
@@ -107,14 +112,14 @@ def search(
             what is allowed, or there is nothing to search.
     """
     _check(device, runtime, strategy, evaluations, listed, seed)
-    opened = open_run(run)
+    opened = open_run(run, space=space, task=task)
     wanted = keyed(limits, by_key)
     prices, budget = price_device(opened.family, device, runtime, wanted)
-    made, space = opened.family, opened.family.space
-    reach(space, budget.limits(made, prices), np.random.default_rng(0))
+    made = opened.family
+    reach(made.space, budget.limits(made, prices), np.random.default_rng(0))
     opened.require_trained()
-    supernet, training, held_out, task = opened.supernet, opened.training, opened.held_out, opened.task
-    shared: dict[str, Any] = {"calibration_images": calibration_images, "workers": workers, "task": task}
+    supernet, training, held_out, goal = opened.supernet, opened.training, opened.held_out, opened.task
+    shared: dict[str, Any] = {"calibration_images": calibration_images, "workers": workers, "task": goal}
     stop = _Stop(callback)
 
     def search_within(limit: Budget) -> Specialization:
@@ -136,7 +141,7 @@ def search(
     measure = (lambda archs: measured_latencies(made, archs, runtime)) if timed else None
     found, best, measured = timed_search(search_within, budget, measure, listed=listed, stopped=stop.asked)
     values = evaluate_archs(supernet, training, best, opened.path / "validation.jsonl", **shared)
-    describe = Describe(made, prices, task.metric)
+    describe = Describe(made, prices, goal.metric)
     candidates = tuple(
         describe.candidate(arch, Figure(round(float(value), 4), "measured"), measured.get(arch), planned=True)
         for arch, value in zip(best, values, strict=True)

@@ -99,7 +99,7 @@ def searched(run, latency_model):
 @pytest.fixture
 def small_demo():
     """Return a size of the demo that takes seconds."""
-    from netwright.cli.demo import Size
+    from netwright.workflow.demo import Size
 
     settings = {"batch_size": 64, "subnets_per_step": 1, "evaluate_every": 0, "warmup_epochs": 0}
     return dataclasses.replace(

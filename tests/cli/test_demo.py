@@ -8,13 +8,13 @@ import time
 import numpy as np
 import pytest
 
-from netwright.cli.demo import Size, run_demo
+from netwright.workflow.demo import Size, demo
 
 
 def test_the_whole_way(small_demo, tmp_path):
-    done = run_demo(tmp_path / "run", small_demo)
-    assert len(done.data["networks"]) == 1
-    row = done.data["networks"][0]
+    done = demo(tmp_path / "run", small_demo)
+    assert len(done.networks) == 1
+    row = done.networks[0]
     assert row["max_abs_difference"] < 1e-3
     import onnxruntime
 
@@ -28,11 +28,11 @@ def test_the_whole_way(small_demo, tmp_path):
     assert 'class="missing"' not in report
 
     files = {file: file.stat().st_mtime_ns for file in (tmp_path / "run").rglob("*") if file.name != "report.html"}
-    again = run_demo(tmp_path / "run", small_demo)  # everything is there: nothing is made anew
+    again = demo(tmp_path / "run", small_demo)  # everything is there: nothing is made anew
     assert {
         file: file.stat().st_mtime_ns for file in (tmp_path / "run").rglob("*") if file.name != "report.html"
     } == files
-    assert again.data["networks"] == done.data["networks"]
+    assert again.networks == done.networks
 
 
 @pytest.mark.slow
