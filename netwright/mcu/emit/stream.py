@@ -20,7 +20,7 @@ _FIELDS = 9
 
 @dataclass(frozen=True)
 class SegmentCode:
-    """`text`: C functions to stand after the layers' constants; `call`: the statement that runs the segment.
+    """`text`: C functions, which need the layers' constants before them; `call`: the statement that runs the segment.
 
     `kernels`: the headers it needs besides those of its layers ("rows": nw_rows.h).
     """
@@ -184,7 +184,7 @@ class _Writer:
         return f"{slot} + {self.field(place, 3 + 3 * number)}" if self.tiled else slot
 
     def _slot(self, value: int, rows: int, row: str) -> str:
-        """Return where a row's slot lies, of a value that exists as a whole (`rows` -1) or in a ring."""
+        """Return the address of a row's slot, of a value that exists as a whole (`rows` -1) or in a ring."""
         if rows < 0:
             return f"{self._base(self.offsets[value])} + {row} * {row_bytes(self.network, value)}"
         ring: RowRing = self.segment.rows[rows]

@@ -1,7 +1,7 @@
 """The bytes that a compiled network takes and gives, and the tensors that its graph takes and gives.
 
 In C both ends are int8. A graph that begins by quantizing a float32 image, or ends by dequantizing, is fed with the
-values that these bytes stand for, and its result is brought back to bytes: both ways without loss. A uint8 end is 128
+values that these bytes mean, and its result is brought back to bytes: both ways without loss. A uint8 end is 128
 higher.
 """
 

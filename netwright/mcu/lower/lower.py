@@ -96,7 +96,7 @@ def _input(work: Lowering, tensor: int) -> int:
     work.notes.append(f"the input {name!r} is {given.dtype} in the model: give {how}")
     value = input_value(work, stored, tensor)
     if tensor in graph.outputs:  # as its bytes say, which are given in the same way
-        work.stands[tensor] = value
+        work.value_of[tensor] = value
         work.notes.append(f"the output {name!r} is that input: its int8 values are given")
     return value
 
@@ -111,7 +111,7 @@ def _outputs(work: Lowering, inputs: Sequence[int]) -> list[int]:
         if tensor in makers:
             value = work.value(makers[tensor], tensor)
         elif tensor in graph.inputs:
-            value = work.stands[tensor]
+            value = work.value_of[tensor]
         else:
             why = (
                 "a constant, the same for every input: take it out of the outputs, whoever calls the network can hold it"

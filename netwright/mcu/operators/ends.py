@@ -13,17 +13,17 @@ def input_value(work: Lowering, tensor: int, named: int) -> int:
     op = Op("tflite.INPUT", (), (tensor,), {"inputs": []})
     scale, zero_point = work.quantization(op, tensor)
     value = work.new(work.shape(tensor), work.model.names[named], scale, zero_point)
-    work.stands[tensor] = value
+    work.value_of[tensor] = value
     return value
 
 
 def lower_quantize(work: Lowering, op: Op) -> None:
     """QUANTIZE: at a network's border nothing is left of it; from int8 to int8 it is a table."""
     source, made = work.operands(op)[0], op.outputs[0]
-    if made in work.stands:
+    if made in work.value_of:
         return
     if source is not None and work.dtype(made) == "uint8" and shifted_by_128(work, made, source) and _ends(work, made):
-        work.stands[made] = work.value(op, source)
+        work.value_of[made] = work.value(op, source)
         work.notes.append(f"the output {work.model.names[made]!r} is uint8 in the model: its values less 128 are given")
     else:
         lookup.lower(work, op)
@@ -52,7 +52,7 @@ def lower_dequantize(work: Lowering, op: Op) -> None:
         )
     if work.model.graph.tensors[source].shape != work.model.graph.tensors[made].shape:
         raise work.refuse(op, "its input is of another shape", "The model is damaged: convert it again.")
-    work.stands[made] = work.value(op, source)
+    work.value_of[made] = work.value(op, source)
     work.notes.append(
         f"the output {work.model.names[made]!r} is float32 in the model: int8 is given, as the header says"
     )

@@ -22,7 +22,7 @@ def lower(work: Lowering, op: Op) -> None:
     sources: list[int] = []
     arrays: list[NDArray[Any] | None] = []
     start = 0
-    for tensor in work.operands(op):  # one that stands twice is counted twice: each has its place in the result
+    for tensor in work.operands(op):  # one that is given twice is counted twice: each has its place in the result
         constant = work.constant(tensor)
         if tensor is None or constant is not None:
             if constant is not None and constant.dtype == np.int8:
@@ -43,7 +43,7 @@ def lower(work: Lowering, op: Op) -> None:
             raise work.refuse(
                 op, f"it makes the shape {index.shape}, the model says another", "Convert the model again."
             )
-        work.lay(op, tensor, sources, index, work.model.names[tensor])
+        work.gather(op, tensor, sources, index, work.model.names[tensor])
 
 
 def check_size(work: Lowering, op: Op, name: str) -> None:

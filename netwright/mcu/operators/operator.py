@@ -1,6 +1,6 @@
 """What an int8 operator is: its names in a .tflite file, its arithmetic, and how it becomes layers of C.
 
-Everything about an operator stands in one file: a class derived from `Layer`, which answers what planning, pricing and
+Everything about an operator is in one file: a class derived from `Layer`, which answers what planning, pricing and
 emission ask; the lowering rule, which makes such layers of an operation of the graph; and an `Operator` that names
 both. The operators of netwright are the rows of `table.OPERATORS`.
 """

@@ -46,7 +46,7 @@ def lower(work: Lowering, op: Op) -> None:
     shape = work.values[source].shape
     if not 0 < beta < 1e6 or shape != work.shape(op.outputs[0]) or not 1 <= shape[-1] < 4096:
         raise work.refuse(
-            op, f"beta {beta} on {shape}", "beta is positive; 1 to 4,095 values stand in the last dimension."
+            op, f"beta {beta} on {shape}", "beta is positive; 1 to 4,095 values are in the last dimension."
         )
     multiplier, left_shift, diff_min = softmax_constants(beta, scale)
     if not 0 <= left_shift <= 30:

@@ -54,7 +54,7 @@ class Hotspots:
 
 @dataclass(frozen=True)
 class _Place:
-    """What stands at an address: its innermost function, the line of net.c it belongs to, 0 for shared functions."""
+    """What is at an address: its innermost function, the line of net.c it belongs to, 0 for shared functions."""
 
     function: str
     line: int

@@ -1,4 +1,4 @@
-"""The data flow of a `Network`, and which results may lie over an input."""
+"""The data flow of a `Network`, and which results may overwrite an input."""
 
 from __future__ import annotations
 

@@ -96,7 +96,7 @@ def _across(network: Network, stage: RowStage) -> tuple[int, int, int]:
 
 
 def _seen(network: Network, stage: RowStage, reading: RowRead, area: _Area) -> _Area:
-    """Return what of a value lies under the windows of an area."""
+    """Return the part of a value under the windows of an area."""
     stride, before, reach = _across(network, stage)
     width = network.values[reading.value].shape[1]
     return _Area(

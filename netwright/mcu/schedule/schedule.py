@@ -1,4 +1,4 @@
-"""Which layer runs when, and where in the arena everything lies: the plan that the generated C carries out.
+"""Which layer runs when, and the offset of everything in the arena: the plan that the generated C carries out.
 
 A `Schedule` is a tuple of steps. `Whole` runs one layer on whole tensors; a `Segment` runs several layers row by row,
 so that the values between them never exist as a whole. Offsets are bytes from the start of the
@@ -211,7 +211,7 @@ class _Arrangement:
         )
 
     def _overlaps(self, time: int) -> list[tuple[tuple[int, int], Overlap]]:
-        """Return which buffers may lie over one another at a step, as (input, result), and how."""
+        """Return which buffers may overlap at a step, as (input, result), and how."""
         option = self.chain[time]
         step = self.flow.steps[self.found.steps[option.last - 1]]
         made = self.buffer_of[self.flow.values[step.made[0]].storage]

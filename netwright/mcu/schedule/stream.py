@@ -1,4 +1,4 @@
-"""Streaming: several layers computed row by row, so that what lies between them never exists as a whole.
+"""Streaming: several layers computed row by row, so that the values between them never exist as a whole.
 
 RowRing are pulled: to make a row of its result, a layer first has the rows made that its window reaches and that are not
 there yet. Every row is made once. How many rows of each value must be kept, and how closely the result may follow the
@@ -17,7 +17,7 @@ from netwright.mcu.schedule.place import Overlap
 
 @dataclass(frozen=True, slots=True)
 class RowRing:
-    """Where the rows of `value` lie that are still needed: row y in slot y + `shift` modulo `count`.
+    """A ring buffer of the rows of `value` that are still needed: row y in slot y + `shift` modulo `count`.
 
     `planar` False: a slot is one dense row, [x][channel]. True: a slot is [channel][x], `stride` bytes a channel, with
     `left` bytes of the zero point to the left of a row and as many as fill it up to the right.
@@ -56,7 +56,7 @@ class RowRead:
 
 @dataclass(frozen=True, slots=True)
 class RowStage:
-    """What makes rows: a layer, or, where `planar`, what lays the rows for a depthwise layer into its planar ring.
+    """What makes rows: a layer, or, where `planar`, what copies rows into the planar ring of a depthwise layer.
 
     `made`: index in `Segment.rows`; -1 for the output, which exists as a whole. `height`: rows that it makes.
     """
@@ -96,7 +96,7 @@ class Segment:
     """Layers (indices in `Network.layers`) computed by pulling the rows of `output`, which the last stage makes.
 
     `inputs`, `output`: values (roots) that exist as a whole, the inputs before the segment. `offsets`: of each entry of
-    `rows` in the arena. `overlaps`: by input, how the output may lie over it where nothing else needs that input.
+    `rows` in the arena. `overlaps`: by input, how the output may overlap it where nothing else needs that input.
     `tiles`: one part a stage for each tile of the output, one tile after another; none where all columns are made at
     once. `grid`: how many tiles the output has down and across.
     """
@@ -257,7 +257,7 @@ def _planar_ring(network: Network, value: int, line: PlanarLine) -> RowRing:
 def simulated(network: Network, found: Segment) -> Segment | None:
     """Return an outline with the heights of its rings and the overlaps of its output, after a run through all rows.
 
-    None where rows that a pool reads would not lie next to each other.
+    None where rows that a pool reads would not be adjacent.
     """
     run = RowPulling(found.stages, len(found.rows), found.inputs)
     made = row_bytes(network, found.output)
@@ -292,7 +292,7 @@ def simulated(network: Network, found: Segment) -> Segment | None:
 def _side_by_side(ring: RowRing, stage: RowStage, reading: RowRead) -> RowRing | None:
     """Return a ring in which the rows under every window of a pool follow one another, or are all that it holds.
 
-    Pools take rows that lie next to each other, in any order.
+    Pools take adjacent rows, in any order.
     """
     windows = set()
     for y in range(stage.height):

@@ -122,7 +122,7 @@ def merge(block: CopyBlock) -> CopyBlock:
 
 
 def pad(shape: tuple[int, ...], before: tuple[int, ...], after: tuple[int, ...]) -> CopyBlock:
-    """Return the block that lays a value into a padded one."""
+    """Return the block that copies a value into a padded one."""
     larger = tuple(size + low + high for size, low, high in zip(shape, before, after, strict=True))
     strides = dense_strides(larger)
     offset = sum(low * stride for low, stride in zip(before, strides, strict=True))
@@ -139,14 +139,14 @@ def take(shape: tuple[int, ...], start: tuple[int, ...], step: tuple[int, ...], 
 
 
 def place(source: int, shape: tuple[int, ...], axis: int, at: int, whole: int) -> CopyBlock:
-    """Return the block that lays input number `source` at `at` along `axis` of a concatenation of `whole` there."""
+    """Return the block that copies input number `source` to `at` along `axis` of a concatenation of `whole` there."""
     result = (*shape[:axis], whole, *shape[axis + 1 :])
     strides = dense_strides(result)
     return CopyBlock(source, shape, 0, dense_strides(shape), at * strides[axis], strides)
 
 
 def from_indices(index: NDArray[np.integer], sizes: Sequence[int]) -> tuple[CopyBlock, ...] | None:
-    """Return the blocks that make an output whose element i is element `index[i]` of the inputs, laid end to end.
+    """Return the blocks that make an output whose element i is element `index[i]` of the concatenated inputs.
 
     Args:
         index: in the output's shape.

@@ -1,7 +1,7 @@
 """What the lowering rules of operators share: values by tensor, constants, quantization, and what waits to be folded.
 
 Padding and transposition make no layer when they are met: they wait until something reads them, which may take them into
-itself (a convolution its padding, a mean its axes). Only what must lie in memory becomes a copy.
+itself (a convolution its padding, a mean its axes). Only what must be in memory becomes a copy.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ class Permuted:
 
 
 class Lowering:
-    """A network in the making: the rules append layers and say which value a tensor became (`stands`).
+    """A network in the making: the rules append layers and say which value a tensor became (`value_of`).
 
     `arithmetic`: by operator, the function of the integer interpreter.
     """
@@ -56,7 +56,7 @@ class Lowering:
         self.values: list[NetworkValue] = []
         self.layers: list[Layer] = []
         self.notes: list[str] = []
-        self.stands: dict[int, int] = {}
+        self.value_of: dict[int, int] = {}
         self.functions: dict[int, tuple[int, NDArray[np.int8]]] = {}  # by value: of which other, and the table
         self._moved: dict[int, tuple[tuple[int, ...], NDArray[np.int32]]] = {}  # by value: of which others, and where
         self._waiting: dict[int, Padded | Permuted] = {}
@@ -131,11 +131,11 @@ class Lowering:
         scale, zero_point = self.quantization(op, tensor)
         index = self.new(shape or self.shape(tensor), self.model.names[tensor], scale, zero_point, alias=alias)
         if shape is None:
-            self.stands[tensor] = index
+            self.value_of[tensor] = index
         return index
 
     def new(self, shape: tuple[int, ...], name: str, scale: float, zero_point: int, *, alias: int = -1) -> int:
-        """Return a new value that stands for no tensor of the model."""
+        """Return a new value that is no tensor of the model."""
         if int(np.prod(shape, dtype=object)) > LARGEST_ELEMENTS:
             raise NetwrightError(f"{name!r} of shape {shape} is too large: at most {LARGEST_ELEMENTS:,} elements.")
         self.values.append(NetworkValue(name, shape, "int8", scale, zero_point, alias))
@@ -166,12 +166,12 @@ class Lowering:
         """Return the value of a tensor that an operation reads, making it if it waits."""
         if tensor is None:
             raise self.refuse(op, "an operand is missing", "Convert the model again.")
-        if tensor in self._waiting and tensor not in self.stands:
+        if tensor in self._waiting and tensor not in self.value_of:
             self._materialize(op, tensor)
-        if tensor not in self.stands:
+        if tensor not in self.value_of:
             kind = "a constant" if tensor in self.model.values else f"of type {self.dtype(tensor)}"
             raise self.refuse(op, f"{self.model.names[tensor]!r} is {kind}", "It must be computed, of type int8.")
-        return self.stands[tensor]
+        return self.value_of[tensor]
 
     def _materialize(self, op: Op, tensor: int) -> None:
         how = self._waiting[tensor]
@@ -180,18 +180,18 @@ class Lowering:
             blocks, fill = (copies.pad(source.shape, how.before, how.after),), how.fill
         else:
             index = np.arange(source.bytes, dtype=np.int32).reshape(source.shape).transpose(how.order)
-            self.lay(op, tensor, (how.source,), index, self._waiting_name[tensor])
+            self.gather(op, tensor, (how.source,), index, self._waiting_name[tensor])
             return
         output = self.make(op, tensor)
         self.layers.append(copies.copy((how.source,), output, self._waiting_name[tensor], blocks, fill))
 
     # -- movements
 
-    def lay(self, op: Op, tensor: int, sources: Sequence[int], index: NDArray[np.int32], name: str) -> None:
-        """Make a tensor of elements of values: `index`, in the tensor's shape or one like it, counts them laid end to end.
+    def gather(self, op: Op, tensor: int, sources: Sequence[int], index: NDArray[np.int32], name: str) -> None:
+        """Make a tensor of elements of values: `index`, in the tensor's shape or one like it, counts them in the values one after another.
 
-        Movements of what was only moved are made from where it came from: what lay between is dropped if nothing else
-        reads it, and a tensor that comes back to where it was is a view.
+        Movements of what was only moved are made from where it came from: values between are dropped if nothing else
+        reads them, and a tensor that comes back to where it was is a view.
 
         Raises:
             NetwrightError: the elements come in too many pieces.
@@ -214,10 +214,10 @@ class Lowering:
     def _readings(
         self, sources: Sequence[int], index: NDArray[np.int32]
     ) -> Iterator[tuple[tuple[int, ...], NDArray[np.int32]]]:
-        """Yield ways to read `index`: values, some perhaps more than once, and where in them, laid end to end, each lies.
+        """Yield ways to read `index`: values, some perhaps more than once, and the places of the elements in them, concatenated.
 
         First from where the sources were moved from, each value once: what was split and joined again is whole. Then
-        operand by operand, for one value that stands at several places fills no box. Last from the sources themselves.
+        operand by operand, for one value at several places fills no box. Last from the sources themselves.
         """
         for once in (True, False):
             found = self._origins(sources, index, once=once)
@@ -228,7 +228,7 @@ class Lowering:
     def _origins(
         self, sources: Sequence[int], index: NDArray[np.int32], *, once: bool
     ) -> tuple[tuple[int, ...], NDArray[np.int32]] | None:
-        """Return the values that `sources` were moved from, and where among them each element of `index` lies.
+        """Return the values that `sources` were moved from, and the place of each element of `index` among them.
 
         `once`: a value that several sources come from is given once. None where there is too much of them to count.
         """

@@ -26,7 +26,7 @@ LARGEST_ROWS = 16  # NW_CONV_ROWS, NW_DEPTHWISE_ROWS
 
 
 def image_window(work: Lowering, op: Op, given: int | None, made: int) -> tuple[int, Window]:
-    """Return the value that a convolution reads and its window, padding that lies before it included."""
+    """Return the value that a convolution reads and its window, padding before it included."""
     waiting = work.padded(given) if given is not None else None
     _, zero_point = work.quantization(op, given) if given is not None else (0, 0)
     if waiting and waiting.fill == zero_point and not waiting.before[2] and not waiting.after[2]:
