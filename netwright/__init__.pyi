@@ -1,5 +1,9 @@
 # Written by tools/write_stub.py from the table in __init__.py.
-from netwright.compression import quantize as quantize
+from netwright.compression.quantization.post_training import quantize as quantize
+from netwright.compression.quantization.post_training import to_integers as to_integers
+from netwright.compression.quantization.qat import quantization_aware as quantization_aware
+from netwright.compression.quantization.qat import quantize_aware as quantize_aware
+from netwright.compression.quantization.qdq import write_qdq as write_qdq
 from netwright.core.errors import NetwrightError as NetwrightError
 from netwright.core.metric import Metric as Metric
 from netwright.core.run import Run as Run
@@ -118,16 +122,20 @@ __all__ = [
     "open",
     "profile",
     "progressive_shrinking",
+    "quantization_aware",
     "quantize",
+    "quantize_aware",
     "random_sampling",
     "sandwich",
     "search",
     "specialize",
     "static_training",
     "subnet_accuracy",
+    "to_integers",
     "train",
     "train_network",
     "train_supernet",
+    "write_qdq",
     "write_tflite",
 ]
 
