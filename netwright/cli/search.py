@@ -70,7 +70,7 @@ def search(
     return Result(data, [f"{found.name}, the most accurate first:", table(found), *closing])
 
 
-def parse_limits(short: dict[str, str | None], texts: list[str]) -> dict[LimitKind, float]:
+def parse_limits(short: dict[str, str | None], texts: list[str]) -> dict[str | LimitKind, float]:
     """Read the limits as they were typed: those with an option of their own, and NAME=VALUE.
 
     Raises:

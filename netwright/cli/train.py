@@ -53,7 +53,7 @@ def train(
     return Result(data_shown, shown)
 
 
-def read_settings(texts: Sequence[str]) -> dict[str, str]:
+def read_settings(texts: Sequence[str]) -> dict[str, Any]:
     """Return the settings of `--set NAME=VALUE` by name.
 
     Raises:

@@ -146,8 +146,11 @@ def _source(space: GivenSpace) -> Family | Callable[..., Family]:
         if not is_own(space):
             raise unknown("Space", space, (*SPACES, OWN))
     found: Any = load_own(space) if isinstance(space, str) else space
-    if isinstance(found, Family) or callable(found):
+    if isinstance(found, Family):
         return found
+    if callable(found):
+        make: Any = found
+        return make
     raise NetwrightError(
         f"Space {space!r} is a {type(found).__name__}; a Family, or a function that returns one, is needed. "
         f"Allowed: {', '.join(SPACES)}, or {OWN}."

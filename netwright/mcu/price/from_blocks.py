@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import functools
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -39,7 +39,7 @@ _DEVIATION = 32  # of stored weights, whose largest is 127: as trained ones are
 _RELU_LIKE = ("relu", "relu6")
 
 
-def network_of_blocks(blocks: Blocks | Iterable[Block], *in_shapes: Shape, seed: int | None = 0) -> Network:
+def network_of_blocks(blocks: Blocks | Sequence[Block], *in_shapes: Shape, seed: int | None = 0) -> Network:
     """Return the integer network of blocks for an input (channels, height, width).
 
     Each block reads the one before, or what its `Reads` names. The first of a chain reads all inputs.
