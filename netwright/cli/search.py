@@ -77,7 +77,9 @@ def parse_limits(short: dict[str, str | None], texts: list[str]) -> dict[str | L
         NetwrightError: an unknown name, not a number, not greater than zero, or a wrong unit.
     """
     assert set(short) == set(SHORT)
-    found = {LIMITS[name]: LIMITS[name].parse(text, f"--{name}") for name, text in short.items() if text is not None}
+    found: dict[str | LimitKind, float] = {
+        LIMITS[name]: LIMITS[name].parse(text, f"--{name}") for name, text in short.items() if text is not None
+    }
     return found | dict(parse_limit(text) for text in texts)
 
 
