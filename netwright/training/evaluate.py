@@ -59,7 +59,7 @@ def arguments(inputs: Any) -> tuple[Any, ...]:
 
 def calibrated(
     supernet: Supernet, arch: Arch, dataset: Dataset, *, calibration_images: int = 1024, seed: int = 0
-) -> nn.Sequential:
+) -> nn.Module:
     """Return a sub-network with BatchNorm statistics of its own, measured on training images."""
     batches = None
     if has_batch_norm(supernet.net):
