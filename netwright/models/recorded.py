@@ -10,7 +10,7 @@ import hashlib
 import inspect
 import json
 from collections.abc import Callable, Mapping
-from typing import Any, Literal, get_args, get_origin, get_type_hints
+from typing import Any, Literal, cast, get_args, get_origin, get_type_hints
 
 from netwright.core.errors import NetwrightError, unknown
 from netwright.core.tables import OWN, is_own, load_own, name_of
@@ -102,11 +102,13 @@ def read_family(record: Mapping[str, Any], where: str, space: GivenSpace | None 
     own = record.get("own")
     if space is None:
         check_given(record, where)
-        return family(record["space"], **record["settings"])
+        return _recorded(record, where)
     source = _source(space)
     settings = own.get("called_with", {}) if isinstance(own, dict) else record["settings"]
     made = source if isinstance(source, Family) else _call(space, source, settings)
-    same = digest(made) == own.get("digest") if isinstance(own, dict) else _named_alike(made, record)
+    same = (
+        digest(made) == own.get("digest") if isinstance(own, dict) else digest(made) == digest(_recorded(record, where))
+    )
     if not same:
         raise NetwrightError(
             f"{where} was made with space {record['space']!r}{_from(own)}; {name_of(space)!r} gives {made.space.name!r} "
@@ -149,8 +151,7 @@ def _source(space: GivenSpace) -> Family | Callable[..., Family]:
     if isinstance(found, Family):
         return found
     if callable(found):
-        make: Any = found
-        return make
+        return cast(Callable[..., Family], found)
     raise NetwrightError(
         f"Space {space!r} is a {type(found).__name__}; a Family, or a function that returns one, is needed. "
         f"Allowed: {', '.join(SPACES)}, or {OWN}."
@@ -166,8 +167,14 @@ def _call(space: GivenSpace, function: Callable[..., Family], settings: Mapping[
         raise NetwrightError(f"Space {name_of(space)!r} failed with {type(error).__name__}: {error}") from error
 
 
-def _named_alike(made: Family, record: Mapping[str, Any]) -> bool:
-    return digest(made) == digest(family(record["space"], **record["settings"]))
+def _recorded(record: Mapping[str, Any], where: str) -> Family:
+    name, settings = record["space"], record["settings"]
+    try:
+        return family(name, **settings)
+    except NetwrightError as error:
+        raise NetwrightError(
+            f"{where} was made with space and settings that are not of this netwright. {error}"
+        ) from error
 
 
 def _from(own: Any) -> str:

@@ -122,20 +122,11 @@ def search(
     shared: dict[str, Any] = {"calibration_images": calibration_images, "workers": workers, "task": goal}
     stop = _Stop(callback)
 
+    how: dict[str, Any] = {"latency": prices, "images": held_out, "samples": evaluations, "strategy": strategy}
+    how |= {"seed": seed, "callback": stop if callback else None, **shared}
+
     def search_within(limit: Budget) -> Specialization:
-        return specialize(
-            supernet,
-            training,
-            limit,
-            opened.path,
-            latency=prices,
-            images=held_out,
-            samples=evaluations,
-            strategy=strategy,
-            seed=seed,
-            callback=stop if callback else None,
-            **shared,
-        )
+        return specialize(supernet, training, limit, opened.path, **how)
 
     timed = device == THIS and budget.latency_ms is not None
     measure = (lambda archs: measured_latencies(made, archs, runtime)) if timed else None
@@ -147,25 +138,42 @@ def search(
         for arch, value in zip(best, values, strict=True)
     )
     front = describe.trade_off([(one.arch, one.cost.score.value) for one in found.front if one.cost.score])
-    data = {
-        "schema": 1,
-        "name": budget_name(budget.to_json()),
+    asked = {
         "device": device,
         "runtime": runtime if prices.latency and not isinstance(prices.latency, McuPrices) else None,
         "strategy": name_of(strategy),
         "seed": seed,
         "evaluations": evaluations,
+    }
+    data = _record(opened, asked, budget, found, candidates, front, describe, prices)
+    path = opened.path / "search" / f"{data['name']}.json"
+    write_json(path, data)
+    return Found(candidates, front, path, data)
+
+
+def _record(
+    run: OpenRun,
+    asked: Mapping[str, Any],
+    budget: Budget,
+    found: Specialization,
+    candidates: tuple[Candidate, ...],
+    front: tuple[Candidate, ...],
+    describe: Describe,
+    prices: DevicePrices,
+) -> dict[str, Any]:
+    """Return what the file of a search holds."""
+    return {
+        "schema": 1,
+        "name": budget_name(budget.to_json()),
+        **asked,
         "considered": found.considered,
         "budget": budget.to_json(),
         "candidates": [one.to_json() for one in candidates],
         "front": [one.to_json() for one in front],
-        "points": points(opened, describe),
-        "predictor": {**found.predictor.to_json(), **held_out_pairs(opened)},
-        **_models(prices, made, budget),
+        "points": points(run, describe),
+        "predictor": {**found.predictor.to_json(), **held_out_pairs(run)},
+        **_models(prices, run.family, budget),
     }
-    path = opened.path / "search" / f"{data['name']}.json"
-    write_json(path, data)
-    return Found(candidates, front, path, data)
 
 
 def keyed(limits: Limits | None, by_key: Mapping[str, float | None]) -> dict[str | LimitKind, float]:
