@@ -23,6 +23,8 @@ def run(model: QuantizedGraph, stored: Any, path: Path) -> Any:
     write_qdq(model, path)
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = 1
+    # CPUs without VNNI otherwise add pairs of products in 16 bits, which saturate.
+    options.add_session_config_entry("session.x64quantprecision", "1")
     session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
     return session.run(None, {session.get_inputs()[0].name: stored})[0]
 
