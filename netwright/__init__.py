@@ -41,6 +41,7 @@ PUBLIC = {
     "calibrate": "netwright.supernet.calibrate:calibrate",
     "calibration_batches": "netwright.data:calibration_batches",
     "capture": "netwright.graph.capture.trace:capture",
+    "compile": "netwright.workflow.compile:compile",
     "compile_network": "netwright.mcu.compile:compile_network",
     "count": "netwright.cost.count:count",
     "deploy": "netwright.workflow.deploy:deploy",

@@ -57,6 +57,7 @@ from netwright.training.recipe import progressive_shrinking as progressive_shrin
 from netwright.training.recipe import random_sampling as random_sampling
 from netwright.training.recipe import sandwich as sandwich
 from netwright.training.recipe import static_training as static_training
+from netwright.workflow.compile import compile as compile
 from netwright.workflow.deploy import deploy as deploy
 from netwright.workflow.lists import list_devices as list_devices
 from netwright.workflow.lists import list_spaces as list_spaces
@@ -102,6 +103,7 @@ __all__ = [
     "calibrate",
     "calibration_batches",
     "capture",
+    "compile",
     "compile_network",
     "count",
     "deploy",

@@ -157,23 +157,41 @@ class SearchSpace:
         Raises:
             NetwrightError: the arch is not in this space; the message names field and position.
         """
+        genes: list[int] = []
+        try:
+            for field, tables in self._gene_of:
+                values = (arch.resolution,) if field == "resolution" else getattr(arch, field)
+                genes += [table[value] for table, value in zip(tables, values, strict=True)]
+        except (KeyError, TypeError, ValueError):
+            raise self._misfit(arch) from None
+        gates = self._gates.tolist()
+        if any(
+            gene and column >= 0 and genes[column] < least for gene, (column, least) in zip(genes, gates, strict=True)
+        ):
+            raise NetwrightError(f"{self.name}: positions beyond a stage's depth must hold their first choice.")
+        return np.array(genes)
+
+    @functools.cached_property
+    def _gene_of(self) -> tuple[tuple[str, list[dict[float, int]]], ...]:
+        """For every field the gene of each choice, position by position."""
+        tables: dict[str, list[dict[float, int]]] = {"resolution": []}
+        tables |= {field: [] for field in ("depths", "kernels", "expansions", "widths", "heads")}
+        for field, _, choices in self.positions:
+            tables[field].append({choice: gene for gene, choice in enumerate(choices)})
+        return tuple(tables.items())
+
+    def _misfit(self, arch: Arch) -> NetwrightError:
+        """Return the error that names the first field and position of an arch that are not in this space."""
         expected: dict[str, int] = dict.fromkeys(("depths", "kernels", "expansions", "widths", "heads"), 0)
-        genes = []
         for field, index, choices in self.positions:
             values = (arch.resolution,) if field == "resolution" else getattr(arch, field)
             if field != "resolution":
                 expected[field] += 1
             if index >= len(values) or values[index] not in choices:
                 given = values[index] if index < len(values) else "nothing"
-                raise NetwrightError(f"{self.name}: {field}[{index}] is {given}; allowed: {list(choices)}.")
-            genes.append(choices.index(values[index]))
-        for field, count in expected.items():
-            if len(getattr(arch, field)) > count:
-                raise NetwrightError(f"{self.name}: {field} has {len(getattr(arch, field))} values; allowed: {count}.")
-        row = np.array(genes)
-        if (self.canonical(row[None])[0] != row).any():
-            raise NetwrightError(f"{self.name}: positions beyond a stage's depth must hold their first choice.")
-        return row
+                return NetwrightError(f"{self.name}: {field}[{index}] is {given}; allowed: {list(choices)}.")
+        field, count = next((field, count) for field, count in expected.items() if len(getattr(arch, field)) > count)
+        return NetwrightError(f"{self.name}: {field} has {len(getattr(arch, field))} values; allowed: {count}.")
 
     def largest(self) -> Arch:
         """Return the arch with the last choice everywhere: it holds the weights of all others."""

@@ -9,12 +9,21 @@ more values live between them, and the whole network is planned.
 from __future__ import annotations
 
 import math
+<<<<<<< HEAD
 from collections.abc import Mapping, Sequence
 
 from netwright.core.cache import bounded_cache
 from netwright.graph.memory.order import best_order
 from netwright.mcu.layer import Layer, Network
 from netwright.mcu.price.from_blocks import network_of_blocks
+=======
+from collections.abc import Iterable
+
+from netwright.core.cache import bounded_cache
+from netwright.graph.memory.order import best_order
+from netwright.mcu.network import Layer, Network
+from netwright.mcu.price.from_blocks import named, network_of_blocks
+>>>>>>> D
 from netwright.mcu.schedule.dataflow import network_flow
 from netwright.mcu.schedule.partition import LONGEST, Alive, least_bytes, options, ranges
 from netwright.mcu.schedule.stream import outline, segment, users_of
@@ -31,12 +40,13 @@ def chain_memory(blocks: Blocks | Sequence[Block], in_shape: Shape, *, mode: str
 
     `mode`: "layers" or "stream", as in `schedule`, whose arena this is wherever its buffers can be packed without gaps.
     """
-    if isinstance(blocks, Mapping) and not (is_plain_chain(blocks) or wire(blocks).is_chain):
+    blocks = named(blocks)
+    if not (is_plain_chain(blocks) or wire(blocks).is_chain):
         network = network_of_blocks(blocks, in_shape, seed=None)
         return _least(network, mode)
     units: list[_Unit] = []
     shape = in_shape
-    for block in map(plain, blocks.values()) if isinstance(blocks, Mapping) else blocks:
+    for block in map(plain, blocks.values()):
         units.append((block, shape))
         shape = block.out_shape(shape)
     alone = [block_memory(*unit, mode=mode) for unit in units]

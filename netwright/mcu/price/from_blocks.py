@@ -8,7 +8,12 @@ from __future__ import annotations
 
 import functools
 import math
+<<<<<<< HEAD
 from collections.abc import Mapping, Sequence
+=======
+from collections.abc import Iterable, Mapping, Sequence
+from typing import cast
+>>>>>>> D
 
 import numpy as np
 from numpy.typing import NDArray
@@ -53,14 +58,22 @@ def network_of_blocks(blocks: Blocks | Sequence[Block], *in_shapes: Shape, seed:
             an activation that is no clamp.
     """
     builder = _Builder(in_shapes, None if seed is None else np.random.default_rng(seed))
-    if isinstance(blocks, Mapping) and not is_plain_chain(blocks):
+    blocks = named(blocks)
+    if not is_plain_chain(blocks):
         made = {name: functools.partial(builder.block, plain(given)) for name, given in blocks.items()}
         wire(blocks).run(made, *builder.inputs)
         return builder.network()
     given = builder.inputs
-    for block in map(plain, blocks.values()) if isinstance(blocks, Mapping) else blocks:
+    for block in map(plain, blocks.values()):
         given = (builder.block(block, *given),)
     return builder.network()
+
+
+def named(blocks: Blocks | Iterable[Block]) -> Blocks:
+    """Return blocks by name; those without names by their numbers."""
+    if isinstance(blocks, Mapping):
+        return cast(Blocks, blocks)
+    return {str(number): block for number, block in enumerate(blocks)}
 
 
 class _Builder:
