@@ -9,21 +9,11 @@ more values live between them, and the whole network is planned.
 from __future__ import annotations
 
 import math
-<<<<<<< HEAD
-from collections.abc import Mapping, Sequence
 
 from netwright.core.cache import bounded_cache
 from netwright.graph.memory.order import best_order
 from netwright.mcu.layer import Layer, Network
-from netwright.mcu.price.from_blocks import network_of_blocks
-=======
-from collections.abc import Iterable
-
-from netwright.core.cache import bounded_cache
-from netwright.graph.memory.order import best_order
-from netwright.mcu.network import Layer, Network
 from netwright.mcu.price.from_blocks import named, network_of_blocks
->>>>>>> D
 from netwright.mcu.schedule.dataflow import network_flow
 from netwright.mcu.schedule.partition import LONGEST, Alive, least_bytes, options, ranges
 from netwright.mcu.schedule.stream import outline, segment, users_of

@@ -8,12 +8,8 @@ from __future__ import annotations
 
 import functools
 import math
-<<<<<<< HEAD
-from collections.abc import Mapping, Sequence
-=======
 from collections.abc import Iterable, Mapping, Sequence
 from typing import cast
->>>>>>> D
 
 import numpy as np
 from numpy.typing import NDArray
