@@ -113,8 +113,7 @@ def search(
     """
     _check(device, runtime, strategy, evaluations, listed, seed)
     opened = open_run(run, space=space, task=task)
-    wanted = keyed(limits, by_key)
-    prices, budget = price_device(opened.family, device, runtime, wanted)
+    prices, budget = price_device(opened.family, device, runtime, keyed(limits, by_key))
     made = opened.family
     reach(made.space, budget.limits(made, prices), np.random.default_rng(0))
     opened.require_trained()
