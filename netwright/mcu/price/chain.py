@@ -9,6 +9,7 @@ more values live between them, and the whole network is planned.
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 
 from netwright.core.cache import bounded_cache
 from netwright.graph.memory.order import best_order
@@ -25,7 +26,7 @@ _SPANS_MB, _BLOCKS_MB = 512, 32
 _OPTION_BYTES, _LAYER_BYTES = 200, 3000  # of what is kept of a span, for each option and each layer
 
 
-def chain_memory(blocks: Blocks | Sequence[Block], in_shape: Shape, *, mode: str = "stream") -> int:
+def chain_memory(blocks: Blocks | Iterable[Block], in_shape: Shape, *, mode: str = "stream") -> int:
     """Return the bytes under which every step of a schedule fits, for an input (channels, height, width).
 
     `mode`: "layers" or "stream", as in `schedule`, whose arena this is wherever its buffers can be packed without gaps.

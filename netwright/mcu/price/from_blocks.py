@@ -40,7 +40,7 @@ _DEVIATION = 32  # of stored weights, whose largest is 127: as trained ones are
 _RELU_LIKE = ("relu", "relu6")
 
 
-def network_of_blocks(blocks: Blocks | Sequence[Block], *in_shapes: Shape, seed: int | None = 0) -> Network:
+def network_of_blocks(blocks: Blocks | Iterable[Block], *in_shapes: Shape, seed: int | None = 0) -> Network:
     """Return the integer network of blocks for an input (channels, height, width).
 
     Each block reads the one before, or what its `Reads` names. The first of a chain reads all inputs.
