@@ -37,7 +37,8 @@ from netwright.models.families import family  # noqa: E402
 from netwright.models.family import Family  # noqa: E402
 from netwright.runtime import onnxruntime  # noqa: E402
 from netwright.runtime.export import export_onnx  # noqa: E402
-from netwright.runtime.runtimes import RUNTIMES, Program, runtime  # noqa: E402
+from netwright.runtime.runtime import Program  # noqa: E402
+from netwright.runtime.runtimes import RUNTIMES, runtime  # noqa: E402
 from netwright.searching.layout import Layout  # noqa: E402
 from netwright.specialization.specialize import spread_sample  # noqa: E402
 from netwright.supernet.supernet import Supernet  # noqa: E402

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from torch import nn
 
     from netwright.deployment.contract import Contract
-    from netwright.runtime.runtimes import Program
+    from netwright.runtime.runtime import Program
 
 
 @dataclass(frozen=True)

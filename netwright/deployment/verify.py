@@ -13,7 +13,7 @@ from netwright.core.metric import TOP_1, Metric
 from netwright.data.images import ImageSet
 from netwright.data.loader import eval_batches
 from netwright.deployment.contract import Contract
-from netwright.runtime.runtimes import Program
+from netwright.runtime.runtime import Program
 from netwright.tasks.task import Task
 from netwright.tasks.tasks import TASKS
 

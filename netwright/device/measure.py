@@ -21,7 +21,7 @@ from netwright.device.timing import Job, Timing, time_programs
 from netwright.nn.block import Shape
 from netwright.nn.mbconv import MBConv
 from netwright.nn.wiring import Wiring, wire
-from netwright.runtime.runtimes import Program, Runtime
+from netwright.runtime.runtime import Program, Runtime
 from netwright.runtime.runtimes import runtime as runtime_of
 
 LEAST_NETWORKS = 16

@@ -12,7 +12,7 @@ from netwright.core.run import processor
 from netwright.core.tables import name_of
 from netwright.device.latency import LatencyModel
 from netwright.device.machine import THIS
-from netwright.runtime.runtimes import Runtime
+from netwright.runtime.runtime import Runtime
 from netwright.runtime.runtimes import runtime as runtime_of
 
 

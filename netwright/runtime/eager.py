@@ -9,8 +9,9 @@ import numpy as np
 import torch
 from torch import nn
 
-from netwright.nn.wiring import Wiring, connect
-from netwright.runtime.runtimes import Runtime
+from netwright.nn.wiring import Wiring
+from netwright.runtime.joined import connected
+from netwright.runtime.runtime import Runtime
 
 Shape = tuple[int, ...]
 
@@ -47,28 +48,7 @@ def compile(module: nn.Module, *in_shapes: Shape, threads: int = 1) -> EagerProg
 
 def chain(parts: Sequence[nn.Module], *, threads: int = 1, wiring: Wiring | None = None) -> EagerProgram:
     """Return prepared parts, each fed by the one before, or as `wiring` says, as one program."""
-    return EagerProgram(_connected(parts, wiring), threads)
-
-
-def joined(
-    parts: Sequence[tuple[nn.Module, tuple[Shape, ...]]], wiring: Wiring | None
-) -> tuple[nn.Module, list[Shape]]:
-    """Return modules, each with its input shapes, as one module with the shapes of its inputs."""
-    module = _connected([part for part, _ in parts], wiring)
-    if wiring is None:
-        return module, list(parts[0][1])
-    known = {
-        name: shape
-        for turn, (_, shapes) in zip(wiring.turns, parts, strict=True)
-        for name, shape in zip(turn.reads, shapes, strict=True)
-    }
-    return module, [known[name] for name in wiring.inputs]
-
-
-def _connected(modules: Sequence[nn.Module], wiring: Wiring | None) -> nn.Module:
-    if wiring is None:
-        return modules[0] if len(modules) == 1 else nn.Sequential(*modules)
-    return connect(wiring, {turn.name: module for turn, module in zip(wiring.turns, modules, strict=True)})
+    return EagerProgram(connected(parts, wiring), threads)
 
 
 RUNTIME = Runtime("torch", compile, prepare, chain)

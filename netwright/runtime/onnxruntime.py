@@ -15,7 +15,7 @@ from netwright.core.errors import NetwrightError
 from netwright.nn.wiring import Wiring
 from netwright.runtime.chain import chain_onnx
 from netwright.runtime.export import quick_onnx
-from netwright.runtime.runtimes import Runtime
+from netwright.runtime.runtime import Runtime
 
 _UNREADABLE = (
     errors.Fail,

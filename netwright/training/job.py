@@ -20,7 +20,8 @@ from netwright.supernet.supernet import Supernet
 from netwright.tasks.task import Task
 from netwright.training.change import Change, Example, Objective, Plan, Surgery, Term
 from netwright.training.evaluate import arguments
-from netwright.training.method import Extra, Method
+from netwright.training.lesson import Extra
+from netwright.training.method import Method
 from netwright.training.recipe import Recipe
 
 

@@ -11,8 +11,9 @@ from torch import Tensor
 from netwright.data import Loader
 from netwright.training.evaluate import arguments
 from netwright.training.job import Job
+from netwright.training.lesson import Lesson
 from netwright.training.loss import loss_of
-from netwright.training.method import Answer, Lesson
+from netwright.training.method import Answer
 from netwright.training.training import Training
 
 

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from netwright.core.errors import NetwrightError
-from netwright.training.method import Extra
+from netwright.training.lesson import Extra
 from netwright.training.recipe import Recipe
 
 

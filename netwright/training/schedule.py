@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from netwright.training.method import Stage
+from netwright.training.lesson import Stage
 from netwright.training.recipe import Recipe
 
 

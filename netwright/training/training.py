@@ -12,8 +12,8 @@ from torch import nn
 from netwright.core.errors import NetwrightError
 from netwright.supernet.supernet import Supernet
 from netwright.training.ema import Ema
+from netwright.training.lesson import Extra
 from netwright.training.load import check_tensors, load_tensors
-from netwright.training.method import Extra
 from netwright.training.optimizer import load_optimizer, make_extra_optimizer, make_optimizer, optimizer_state
 from netwright.training.recipe import Recipe
 from netwright.training.schedule import Span

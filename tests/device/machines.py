@@ -3,7 +3,7 @@
 import random
 import types
 
-from netwright.runtime.runtimes import Runtime
+from netwright.runtime.runtime import Runtime
 
 
 class Machine:

@@ -7,7 +7,7 @@ import copy
 import numpy as np
 import torch
 
-from netwright.runtime.runtimes import Runtime
+from netwright.runtime.runtime import Runtime
 
 COMPILED: list[int] = []  # threads of every program that was compiled
 

@@ -17,7 +17,8 @@ from netwright.core.tables import load_own
 from netwright.device.measure import measure, measure_network
 from netwright.device.store import find_model, model_path, save_model
 from netwright.nn.wiring import wire
-from netwright.runtime.runtimes import RUNTIMES, Runtime, runtime
+from netwright.runtime.runtime import Runtime
+from netwright.runtime.runtimes import RUNTIMES, runtime
 from tests.extension.two_branch import two_branch
 
 HERE = Path(__file__).parent

@@ -31,7 +31,8 @@ from netwright.core.metric import Metric
 from netwright.data import Augment
 from netwright.nn.simple import PoolHead
 from netwright.tasks.task import OutputContract, Task
-from netwright.training.method import Lesson, Method, one_stage, sample
+from netwright.training.lesson import Lesson
+from netwright.training.method import Method, one_stage, sample
 from netwright.training.recipe import random_sampling
 
 

@@ -8,9 +8,10 @@ from torch import nn
 
 import netwright.training.checkpoint as checkpoint
 from netwright.core.errors import NetwrightError
+from netwright.training.lesson import Extra
 from netwright.training.loop import train_network, train_supernet
 from netwright.training.loss import mixed
-from netwright.training.method import Extra, Method
+from netwright.training.method import Method
 from netwright.training.methods.random_sampling import RANDOM
 from netwright.training.methods.static import STATIC
 from netwright.training.recipe import random_sampling

@@ -9,8 +9,8 @@ from torch.optim.swa_utils import AveragedModel
 
 from netwright.tasks.classify import CLASSIFICATION
 from netwright.training.ema import Ema
+from netwright.training.lesson import Stage
 from netwright.training.loss import objective
-from netwright.training.method import Stage
 from netwright.training.optimizer import make_optimizer
 from netwright.training.recipe import recipe
 from netwright.training.schedule import Schedule

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
+from netwright.compression.quantization.qdq_writing import Writing
 from netwright.core.errors import NetwrightError
 from netwright.graph.graph import Op
-
-if TYPE_CHECKING:
-    from netwright.compression.quantization.qdq import Writing
 
 TO_CHANNELS_FIRST, TO_CHANNELS_LAST = (0, 3, 1, 2), (0, 2, 3, 1)
 _CLAMPS = {"RELU": (0.0, None), "RELU6": (0.0, 6.0), "RELU_N1_TO_1": (-1.0, 1.0)}

@@ -11,7 +11,8 @@ import numpy as np
 
 from netwright.core.errors import NetwrightError
 from netwright.models.space import SearchSpace
-from netwright.training.method import Lesson, Method, Stage, sample
+from netwright.training.lesson import Lesson, Stage
+from netwright.training.method import Method, sample
 from netwright.training.recipe import Recipe
 
 # Fields set free, share of the epochs, networks a step (the paper's 1, 1, 2, 4), one row a stage.

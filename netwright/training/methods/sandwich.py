@@ -8,7 +8,8 @@ from __future__ import annotations
 import numpy as np
 
 from netwright.models.space import SearchSpace
-from netwright.training.method import Lesson, Method, Stage, one_stage, sample
+from netwright.training.lesson import Lesson, Stage
+from netwright.training.method import Method, one_stage, sample
 
 
 def lessons(space: SearchSpace, stage: Stage, rng: np.random.Generator) -> list[Lesson]:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from netwright.models.space import SearchSpace
-from netwright.training.method import Lesson, Method, Stage
+from netwright.training.lesson import Lesson, Stage
+from netwright.training.method import Method
 from netwright.training.recipe import Recipe
 
 

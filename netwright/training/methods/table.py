@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import Any
 
 from netwright.core.tables import Table
 
-if TYPE_CHECKING:
-    from netwright.training.method import Method
-
-METHODS: Table[Method] = Table(
+METHODS: Table[Any] = Table(
     "Method",
     {
         "progressive": "netwright.training.methods.progressive:PROGRESSIVE",
