@@ -63,7 +63,7 @@ def networks(facts: Facts, family: Family) -> Markup:
             legend(int(getattr(placed.block, "kernel", 0) or 0) for blocks in priced.values() for placed in blocks)
         )
     for name, blocks in priced.items():
-        text = f"{budget_text(facts.searches[name].get('budget', {}))}: {figures(shown[name])[0]}, {figures(shown[name])[1]}"
+        text = f"{limits_of(facts.searches[name])}: {figures(shown[name])[0]}, {figures(shown[name])[1]}"
         parts.append(tag("h3", text))
         parts.append(tag("div", draw(blocks, text, scale), class_="drawing"))
     if len(best) > len(shown):
@@ -88,13 +88,13 @@ def trade_off(facts: Facts) -> Markup:
 
     front = [spot for one in latest.get("front", []) if (spot := place(one))]
     chosen = {
-        f"best within {budget_text(found.get('budget', {}))}": spot
+        f"best within {limits_of(found)}": spot
         for found in list(facts.searches.values())[-4:]
         if (spot := place(found["candidates"][0]))
     }
     caption = (
         f"Grey: {len(set(evaluated))} networks evaluated on images held out from training, with BatchNorm statistics of their "
-        f"own. Line: the front of the latest search ({budget_text(latest.get('budget', {}))}), on the same images. Marks: the best network of "
+        f"own. Line: the front of the latest search ({limits_of(latest)}), on the same images. Marks: the best network of "
         "each budget, on the validation images, by which nothing was chosen; it may lie above or below."
     )
     return figure(plots.pareto("pareto", label, sorted(set(evaluated)), front, chosen), caption)
@@ -180,7 +180,7 @@ def candidates(facts: Facts) -> Markup:
                 (i, *figures(one), tag("code", json.dumps(one.get("arch")))) for i, one in enumerate(listed[:MOST_ROWS])
             ]
             more = f", the first {MOST_ROWS} shown" if len(listed) > MOST_ROWS else ""
-            title = f"{budget_text(found.get('budget', {}))}: {len(listed)} {'on the front' if label == 'front' else 'candidates'}{more}"
+            title = f"{limits_of(found)}: {len(listed)} {'on the front' if label == 'front' else 'candidates'}{more}"
             parts.append(tag("details", tag("summary", title), table(head, rows)))
     return join(parts) if parts else missing("No candidates yet.", "They come with a search.")
 

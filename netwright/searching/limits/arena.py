@@ -20,6 +20,8 @@ class ArenaTable(MaxTable):
     puts beyond `bound`, and remembered.
     """
 
+    exact = False
+
     def __init__(self, family: Family, prices: McuPrices, bound: float, *, layout: Layout | None = None):
         super().__init__(family, prices.memory_bytes, layout=layout)
         self._bound = bound

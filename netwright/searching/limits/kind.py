@@ -131,7 +131,7 @@ class LimitKind:
         Raises:
             NetwrightError: it is none, or not greater than zero.
         """
-        fits = isinstance(bound, Real) and not isinstance(bound, bool) and math.isfinite(bound) and bound > 0
+        fits = isinstance(bound, Real) and not isinstance(bound, bool) and math.isfinite(bound) and float(bound) > 0
         if not fits:
             unit = f" of {self.unit}" if self.unit else ""
             hint = (

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 from netwright.core.errors import NetwrightError
 from netwright.device.machine import Machine
@@ -149,7 +150,7 @@ def microcontrollers() -> list[str]:
     return [name for name, one in MACHINES.items() if one.core is not None]
 
 
-def with_memories(device: str, limits: Mapping[str, float]) -> dict[str, float]:
+def with_memories(device: str, limits: Mapping[Any, float]) -> dict[Any, float]:
     """Return the limits of a search for a microcontroller, by key: where none is given on a memory, all that the device has.
 
     Raises:
