@@ -41,7 +41,7 @@ from netwright.mcu.run.host import build_host  # noqa: E402
 from netwright.mcu.run.toolchain import missing  # noqa: E402
 from netwright.mcu.schedule.schedule import Schedule, Whole, schedule  # noqa: E402
 from netwright.mcu.schedule.steps import how, peak_words  # noqa: E402
-from netwright.models.families import mcunet  # noqa: E402
+from netwright.models.mcunet import mcunet  # noqa: E402
 
 CPU = "cortex-m7"
 FILES = (

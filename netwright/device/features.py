@@ -2,33 +2,34 @@
 
 from __future__ import annotations
 
-import functools
 from typing import Any
 
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import flop_registry
 
+from netwright.core.cache import bounded_cache
 from netwright.nn.block import Block, Shape
 
 
-def block_key(block: Block, in_shape: Shape) -> str:
-    """Return the name under which a block on an input shape stands in files."""
-    return f"{block!r} @ {'x'.join(map(str, in_shape))}"
+def block_key(block: Block, *in_shapes: Shape) -> str:
+    """Return the name of a block on its input shapes in files."""
+    return f"{block!r} @ {', '.join('x'.join(map(str, shape)) for shape in in_shapes)}"
 
 
-@functools.lru_cache(maxsize=100_000)
-def features(block: Block, in_shape: Shape) -> dict[str, float]:
+@bounded_cache(64, size=lambda found: 1024 + 150 * len(found))
+def features(block: Block, *in_shapes: Shape) -> dict[str, float]:
     """Return counts of calls, multiply-accumulates (millions) and elements read and written (millions), batch 1.
 
     Kinds are the operations that run, found by running the block on the meta device: any family's blocks have
     them. Convolutions are told apart by kernel size and by whether they are grouped: `conv1.macs`, `conv5g.calls`.
     """
     with torch.device("meta"), torch.no_grad():
-        module, x = block.build().eval(), torch.empty(1, *in_shape)
+        module, inputs = block.build().eval(), [torch.empty(1, *shape) for shape in in_shapes]
         with _Counter() as counter:
-            out = module(x)
-    totals = {f"block.{type(block).__name__}": 1.0, "block.in": _millions(in_shape), "block.out": _millions(out.shape)}
+            out = module(*inputs)
+    given = sum(map(_millions, in_shapes))
+    totals = {f"block.{type(block).__name__}": 1.0, "block.in": given, "block.out": _millions(out.shape)}
     totals["block.params"] = block.params() / 1e6
     for name, value in counter.totals.items():
         totals[name] = totals.get(name, 0.0) + value
@@ -48,7 +49,8 @@ class _Counter(TorchDispatchMode):
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         out = func(*args, **(kwargs or {}))
-        tensors = [value for value in args if isinstance(value, torch.Tensor)]
+        listed = [one for value in args for one in (value if isinstance(value, list | tuple) else (value,))]
+        tensors = [value for value in listed if isinstance(value, torch.Tensor)]
         if tensors and isinstance(out, torch.Tensor) and not func.is_view and "empty" not in func._opname:
             kind = _kind(func, args)
             count = flop_registry.get(func._overloadpacket)

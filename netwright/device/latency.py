@@ -22,7 +22,7 @@ PricedBlocks = Sequence[PlacedBlock]
 class LatencyModel:
     """Predicts milliseconds of batch 1 as `offset_ms` plus one value a block, so that search can tabulate it.
 
-    `device` is the processor's name, `runtime` the runtime's name and `runtime_version` what ran; `blocks_ms` are the
+    `device` is the CPU's name, `runtime` the runtime's name and `runtime_version` what ran; `blocks_ms` are the
     blocks that were timed (keys of `block_key`), `rates_ms` price all others, milliseconds for one of each feature.
     `held_out` says how predictions met networks used neither to fit nor to choose the model: networks, mape and
     within_10pct in percent, kendall_tau; `noise_floor` the same between two halves of the timings of those networks.
@@ -42,19 +42,19 @@ class LatencyModel:
     noise_floor: Mapping[str, float]
     measured: Mapping[str, Any] = field(default_factory=dict)
 
-    def block_ms(self, block: Block, in_shape: Shape) -> float:
+    def block_ms(self, block: Block, *in_shapes: Shape) -> float:
         """Return the milliseconds of one block inside a network; a block that was never timed is priced by what it does."""
-        known = self.blocks_ms.get(block_key(block, in_shape))
+        known = self.blocks_ms.get(block_key(block, *in_shapes))
         if known is not None:
             return known
-        return sum(self.rates_ms.get(name, 0.0) * value for name, value in features(block, in_shape).items())
+        return sum(self.rates_ms.get(name, 0.0) * value for name, value in features(block, *in_shapes).items())
 
     def predict(self, priced_blocks: PricedBlocks) -> float:
         """Return the milliseconds of a network given as `Family.priced_blocks` gives it."""
         return self.offset_ms + sum(self.block_ms(*placed.key) for placed in priced_blocks)
 
     def unmeasured(self, priced_blocks: PricedBlocks) -> float:
-        """Return the share of the predicted time (0 to 1) that stands on blocks never timed."""
+        """Return the share of the predicted time (0 to 1) that is of blocks never timed."""
         guessed = sum(
             self.block_ms(*placed.key) for placed in priced_blocks if block_key(*placed.key) not in self.blocks_ms
         )

@@ -8,13 +8,14 @@ from typing import Any, Literal
 
 from netwright.device.energies import EnergyTable
 
+THIS = "this"  # the machine that netwright runs on
 SourceKind = Literal["measured", "datasheet", "paper", "derived"]
 _ALIASES = {"uint8": "int8", "qint8": "int8", "quint8": "int8"}
 
 
 @dataclass(frozen=True, slots=True)
 class Sourced:
-    """A figure and where it stands: measured on the machine, in a data sheet, in a paper, or derived from one."""
+    """A figure and its source: measured on the machine, a data sheet, a paper, or derived from one."""
 
     value: float
     kind: SourceKind

@@ -13,18 +13,20 @@ from torch import nn
 
 from netwright.core.errors import NetwrightError
 from netwright.core.run import environment, processor
+from netwright.core.tables import name_of
 from netwright.device.features import block_key, features
 from netwright.device.fit import Data, choose, explain, feature_matrix, fit, quality
 from netwright.device.latency import LatencyModel, PricedBlocks
-from netwright.device.timing import Task, Timing, time_programs
-from netwright.nn.block import Block, Shape
+from netwright.device.timing import Job, Timing, time_programs
+from netwright.nn.block import Shape
 from netwright.nn.mbconv import MBConv
+from netwright.nn.wiring import Wiring, wire
 from netwright.runtime.runtimes import Program, Runtime
 from netwright.runtime.runtimes import runtime as runtime_of
 
 LEAST_NETWORKS = 16
 Progress = Callable[[str, float], None]
-Unique = tuple[Block, Shape]
+Unique = tuple[Any, ...]  # (block, input shape, ...)
 
 
 @dataclass(frozen=True)
@@ -43,7 +45,7 @@ def measure(
     networks: Sequence[PricedBlocks],
     *,
     space: str,
-    runtime: str = "onnxruntime",
+    runtime: str | Runtime = "onnxruntime",
     threads: int = 1,
     cover: Sequence[Unique] = (),
     held_out: int | None = None,
@@ -55,7 +57,8 @@ def measure(
 
     `cover` are further blocks to time alone, so that the model knows them: those of the space that no network here
     holds. `held_out` networks (default: a quarter), drawn by `seed`, are used only to state the error. Timing takes at
-    most `seconds`, preparing comes on top; `progress` is called with what is done and its share.
+    most `seconds`, preparing comes on top; `progress` is called with what is done and its share. `runtime`: a name of
+    `RUNTIMES`, FILE.py:NAME, or a runtime.
 
     Raises:
         NetwrightError: too few networks, or no such runtime.
@@ -67,13 +70,15 @@ def measure(
             f"{LEAST_NETWORKS} besides at least 2 that are held out."
         )
     start = time.monotonic()
-    figures = _time_all(networks, cover, runtime_of(runtime), threads, seconds, seed, progress)
+    chosen = runtime_of(runtime)
+    figures = _time_all(networks, cover, chosen, threads, seconds, seed, progress)
     order = np.random.default_rng(seed).permutation(len(networks))
-    return _model(figures, order[:held_out], order[held_out:], space, runtime, threads, seed, time.monotonic() - start)
+    about = {"runtime": name_of(runtime), "runtime_version": chosen.version, "threads": threads, "space": space}
+    return _model(figures, order[:held_out], order[held_out:], about, seed, time.monotonic() - start)
 
 
 def measure_network(
-    net: nn.Module, resolution: int, runtime: str = "onnxruntime", *, threads: int = 1, seconds: float = 3.0
+    net: nn.Module, resolution: int, runtime: str | Runtime = "onnxruntime", *, threads: int = 1, seconds: float = 3.0
 ) -> float:
     """Return the milliseconds of one network at batch 1 on images of a resolution, by the same protocol."""
     program = runtime_of(runtime).compile(net, (3, resolution, resolution), threads=threads)
@@ -81,7 +86,7 @@ def measure_network(
 
 
 def measure_program(
-    program: Program, in_shape: Shape, runtime: str = "onnxruntime", *, threads: int = 1, seconds: float = 3.0
+    program: Program, in_shape: Shape, runtime: str | Runtime = "onnxruntime", *, threads: int = 1, seconds: float = 3.0
 ) -> float:
     """Return the milliseconds of one program, such as a loaded ONNX file, at batch 1."""
     return float(measure_programs([(program, in_shape)], runtime, threads=threads, seconds=seconds).ms_N[0])
@@ -89,15 +94,15 @@ def measure_program(
 
 def measure_programs(
     programs: Sequence[tuple[Program, Shape]],
-    runtime: str = "onnxruntime",
+    runtime: str | Runtime = "onnxruntime",
     *,
     threads: int = 1,
     seconds: float = 60.0,
     seed: int = 0,
 ) -> Timing:
     """Time programs (each with its input shape) interleaved, so that they compare fairly."""
-    tasks = [_task(program, in_shape) for program, in_shape in programs]
-    return time_programs(tasks, _reference(runtime_of(runtime), threads), seconds=seconds, seed=seed)
+    jobs = [_job(program, in_shape) for program, in_shape in programs]
+    return time_programs(jobs, _reference(runtime_of(runtime), threads), seconds=seconds, seed=seed)
 
 
 def _time_all(
@@ -113,22 +118,22 @@ def _time_all(
     seen = [placed.key for network in networks for placed in network]
     unique = list(dict.fromkeys([*seen, *cover]))
     index = {pair: number for number, pair in enumerate(unique)}
-    parts, tasks = [], []
-    for number, (block, shape) in enumerate(unique):
+    parts, jobs = [], []
+    for number, (block, *shapes) in enumerate(unique):
         tell("preparing blocks", number / len(unique))
-        parts.append(runtime.prepare(block.build(), shape))
+        parts.append(runtime.part(block.build(), *shapes))
     counts_NU = np.zeros((len(networks), len(unique)))
     for row, network in enumerate(networks):
         tell("preparing networks", row / len(networks))
         inside = [index[placed.key] for placed in network]
         np.add.at(counts_NU[row], inside, 1.0)
-        program = runtime.chain([parts[number] for number in inside], threads=threads)
-        tasks.append(_task(program, network[0].shapes[0]))
-    tasks += [
-        _task(runtime.chain([part], threads=threads), shape) for part, (_, shape) in zip(parts, unique, strict=True)
+        program = runtime.join([parts[number] for number in inside], threads=threads, wiring=_wiring(network))
+        jobs.append(_job(program, network[0].shapes[0]))
+    jobs += [
+        _job(runtime.join([part], threads=threads), *shapes) for part, (_, *shapes) in zip(parts, unique, strict=True)
     ]
     timing = time_programs(
-        tasks,
+        jobs,
         _reference(runtime, threads),
         seconds=seconds,
         seed=seed,
@@ -141,13 +146,11 @@ def _model(
     figures: Measurements,
     held: np.ndarray,
     train: np.ndarray,
-    space: str,
-    runtime: str,
-    threads: int,
+    about: dict[str, Any],
     seed: int,
     seconds: float,
 ) -> LatencyModel:
-    rows = [features(block, shape) for block, shape in figures.unique]
+    rows = [features(*key) for key in figures.unique]
     names = sorted({name for row in rows for name in row})
     features_UF = feature_matrix(rows, names)
     count, timing = len(figures.counts_NU), figures.timing
@@ -157,13 +160,10 @@ def _model(
     fitted = fit(data.only(train), prior)
     predicted_N = fitted.predict(figures.counts_NU)
     rates_F = explain(features_UF, fitted.block_ms_U)
-    keys = [block_key(block, shape) for block, shape in figures.unique]
+    keys = [block_key(*key) for key in figures.unique]
     return LatencyModel(
         device=processor(),
-        runtime=runtime,
-        runtime_version=runtime_of(runtime).version,
-        threads=threads,
-        space=space,
+        **about,
         offset_ms=fitted.offset_ms,
         blocks_ms={key: float(ms) for key, ms in zip(keys, fitted.block_ms_U, strict=True)},
         rates_ms={name: float(rate) for name, rate in zip(names, rates_F, strict=True) if rate > 0},
@@ -187,12 +187,21 @@ def _model(
     )
 
 
-def _reference(runtime: Runtime, threads: int) -> Task:
+def _reference(runtime: Runtime, threads: int) -> Job:
     """Return the program that tells whether the machine is calm: some 50 microseconds of typical work."""
     shape = (24, 16, 16)
-    return _task(runtime.chain([runtime.prepare(MBConv(24, 24, 96, 5).build(), shape)], threads=threads), shape)
+    return _job(runtime.join([runtime.part(MBConv(24, 24, 96, 5).build(), shape)], threads=threads), shape)
 
 
-def _task(program: Program, in_shape: Shape) -> Task:
-    x: Any = np.random.default_rng(0).standard_normal((1, *in_shape)).astype(np.float32)
-    return lambda: program.run(x)
+def _wiring(network: PricedBlocks) -> Wiring | None:
+    """Return what the blocks of a network read, None for a chain."""
+    if not any(placed.reads for placed in network):
+        return None
+    wiring = wire({placed.name: placed.wired for placed in network})
+    return None if wiring.is_chain else wiring
+
+
+def _job(program: Program, *in_shapes: Shape) -> Job:
+    rng = np.random.default_rng(0)
+    inputs: list[Any] = [rng.standard_normal((1, *shape)).astype(np.float32) for shape in in_shapes]
+    return lambda: program.run(*inputs)

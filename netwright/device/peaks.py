@@ -22,8 +22,8 @@ from netwright.core.errors import NetwrightError
 from netwright.core.files import read_json, write_json
 from netwright.core.run import environment, processor
 from netwright.device.energies import HOROWITZ_45NM
-from netwright.device.machine import Level, Machine, Sourced
-from netwright.device.store import THIS, device_folder
+from netwright.device.machine import THIS, Level, Machine, Sourced
+from netwright.device.store import device_folder
 
 SCHEMA = 1
 KIND = "peaks"
@@ -35,7 +35,7 @@ _COMMAND = "netwright device this --measure --peaks"
 
 @dataclass(frozen=True)
 class Peaks:
-    """Peak rates of one processor with a number of threads.
+    """Peak rates of one CPU with a number of threads.
 
     `macs_per_s`: by type. `bytes_per_s`: pairs of working set in bytes and rate, ascending in the first; the last stands for
     main memory where `beyond_cache` is true. `measured`: date, seconds, sizes, environment.
@@ -197,7 +197,7 @@ def _least(run: Callable[[], object]) -> float:
 
 
 def _products() -> Iterator[_Task]:
-    """Yield matrix products of the types that torch multiplies on this processor."""
+    """Yield matrix products of the types that torch multiplies on this CPU."""
     for name, make in _MAKERS.items():
         for side in SIDES:
             try:

@@ -9,10 +9,11 @@ from pathlib import Path
 
 from netwright.core.errors import NetwrightError
 from netwright.core.run import processor
+from netwright.core.tables import name_of
 from netwright.device.latency import LatencyModel
+from netwright.device.machine import THIS
+from netwright.runtime.runtimes import Runtime
 from netwright.runtime.runtimes import runtime as runtime_of
-
-THIS = "this"
 
 
 def home() -> Path:
@@ -37,15 +38,17 @@ def save_model(model: LatencyModel) -> Path:
     return path
 
 
-def find_model(device: str, space: str, runtime: str = "onnxruntime") -> LatencyModel:
-    """Return the model kept for a space on a device. `device` is `this`, a processor's name, or a path to a file.
+def find_model(device: str, space: str, runtime: str | Runtime = "onnxruntime") -> LatencyModel:
+    """Return the model kept for a space on a device. `device` is `this`, a CPU's name, or a path to a file.
+
+    `runtime`: a name of `RUNTIMES`, FILE.py:NAME, or a runtime.
 
     Warns (UserWarning) where the model was measured on another machine or with another version of the runtime.
 
     Raises:
         NetwrightError: none was measured yet (the message names the command), or the file is damaged.
     """
-    installed = runtime_of(runtime).version
+    installed, runtime = runtime_of(runtime).version, name_of(runtime)
     given = Path(device)
     path = given if given.suffix == ".json" else model_path(device, space, runtime)
     if not path.is_file():

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-Task = Callable[[], object]
+Job = Callable[[], object]
 
 CALM = 1.06  # a moment is calm while the reference takes at most this times its least time
 ENOUGH = 6  # calm visits of a program
@@ -37,30 +37,30 @@ class Timing:
 
 
 def time_programs(
-    tasks: Sequence[Task],
-    reference: Task,
+    jobs: Sequence[Job],
+    reference: Job,
     *,
     seconds: float,
     seed: int = 0,
     progress: Callable[[float], None] | None = None,
 ) -> Timing:
-    """Time all tasks interleaved for at most `seconds` (but at least six rounds).
+    """Time all jobs interleaved for at most `seconds` (but at least six rounds).
 
     `progress` is called after every round with the share of the work that is done.
     """
     rng = np.random.default_rng(seed)
-    runs = [_runs(task) for task in tasks]
+    runs = [_runs(job) for job in jobs]
     _least(reference, 20)
-    visits: list[list[tuple[float, float]]] = [[] for _ in tasks]  # (ms, ms of the reference), in order
-    start, rounds, pending = time.monotonic(), 0, list(range(len(tasks)))
+    visits: list[list[tuple[float, float]]] = [[] for _ in jobs]  # (ms, ms of the reference), in order
+    start, rounds, pending = time.monotonic(), 0, list(range(len(jobs)))
     while pending and (rounds < LEAST_ROUNDS or time.monotonic() - start < seconds):
         for index in rng.permutation(pending):
-            visits[index].append(_visit(tasks[index], reference, runs[index]))
+            visits[index].append(_visit(jobs[index], reference, runs[index]))
         rounds += 1
         calm = _calm_visits(visits)
         pending = [index for index, count in enumerate(calm) if count < ENOUGH]
         if progress is not None:
-            progress(min(1.0, max((time.monotonic() - start) / seconds, 1 - len(pending) / len(tasks))))
+            progress(min(1.0, max((time.monotonic() - start) / seconds, 1 - len(pending) / len(jobs))))
     calm = _calm_visits(visits)
     return Timing(
         ms_N=np.array([min(ms for ms, _ in rows) for rows in visits]),
@@ -71,25 +71,25 @@ def time_programs(
     )
 
 
-def _runs(task: Task) -> int:
-    task()
-    return int(np.clip(VISIT_MS / min(_once(task) for _ in range(3)), 3, 50))
+def _runs(job: Job) -> int:
+    job()
+    return int(np.clip(VISIT_MS / min(_once(job) for _ in range(3)), 3, 50))
 
 
-def _visit(task: Task, reference: Task, runs: int) -> tuple[float, float]:
+def _visit(job: Job, reference: Job, runs: int) -> tuple[float, float]:
     before = _least(reference, 3)
-    task()
-    ms = _least(task, runs)
+    job()
+    ms = _least(job, runs)
     return ms, max(before, _least(reference, 3))
 
 
-def _least(task: Task, runs: int) -> float:
-    return min(_once(task) for _ in range(runs))
+def _least(job: Job, runs: int) -> float:
+    return min(_once(job) for _ in range(runs))
 
 
-def _once(task: Task) -> float:
+def _once(job: Job) -> float:
     start = time.perf_counter_ns()
-    task()
+    job()
     return (time.perf_counter_ns() - start) / 1e6
 
 

@@ -5,11 +5,15 @@ Cai et al. 2019, arXiv:1812.00332: the network found for a phone. Cai et al. 202
 
 from __future__ import annotations
 
+import functools
+
 import torch
 from torch import nn
 
 from netwright.models.arch import Arch
+from netwright.models.family import Family
 from netwright.models.mobilenet import MobileConfig, Stage, mobile_blocks
+from netwright.models.space import OFA_RESOLUTIONS, SearchSpace, small_resolutions
 from netwright.nn.block import chain
 from netwright.nn.layers import Norm, norm
 from netwright.nn.mbconv import MBConv
@@ -87,3 +91,48 @@ class LiteResidual(nn.Module):
         y_BCHW = self.main(x_BCHW)
         small_BChw = self.lite(x_BCHW)
         return y_BCHW + nn.functional.interpolate(small_BChw, y_BCHW.shape[2:], mode="bilinear")
+
+
+def proxyless_small(*, classes: int = 10, size: int = 32, normalization: Norm = "batch") -> Family:
+    """The ProxylessNAS space (MobileNetV2 blocks, arXiv:1812.00332) for inputs of 32 to 96 pixels."""
+    config = MobileConfig(
+        classes=classes,
+        stem_channels=16,
+        stem_stride=1 if size < 64 else 2,
+        stem_activation="relu6",
+        first_channels=16,
+        stages=(
+            Stage(24, 2, "relu6"),
+            Stage(40, 2, "relu6"),
+            Stage(64, 1, "relu6"),
+            Stage(96, 2, "relu6"),
+        ),
+        last_channels=384,
+        normalization=normalization,
+    )
+    space = SearchSpace(
+        name="proxyless-small",
+        resolutions=small_resolutions(size),
+        depths=((1, 2, 3),) * 4,
+        kernels=((3, 5, 7),) * 12,
+        expansions=((3, 4, 6),) * 12,
+        widths=((0.5, 0.75, 1.0),),
+    )
+    settings = {"classes": classes, "size": size, "normalization": normalization}
+    return Family(space, functools.partial(mobile_blocks, config), settings=settings)
+
+
+def ofa_proxyless(*, classes: int = 1000, normalization: Norm = "batch") -> Family:
+    """ProxylessNAS's stages (arXiv:1812.00332) at width 1.3; the supernet d234_e346_k357_w1.3
+    that Once-for-all published (arXiv:1908.09791, Section 4.1). The last stage has one block.
+    """
+    config = proxyless_config(classes, normalization, first_stage=Stage(24, 2, "relu6", blocks=4), base_width=1.3)
+    space = SearchSpace(
+        name="ofa-proxyless-w1.3",
+        resolutions=OFA_RESOLUTIONS,
+        depths=(*((2, 3, 4),) * 5, (1,)),
+        kernels=((3, 5, 7),) * 21,
+        expansions=((3, 4, 6),) * 21,
+    )
+    settings = {"classes": classes, "normalization": normalization}
+    return Family(space, functools.partial(mobile_blocks, config), settings=settings)

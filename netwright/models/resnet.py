@@ -6,10 +6,13 @@ made elastic as in Once-for-all, Cai et al. 2020, arXiv:1908.09791.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping
 from dataclasses import dataclass
 
 from netwright.models.arch import Arch
+from netwright.models.family import Family
+from netwright.models.space import OFA_RESOLUTIONS, SearchSpace
 from netwright.nn.block import Block, divisible
 from netwright.nn.bottleneck import Bottleneck, MaxPool, ResidualConv
 from netwright.nn.layers import Norm
@@ -55,3 +58,28 @@ def resnet_blocks(config: ResNetConfig, arch: Arch) -> Mapping[str, Block]:
         start += config.stage_blocks[number - 1]
     blocks["head"] = PoolHead(channels, config.classes)
     return blocks
+
+
+def ofa_resnet50(*, classes: int = 1000, normalization: Norm = "batch") -> Family:
+    """ResNet-50-D with elastic depth, bottleneck ratio, stage widths, stem depth and stem widths.
+
+    Depths: four stages, then 0 or 1 residual convolutions in the stem. Widths: multipliers of the stem's hidden and
+    output channels, then of the four stages.
+    """
+    config = ResNetConfig(
+        classes=classes,
+        stem_channels=64,
+        stages=(256, 512, 1024, 2048),
+        stage_blocks=(4, 4, 6, 4),
+        normalization=normalization,
+    )
+    space = SearchSpace(
+        name="ofa-resnet50",
+        resolutions=OFA_RESOLUTIONS,
+        depths=((2, 3, 4), (2, 3, 4), (4, 5, 6), (2, 3, 4), (0, 1)),
+        expansions=((0.2, 0.25, 0.35),) * 18,
+        widths=((0.65, 0.8, 1.0),) * 6,
+        per_block=("expansions",),
+    )
+    settings = {"classes": classes, "normalization": normalization}
+    return Family(space, functools.partial(resnet_blocks, config), settings=settings)

@@ -132,6 +132,6 @@ class BranchedNetwork(nn.Module):
         self._wiring = wiring
         add_nested(self, modules)
 
-    def forward(self, *inputs: Tensor) -> Tensor:
+    def forward(self, x: Tensor, *more: Tensor) -> Tensor:
         blocks = {turn.name: self.get_submodule(turn.name) for turn in self._wiring.turns}
-        return self._wiring.run(blocks, *inputs)
+        return self._wiring.run(blocks, x, *more)

@@ -65,25 +65,26 @@ def export_onnx(
     return path
 
 
-def quick_onnx(module: nn.Module, in_shape: tuple[int, ...]) -> onnx.ModelProto:
-    """Return the ONNX model of a module for batch 1, made some 60 times faster than by `export_onnx`.
+def quick_onnx(module: nn.Module, *in_shapes: tuple[int, ...]) -> onnx.ModelProto:
+    """Return the ONNX model of a module for batch 1 and its input shapes, made some 60 times faster than by `export_onnx`.
 
     For measuring only: hundreds of networks take seconds instead of minutes. It uses torch's older exporter, which
     writes the same operations (a test compares the graphs), and the current one where the older one fails or is gone.
     """
-    frozen, example, buffer = _frozen(module), torch.zeros(1, *in_shape), io.BytesIO()
+    frozen, buffer = _frozen(module), io.BytesIO()
+    example = tuple(torch.zeros(1, *shape) for shape in in_shapes)
     try:
         with _quiet():
             torch.onnx.export(
                 frozen,
-                (example,),
+                example,
                 buffer,  # type: ignore[arg-type] - the older exporter takes a file
                 dynamo=False,
                 opset_version=OPSET,
             )
     except (torch.onnx.OnnxExporterError, TypeError, ValueError):
         with _quiet():
-            program = torch.onnx.export(frozen, (example,), dynamo=True, verbose=False, opset_version=OPSET)
+            program = torch.onnx.export(frozen, example, dynamo=True, verbose=False, opset_version=OPSET)
         assert program is not None
         return program.model_proto
     return onnx.load_from_string(buffer.getvalue())

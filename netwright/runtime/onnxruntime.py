@@ -12,8 +12,10 @@ from onnxruntime.capi import onnxruntime_pybind11_state as errors  # type: ignor
 from torch import nn
 
 from netwright.core.errors import NetwrightError
+from netwright.nn.wiring import Wiring
 from netwright.runtime.chain import chain_onnx
 from netwright.runtime.export import quick_onnx
+from netwright.runtime.runtimes import Runtime
 
 _UNREADABLE = (
     errors.Fail,
@@ -27,30 +29,30 @@ _UNREADABLE = (
 
 
 class OnnxProgram:
-    """One loaded model with one input and one output; `run` maps an array to an array."""
+    """One loaded model with one output; `run` maps an array for each input to an array."""
 
     def __init__(self, session: ort.InferenceSession):
         self.session = session
-        self.input_name = session.get_inputs()[0].name
+        self.input_names = [value.name for value in session.get_inputs()]
         self.metadata: dict[str, str] = dict(session.get_modelmeta().custom_metadata_map)
 
-    def run(self, x: np.ndarray) -> np.ndarray:
-        return np.asarray(self.session.run(None, {self.input_name: x})[0])
+    def run(self, *inputs: np.ndarray) -> np.ndarray:
+        return np.asarray(self.session.run(None, dict(zip(self.input_names, inputs, strict=True)))[0])
 
 
-def compile(module: nn.Module, in_shape: tuple[int, ...], *, threads: int = 1) -> OnnxProgram:
-    """Return a module in eval mode as a program for batch 1; `in_shape` leaves out the batch."""
-    return OnnxProgram(_session(quick_onnx(module, in_shape).SerializeToString(), threads))
+def compile(module: nn.Module, *in_shapes: tuple[int, ...], threads: int = 1) -> OnnxProgram:
+    """Return a module in eval mode as a program for batch 1; `in_shapes`, one an input, leave out the batch."""
+    return OnnxProgram(_session(quick_onnx(module, *in_shapes).SerializeToString(), threads))
 
 
-def prepare(module: nn.Module, in_shape: tuple[int, ...]) -> onnx.ModelProto:
-    """Return one part of later chains."""
-    return quick_onnx(module, in_shape)
+def prepare(module: nn.Module, *in_shapes: tuple[int, ...]) -> onnx.ModelProto:
+    """Return one part of later programs."""
+    return quick_onnx(module, *in_shapes)
 
 
-def chain(parts: Sequence[onnx.ModelProto], *, threads: int = 1) -> OnnxProgram:
-    """Return prepared parts, each fed by the one before, as one program."""
-    return OnnxProgram(_session(chain_onnx(parts).SerializeToString(), threads))
+def chain(parts: Sequence[onnx.ModelProto], *, threads: int = 1, wiring: Wiring | None = None) -> OnnxProgram:
+    """Return prepared parts, each fed by the one before, or as `wiring` says, as one program."""
+    return OnnxProgram(_session(chain_onnx(parts, wiring).SerializeToString(), threads))
 
 
 def load(path: str | Path, *, threads: int = 1) -> OnnxProgram:
@@ -81,3 +83,6 @@ def _session(model: bytes | str, threads: int) -> ort.InferenceSession:
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     options.log_severity_level = 3
     return ort.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+
+
+RUNTIME = Runtime("onnxruntime", compile, prepare, chain)

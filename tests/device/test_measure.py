@@ -10,7 +10,6 @@ from netwright.device.features import features
 from netwright.models.families import family
 from netwright.models.family import PlacedBlock
 from netwright.nn.mbconv import MBConv
-from netwright.runtime.runtimes import RUNTIMES
 from tests.device.machines import Machine
 
 
@@ -26,8 +25,8 @@ def networks(made, count, seed=0):
 
 def measured(monkeypatch, made, machine, count=60, **settings):
     monkeypatch.setattr(timing, "time", machine.clock)
-    monkeypatch.setitem(RUNTIMES, "onnxruntime", machine.runtime(alone_factor=1.2, call_ms=0.02, network_ms=0.03))
-    return measuring.measure(networks(made, count), space="tiny", seconds=60, **settings)
+    runtime = machine.runtime(alone_factor=1.2, call_ms=0.02, network_ms=0.03)
+    return measuring.measure(networks(made, count), space="tiny", runtime=runtime, seconds=60, **settings)
 
 
 def truth(priced):

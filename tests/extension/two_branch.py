@@ -39,7 +39,10 @@ def two_branch(*, classes: int = 4, size: int = 32, join: Literal["sum", "concat
                 made[f"{name}.{index}"] = block if index else Reads(block, ("stem",))
                 channels = width
             ends.append(f"{name}.{int(arch.depths[branch]) - 1}")
-        made["fuse"] = Reads(Fuse((detail, context), 24, join), tuple(ends))
+        if join == "sum":  # at the low resolution
+            made["fuse"] = Reads(Fuse((context, detail), 24, (1, 2)), (ends[1], ends[0]))
+        else:  # at the high one
+            made["fuse"] = Reads(Fuse((detail, context), 24, upsample=(1, 2), join=join), tuple(ends))
         made["head"] = PoolHead(48 if join == "concatenate" else 24, classes)
         return made
 

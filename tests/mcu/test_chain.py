@@ -10,7 +10,7 @@ import pytest
 from netwright.mcu.price.chain import block_memory, chain_memory
 from netwright.mcu.price.from_blocks import network_of_blocks
 from netwright.mcu.schedule.schedule import schedule
-from netwright.models.families import mcunet
+from netwright.models.mcunet import mcunet
 
 FAMILY = mcunet(size=96)
 

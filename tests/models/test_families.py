@@ -52,6 +52,35 @@ def test_misspelt_names_and_settings():
         family("vit", clases=3)
 
 
+@pytest.mark.parametrize(
+    ("name", "settings", "words"),
+    [
+        ("vit", {"normalization": "group"}, "'normalization' is not known.*classes, size"),
+        ("tiny", {"size": "32"}, "size is '32'; it takes a whole number"),
+        ("tiny", {"size": True}, "size is True; it takes a whole number"),
+        ("tiny", {"normalization": "layer"}, "normalization is 'layer'; it takes one of 'batch', 'group'"),
+        ("mcunet", {"widths": 0.5}, "widths is 0.5; it takes several of: a number"),
+        ("mcunet", {"least": 2.5}, "least is 2.5; it takes a whole number or None"),
+    ],
+)
+def test_settings_of_other_names_and_types_are_refused(name, settings, words):
+    with pytest.raises(NetwrightError, match=f"Space '{name}': setting.*{words}"):
+        family(name, **settings)
+
+
+def test_a_family_of_ones_own_by_file_and_by_function(tmp_path):
+    path = tmp_path / "nets.py"
+    path.write_text(
+        "from netwright.models.mobilenet import tiny\n\ndef mine(classes: int):\n    return tiny(classes=classes)\n"
+    )
+    made = family(f"{path}:mine", classes=3)
+    assert made.settings["classes"] == 3
+    with pytest.raises(NetwrightError, match=r"nets.py:mine': setting classes is 'x'"):
+        family(f"{path}:mine", classes="x")
+    with pytest.raises(NetwrightError, match="returned a int; it must return a Family"):
+        family(lambda: 3)
+
+
 @pytest.mark.parametrize("size", [32, 64, 96, 224])
 def test_vit_sizes(size):
     made = family("vit", size=size, classes=3)

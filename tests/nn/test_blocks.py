@@ -91,10 +91,15 @@ def test_transformer_blocks(case):
 @st.composite
 def fuses(draw) -> tuple[Fuse, list[tuple[int, ...]]]:
     channels = tuple(draw(st.lists(st.sampled_from([4, 8, 12]), min_size=1, max_size=3)))
-    factors = [1] + [draw(st.sampled_from([1, 2, 4])) for _ in channels[1:]]
+    strides = tuple(draw(st.sampled_from([1, 2])) for _ in channels)
     height, width = 4 * draw(st.integers(1, 3)), 4 * draw(st.integers(1, 3))
-    shapes = [(c, height // by, width // by) for c, by in zip(channels, factors, strict=True)]
-    return Fuse(channels, draw(st.sampled_from([4, 8])), draw(st.sampled_from(["sum", "concatenate"]))), shapes
+    factors = tuple(draw(st.sampled_from([1, 2, 4])) for _ in channels)
+    shapes = [
+        (c, height // by * stride, width // by * stride)
+        for c, by, stride in zip(channels, factors, strides, strict=True)
+    ]
+    join = draw(st.sampled_from(["sum", "concatenate"]))
+    return Fuse(channels, draw(st.sampled_from([4, 8])), strides, factors, join), shapes
 
 
 @given(fuses())

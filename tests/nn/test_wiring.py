@@ -15,7 +15,7 @@ from netwright.nn.fuse import Fuse
 from netwright.nn.simple import ConvNorm, PoolHead
 from netwright.nn.wiring import BranchedNetwork, assemble, wire
 
-STEM, SIDE, FUSE, HEAD = ConvNorm(3, 8, 3), ConvNorm(8, 8, 3, 2), Fuse((8, 8), 8), PoolHead(8, 4)
+STEM, SIDE, FUSE, HEAD = ConvNorm(3, 8, 3), ConvNorm(8, 8, 3, 2), Fuse((8, 8), 8, upsample=(1, 2)), PoolHead(8, 4)
 
 
 def branched() -> dict:
@@ -59,7 +59,7 @@ def test_values_are_dropped_after_their_last_reader():
         ({"join": FUSE}, "'join' reads 1 values .*takes 2"),
         ({"head": Reads(HEAD, ("stem", "join"))}, "'head' reads 2 values .*takes 1"),
         ({"head": Reads(HEAD, ("stem",))}, "Nobody reads 'join'"),
-        ({"stem": Reads(FUSE, (INPUT, INPUT)), "side.0": Reads(SIDE, (INPUT,)), "join": SIDE}, "Nobody reads 'stem'"),
+        ({"side.0": Reads(SIDE, (INPUT,)), "join": SIDE}, "Nobody reads 'stem'"),
         ({INPUT: STEM}, "called 'image'"),
     ],
 )
@@ -74,6 +74,10 @@ def test_reads_takes_a_tuple_of_names(names):
         Reads(HEAD, names)
 
 
-def test_fuse_refuses_sizes_that_do_not_divide():
-    with pytest.raises(NetwrightError, match="3x3 does not divide"):
+def test_fuse_refuses_what_does_not_fit():
+    assert FUSE.out_shape((8, 8, 8), (8, 4, 4)) == (8, 8, 8)
+    with pytest.raises(NetwrightError, match="one size, not 8x8, 6x6"):
         FUSE.out_shape((8, 8, 8), (8, 3, 3))
+    for strides, factors in (((1,), ()), ((1, 3), ()), ((1, 2, 1), ()), ((), (1,)), ((), (1, 0))):
+        with pytest.raises(NetwrightError, match="for each of 2 inputs"):
+            Fuse((8, 8), 8, strides, factors).build()

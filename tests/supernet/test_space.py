@@ -28,7 +28,7 @@ def rising(values):
 
 @st.composite
 def spaces(draw) -> SearchSpace:
-    depths = draw(st.lists(rising([0, 1, 2]).filter(lambda d: max(d) > 0), min_size=1, max_size=2))
+    depths = draw(st.lists(rising([1, 2, 3]), min_size=1, max_size=2))
     blocks = sum(max(d) for d in depths)
     return SearchSpace(
         name="drawn",
@@ -170,3 +170,32 @@ def test_same_archs_in_every_process():
         )
         digests.add(done.stdout)
     assert len(digests) == 1
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"resolutions": ()}, "resolutions"),
+        ({"resolutions": (32, 24)}, r"resolutions is \(32, 24\)"),
+        ({"resolutions": (0, 32)}, "resolutions takes whole numbers"),
+        ({"depths": ((1, 2), ())}, r"depths\[1\] is \(\)"),
+        ({"depths": ((1, 2), (0, 1))}, r"depths\[1\] is \(0, 1\); it takes whole numbers from 1"),
+        ({"kernels": ((3, 5), (5, 3), (3, 5), (3, 5))}, r"kernels\[1\] is \(5, 3\)"),
+        ({"expansions": ((2, 2), (2, 4), (2, 4), (2, 4))}, r"expansions\[0\] is \(2, 2\)"),
+        ({"widths": (0.5, 1.0)}, r"widths\[0\] is 0.5"),
+        ({"widths": [(0.5, 1.0)]}, "widths is .* a tuple for each position"),
+        ({"kernels": ((3, 5),) * 5}, "kernels has 5 positions for the 4 blocks"),
+    ],
+)
+def test_spaces_of_impossible_choices_are_refused(change, words):
+    fine = {"depths": ((1, 2), (1, 2)), "kernels": ((3, 5),) * 4, "expansions": ((2, 4),) * 4, "widths": ((0.5, 1.0),)}
+    SearchSpace("mine", **({"resolutions": (24, 32)} | fine))
+    with pytest.raises(NetwrightError, match=f"mine: {words}"):
+        SearchSpace("mine", **({"resolutions": (24, 32)} | fine | change))
+
+
+def test_a_stage_without_positions_of_its_own_may_be_left_out():
+    """The residual convolutions in the stem of Once-for-all's ResNets."""
+    assert (
+        SearchSpace("mine", (32,), ((1, 2), (0, 1)), expansions=((2, 4),) * 2, per_block=("expansions",)).count() == 12
+    )

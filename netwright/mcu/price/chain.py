@@ -1,36 +1,43 @@
 """The arena of a chain of blocks, without making its network: what a search asks for tens of thousands of candidates.
 
 Only one value lives between two blocks, so what an option (`partition`) needs depends on the blocks that it touches
-alone. It is found once for every block and input shape that is ever met, and for neighbouring blocks together only
-around those that need most on their own.
+alone. It is found once for every block and input shape that is met (what is remembered is bounded in bytes), and for
+neighbouring blocks together only around those that need most on their own. Where blocks read others than the one before,
+more values live between them, and the whole network is planned.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
-from functools import lru_cache
+from collections.abc import Iterable
 
+from netwright.core.cache import bounded_cache
 from netwright.graph.memory.order import best_order
 from netwright.mcu.network import Layer, Network
-from netwright.mcu.price.from_blocks import network_of_blocks
+from netwright.mcu.price.from_blocks import named, network_of_blocks
 from netwright.mcu.schedule.dataflow import network_flow
 from netwright.mcu.schedule.partition import LONGEST, Alive, least_bytes, options, ranges
 from netwright.mcu.schedule.stream import outline, segment, users_of
 from netwright.nn.block import Block, Shape
+from netwright.nn.wiring import Blocks, is_plain_chain, plain, wire
 
 _Unit = tuple[Block, Shape]
-_REMEMBERED = 1 << 20
+_SPANS_MB, _BLOCKS_MB = 512, 32
+_OPTION_BYTES, _LAYER_BYTES = 200, 3000  # of what is kept of a span, for each option and each layer
 
 
-def chain_memory(blocks: Mapping[str, Block] | Iterable[Block], in_shape: Shape, *, mode: str = "stream") -> int:
+def chain_memory(blocks: Blocks | Iterable[Block], in_shape: Shape, *, mode: str = "stream") -> int:
     """Return the bytes under which every step of a schedule fits, for an input (channels, height, width).
 
     `mode`: "layers" or "stream", as in `schedule`, whose arena this is wherever its buffers can be packed without gaps.
     """
+    blocks = named(blocks)
+    if not (is_plain_chain(blocks) or wire(blocks).is_chain):
+        network = network_of_blocks(blocks, in_shape, seed=None)
+        return _least(network, mode)
     units: list[_Unit] = []
     shape = in_shape
-    for block in blocks.values() if isinstance(blocks, Mapping) else blocks:
+    for block in map(plain, blocks.values()):
         units.append((block, shape))
         shape = block.out_shape(shape)
     alone = [block_memory(*unit, mode=mode) for unit in units]
@@ -44,12 +51,17 @@ def chain_memory(blocks: Mapping[str, Block] | Iterable[Block], in_shape: Shape,
     return least
 
 
-@lru_cache(maxsize=_REMEMBERED)
-def block_memory(block: Block, in_shape: Shape, *, mode: str = "stream") -> int:
+@bounded_cache(_BLOCKS_MB)
+def block_memory(block: Block, *in_shapes: Shape, mode: str = "stream") -> int:
     """Return the least bytes that a block needs where it shares no segment with its neighbours."""
-    span = _Span(((block, in_shape),))
-    choices = options(span.network, span.flow, span.order, _nothing, stream=mode != "layers")
-    return least_bytes(choices, len(span.order))
+    return _least(network_of_blocks([block], *in_shapes, seed=None), mode)
+
+
+def _least(network: Network, mode: str) -> int:
+    """Return the bytes under which every step of a network's schedule fits."""
+    flow = network_flow(network)
+    order = best_order(flow).steps
+    return least_bytes(options(network, flow, order, _nothing, stream=mode != "layers"), len(order))
 
 
 def _shared(units: list[_Unit], crowded: set[int], ceiling: int) -> int:
@@ -85,6 +97,10 @@ class _Span:
         self.known = {(first, first + 1): self.alive.whole(first) for first in range(self.count)} if single else {}
         self.outlined = self._outlined()
 
+    def bytes(self) -> int:
+        """Return about how many bytes of memory this takes."""
+        return _OPTION_BYTES * (len(self.outlined) + len(self.known)) + _LAYER_BYTES * self.count
+
     def options(self, ceiling: int) -> list[tuple[int, int, int]]:
         """Return (begin, end, bytes) by rising end, of at most `ceiling` bytes; both counted in their block."""
         for (first, last), least in list(self.outlined.items()):
@@ -107,7 +123,9 @@ class _Span:
         return result
 
 
-_span = lru_cache(maxsize=_REMEMBERED)(_Span)
+@bounded_cache(_SPANS_MB, size=_Span.bytes)
+def _span(units: tuple[_Unit, ...]) -> _Span:
+    return _Span(units)
 
 
 def _by_end(option: tuple[int, int]) -> tuple[int, int]:

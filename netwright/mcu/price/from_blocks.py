@@ -6,13 +6,16 @@ whole way from `Network` to an emulator can be measured for any architecture of 
 
 from __future__ import annotations
 
+import functools
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from typing import cast
 
 import numpy as np
 from numpy.typing import NDArray
 
 from netwright.core.errors import NetwrightError
+from netwright.mcu.lower.copies import copy, place
 from netwright.mcu.network import (
     Add,
     Conv,
@@ -21,60 +24,82 @@ from netwright.mcu.network import (
     Layer,
     Mean,
     Network,
+    Part,
     Requantize,
     Value,
     Window,
     layer_macs,
 )
 from netwright.nn.block import Block, Shape
+from netwright.nn.fuse import Fuse
 from netwright.nn.mbconv import MBConv
 from netwright.nn.simple import ConvNorm, PoolHead
+from netwright.nn.wiring import Blocks, is_plain_chain, plain, wire
 
 _SPREAD = 40  # standard deviation aimed at for stored activations
 _DEVIATION = 32  # of stored weights, whose largest is 127: as trained ones are
 _RELU_LIKE = ("relu", "relu6")
 
 
-def network_of_blocks(
-    blocks: Mapping[str, Block] | Iterable[Block], in_shape: Shape, *, seed: int | None = 0
-) -> Network:
-    """Return the integer network of a chain of blocks for an input (channels, height, width).
+def network_of_blocks(blocks: Blocks | Iterable[Block], *in_shapes: Shape, seed: int | None = 0) -> Network:
+    """Return the integer network of blocks for an input (channels, height, width).
+
+    Each block reads the one before, or what its `Reads` names. The first of a chain reads all inputs.
 
     Normalization is folded into the convolutions, as quantization does. Weights, biases and multipliers are random,
     such that activations fill int8; with `seed` None all are the same few values, which takes no time and is enough to
     plan.
 
     Raises:
-        NetwrightError: a block other than `ConvNorm`, `MBConv` without squeeze-excitation, and `PoolHead`; or an
-            activation that is no clamp.
+        NetwrightError: a block other than `ConvNorm`, `MBConv` without squeeze-excitation, `Fuse` and `PoolHead`; or
+            an activation that is no clamp.
     """
-    builder = _Builder(in_shape, None if seed is None else np.random.default_rng(seed))
-    for block in blocks.values() if isinstance(blocks, Mapping) else blocks:
-        builder.block(block)
+    builder = _Builder(in_shapes, None if seed is None else np.random.default_rng(seed))
+    blocks = named(blocks)
+    if not is_plain_chain(blocks):
+        made = {name: functools.partial(builder.block, plain(given)) for name, given in blocks.items()}
+        wire(blocks).run(made, *builder.inputs)
+        return builder.network()
+    given = builder.inputs
+    for block in map(plain, blocks.values()):
+        given = (builder.block(block, *given),)
     return builder.network()
 
 
-class _Builder:
-    """Appends layers; `last` is the value that the next block reads."""
+def named(blocks: Blocks | Iterable[Block]) -> Blocks:
+    """Return blocks by name; those without names by their numbers."""
+    if isinstance(blocks, Mapping):
+        return cast(Blocks, blocks)
+    return {str(number): block for number, block in enumerate(blocks)}
 
-    def __init__(self, in_shape: Shape, rng: np.random.Generator | None):
-        channels, height, width = in_shape
+
+class _Builder:
+    """Appends layers; `last` is the value that the next layer reads."""
+
+    def __init__(self, in_shapes: Sequence[Shape], rng: np.random.Generator | None):
         self.rng = rng
-        self.values = [Value("input", (height, width, channels), scale=1.0)]
+        self.inputs = tuple(range(len(in_shapes)))
+        self.values = [
+            Value(f"input{number or ''}", (height, width, channels), scale=1.0)
+            for number, (channels, height, width) in enumerate(in_shapes)
+        ]
         self.layers: list[Layer] = []
         self.last = 0
 
     def network(self) -> Network:
         """Return what was built."""
         macs = sum(layer_macs(layer, self.values) for layer in self.layers)
-        return Network(tuple(self.values), tuple(self.layers), (0,), (self.last,), macs)
+        return Network(tuple(self.values), tuple(self.layers), self.inputs, (self.last,), macs)
 
-    def block(self, block: Block) -> None:
-        """Append the layers of one block."""
+    def block(self, block: Block, *given: int) -> int:
+        """Append the layers of one block that reads some values; return the one that it makes."""
+        self.last = given[0]
         if isinstance(block, ConvNorm):
             self.conv(block.out_channels, block.kernel, block.stride, _clamped(block.activation))
         elif isinstance(block, MBConv) and not block.squeeze_excite:
             self.bottleneck(block)
+        elif isinstance(block, Fuse):
+            self.fuse(block, given)
         elif isinstance(block, PoolHead):
             self.mean()
             if block.hidden:
@@ -82,9 +107,10 @@ class _Builder:
             self.dense(block.classes, False)
         else:
             raise NetwrightError(
-                f"{block} has no integer form here. Allowed: ConvNorm, MBConv without squeeze-excitation, PoolHead. "
-                "Quantize a network that has it with netwright.compression.quantize instead."
+                f"{block} has no integer form here. Allowed: ConvNorm, MBConv without squeeze-excitation, Fuse, "
+                "PoolHead. Quantize a network that has it with netwright.compression.quantize instead."
             )
+        return self.last
 
     def bottleneck(self, block: MBConv) -> None:
         """Append an inverted bottleneck: expand, depthwise, project, and the sum with its input."""
@@ -95,6 +121,51 @@ class _Builder:
         self.conv(block.out_channels, 1, 1, False)
         if block.stride == 1 and block.in_channels == block.out_channels:
             self.add(start)
+
+    def fuse(self, block: Fuse, given: Sequence[int]) -> None:
+        """Append a convolution of each value, upsampling where it is smaller, and the sum or concatenation of all."""
+        clamped, concatenated = _clamped(block.activation), block.join == "concatenate"
+        parts = []
+        for source, (_, kernel, stride, _) in zip(given, block.branches, strict=True):
+            self.last = source
+            self.conv(block.out_channels, kernel, stride, clamped and concatenated)
+            parts.append(self.last)
+        for number, (*_, factor) in enumerate(block.branches):
+            parts[number] = self.upsample(parts[number], factor) if factor > 1 else parts[number]
+        if concatenated:
+            self.concatenate(parts)
+            return
+        self.last = parts[0]
+        for number, part in enumerate(parts[1:], 2):
+            self.add(part, clamped and number == len(parts))
+
+    def upsample(self, source: int, factor: int) -> int:
+        """Append nearest-neighbour upsampling by a whole factor; return its result."""
+        given = self.values[source]
+        height, width, channels = given.shape
+        out = self._value("upsampled", (factor * height, factor * width, channels), given.zero_point != 0)
+        row = width * channels
+        part = Part(
+            0,
+            (height, factor, width, factor, channels),
+            0,
+            (row, 0, channels, 0, 1),
+            0,
+            (factor * factor * row, factor * row, factor * channels, channels, 1),
+        )
+        self.layers.append(copy((source,), out, f"upsample{out}", (part,)))
+        return out
+
+    def concatenate(self, sources: Sequence[int]) -> None:
+        """Append the concatenation of values along their channels."""
+        first, whole = self.values[sources[0]], sum(self.values[source].shape[2] for source in sources)
+        parts, at = [], 0
+        for number, source in enumerate(sources):
+            parts.append(place(number, self.values[source].shape, 2, at, whole))
+            at += self.values[source].shape[2]
+        out = self._value("joined", (*first.shape[:2], whole), first.zero_point != 0)
+        self.layers.append(copy(tuple(sources), out, f"concatenate{out}", tuple(parts)))
+        self.last = out
 
     def conv(self, out: int, kernel: int, stride: int, clamped: bool) -> None:
         """Append a convolution with padding kernel // 2."""
@@ -125,11 +196,11 @@ class _Builder:
         zero_point = self._zero_point()
         self._append(Mean, (channels,), False, (0, 1), zero_point, int(multiplier[0]), int(shift[0]), zero_point)
 
-    def add(self, other: int) -> None:
+    def add(self, other: int, clamped: bool = False) -> None:
         """Append the sum of the last value and an earlier one, each at half its scale."""
         halves, shifts = (array.tolist() for array in _fixed_point(np.array([0.4, 0.4, 2.0**-19])))
-        zero_points = (self.values[other].zero_point, self._zero_point(), 0)
-        out = self._value("sum", self.values[self.last].shape, False)
+        zero_points = (self.values[other].zero_point, self._zero_point(), -128 if clamped else 0)
+        out = self._value("sum", self.values[self.last].shape, clamped)
         factors = (halves[0], halves[1], halves[2]), (shifts[0], shifts[1], shifts[2])
         self.layers.append(Add((other, self.last), out, f"add{out}", 1, 20, zero_points, *factors, -128, 127))
         self.last = out

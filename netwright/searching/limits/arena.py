@@ -17,7 +17,8 @@ class ArenaTable(MaxTable):
     """Bytes of arena of networks, no more than these: the costliest block's, which is enough to know where it fits a bound.
 
     Blocks that stream together can need less than any of them alone; that is asked only of networks that the blocks' table
-    puts beyond `bound`, and remembered.
+    puts beyond `bound`, and remembered. Where blocks read others than the one before, values live across the blocks
+    between, and every network is planned.
     """
 
     exact = False
@@ -30,6 +31,8 @@ class ArenaTable(MaxTable):
 
     def __call__(self, genes: Genes) -> NDArray[np.float64]:
         """Return the bytes of each row of genes [N, G]."""
+        if self.layout.branches:
+            return np.array([float(self._planned(row)) for row in genes])
         costs = super().__call__(genes)
         for row in np.flatnonzero(costs > self._bound):
             costs[row] = min(costs[row], self._planned(genes[row]))
@@ -37,12 +40,15 @@ class ArenaTable(MaxTable):
 
     def excess(self, genes: Genes, bound: float) -> NDArray[np.float64]:
         """Return what the slots exceed a bound by, added up; 0 for rows that fit as a whole."""
-        return np.where(self(genes) <= bound, 0.0, super().excess(genes, bound))
+        planned = self(genes)
+        least = planned - bound if self.layout.branches else 0.0
+        return np.where(planned <= bound, 0.0, np.maximum(super().excess(genes, bound), least))
 
     def minimum(self) -> tuple[float, Genes]:
         """Return the least bytes that are known to be reachable, and an arch that reaches them."""
         value, genes = super().minimum()
-        return min(value, float(self._planned(genes))), genes
+        planned = float(self._planned(genes))
+        return planned if self.layout.branches else min(value, planned), genes
 
     def _planned(self, genes: Genes) -> int:
         key = genes.tobytes()

@@ -8,7 +8,6 @@ rows that stream recompute nothing, so that no receptive field has to be moved, 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -20,6 +19,7 @@ from netwright.mcu.price.from_blocks import network_of_blocks
 from netwright.mcu.price.instructions import WHOLE, InstructionModel, flash_model, flash_of, instruction_model, works_of
 from netwright.mcu.schedule.schedule import Schedule, schedule
 from netwright.nn.block import Block, Shape
+from netwright.nn.wiring import Blocks
 
 Way = tuple[int, float]  # bytes of arena, instructions
 
@@ -54,20 +54,20 @@ class McuPrices:
     clock_hz: float
     sram_bytes: float | None = None
     stream: bool = True
-    _ways: dict[tuple[Block, Shape], Way] = field(default_factory=dict, compare=False, repr=False)
-    _flash: dict[tuple[Block, Shape], float] = field(default_factory=dict, compare=False, repr=False)
+    _ways: dict[tuple[Any, ...], Way] = field(default_factory=dict, compare=False, repr=False)
+    _flash: dict[tuple[Any, ...], float] = field(default_factory=dict, compare=False, repr=False)
 
-    def memory_bytes(self, block: Block, in_shape: Shape) -> int:
+    def memory_bytes(self, block: Block, *in_shapes: Shape) -> int:
         """Return the arena of a block under the schedule chosen for it; where none fits, the least of all."""
-        return self._way(block, in_shape)[0]
+        return self._way(block, *in_shapes)[0]
 
-    def block_instructions(self, block: Block, in_shape: Shape) -> float:
+    def block_instructions(self, block: Block, *in_shapes: Shape) -> float:
         """Return the instructions of a block under the schedule chosen for it."""
-        return self._way(block, in_shape)[1]
+        return self._way(block, *in_shapes)[1]
 
-    def block_ms(self, block: Block, in_shape: Shape) -> float:
+    def block_ms(self, block: Block, *in_shapes: Shape) -> float:
         """Return the milliseconds of a block at one instruction a clock."""
-        return 1e3 * self.block_instructions(block, in_shape) / self.clock_hz
+        return 1e3 * self.block_instructions(block, *in_shapes) / self.clock_hz
 
     @property
     def offset_ms(self) -> float:
@@ -79,11 +79,11 @@ class McuPrices:
         """Instructions of an inference besides its blocks."""
         return self.instructions.coefficients[WHOLE][0]
 
-    def flash_bytes(self, block: Block, in_shape: Shape) -> float:
+    def flash_bytes(self, block: Block, *in_shapes: Shape) -> float:
         """Return the constants of a block; the code, which blocks share, is in `offset_flash`."""
-        key = (block, in_shape)
+        key = (block, *in_shapes)
         if key not in self._flash:
-            works = flash_of(network_of_blocks([block], in_shape, seed=None).layers)
+            works = flash_of(network_of_blocks([block], *in_shapes, seed=None).layers)
             self._flash[key] = sum(self.flash.of(work) for work in works if work[0].startswith("constants"))
         return self._flash[key]
 
@@ -93,17 +93,17 @@ class McuPrices:
         code = [row[0] for kind, row in self.flash.coefficients.items() if kind.startswith("code ")]
         return sum(code) + self.flash.coefficients[WHOLE][0]
 
-    def _way(self, block: Block, in_shape: Shape) -> Way:
-        key = (block, in_shape)
+    def _way(self, block: Block, *in_shapes: Shape) -> Way:
+        key = (block, *in_shapes)
         if key not in self._ways:
-            network = network_of_blocks([block], in_shape, seed=None)
+            network = network_of_blocks([block], *in_shapes, seed=None)
             plan = schedule(network, mode="layers")
             if self.stream and self.sram_bytes is not None and plan.arena_bytes > self.sram_bytes:
                 plan = schedule(network, mode="stream")
             self._ways[key] = plan.arena_bytes, self._spent(network, plan)
         return self._ways[key]
 
-    def network(self, blocks: Mapping[str, Block], in_shape: Shape) -> NetworkCost:
+    def network(self, blocks: Blocks, in_shape: Shape) -> NetworkCost:
         """Return the cost of a whole network, planned as `netwright compile` plans it under the limit on SRAM."""
         made = network_of_blocks(blocks, in_shape, seed=None)
         limit = None if self.sram_bytes is None else int(self.sram_bytes)
