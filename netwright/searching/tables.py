@@ -29,6 +29,8 @@ class AdditiveTable:
         NetwrightError: a price is not a finite number, or the family's blocks cannot be tabulated.
     """
 
+    exact = True  # sums of `factors` are the cost itself, up to a constant
+
     def __init__(self, family: Family, price: Price, offset: float = 0.0, *, layout: Layout | None = None):
         self.family = family
         self.offset = float(offset)
@@ -83,6 +85,8 @@ class MaxTable:
     Raises:
         NetwrightError: a price is not a finite number of at least 0, or the family's blocks cannot be tabulated.
     """
+
+    exact = True  # sums of `excess_factors` are the excess itself
 
     def __init__(self, family: Family, price: Price, *, layout: Layout | None = None):
         self.family = family

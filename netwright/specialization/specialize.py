@@ -116,23 +116,17 @@ def specialize(
     space = supernet.family.space
     limits = budget.limits(supernet.family, latency)
     reach(space, limits, np.random.default_rng(0))
-    folder = Path(folder)
-    watch = _Watch(callback)
-    evaluator = Evaluator(
-        supernet,
-        dataset,
-        folder / "evaluations.jsonl",
-        images=images,
-        calibration_images=calibration_images,
-        workers=workers,
-        task=task,
-        callback=watch.evaluated,
-    )
+    folder, watch = Path(folder), _Watch(callback)
+    shared: dict[str, Any] = {
+        "images": images,
+        "calibration_images": calibration_images,
+        "workers": workers,
+        "task": task,
+    }
+    evaluator = Evaluator(supernet, dataset, folder / "evaluations.jsonl", callback=watch.evaluated, **shared)
     genes, scores = _measure(evaluator, spread_sample(space, samples, seed))
     considered = 0
-    for number in range(rounds):
-        if watch.stopped:
-            break
+    for number in range(rounds if not watch.stopped else 0):
         predictor = AccuracyPredictor.fit(space, genes, scores, seed=seed)
         settings = {"seed": seed + number, **(search_settings or {})}
         found, along = _find(watch.score(predictor, number), space, limits, strategy, settings)
@@ -140,19 +134,14 @@ def specialize(
         new = _without(np.concatenate([found.genes[: 10 * top], _spaced(along, top)]), genes, top)
         new, of_new = _measure(evaluator, new)
         genes, scores = np.concatenate([genes, new]), np.concatenate([scores, of_new])
-    if watch.stopped and len(genes) < LEAST:
-        raise NetwrightError(
-            f"The search was stopped after {len(genes)} evaluations; it needs {LEAST} to learn from. They are kept: repeat "
-            "it to go on from there."
-        )
+        if watch.stopped:
+            break
+    watch.check_enough(len(genes))
     predictor = AccuracyPredictor.fit(space, genes, scores, seed=seed)
     predictor.save(folder / "predictor.safetensors")
-    quality = predictor.quality
-    say(
-        f"accuracy predictor: Kendall tau {quality.kendall_tau:.3f} on held-out sub-networks, {quality.networks} evaluated"
-    )
-    describe = _Described(Describe(supernet.family, latency, evaluator.metric), "measured")
-    return _collect(describe, budget, limits, genes, scores, top, quality, considered)
+    _say_quality(quality := predictor.quality)
+    describe = Describe(supernet.family, latency, evaluator.metric)
+    return _collect(_Described(describe, "measured"), budget, limits, genes, scores, top, quality, considered)
 
 
 def specialize_predicted(
@@ -200,6 +189,11 @@ def spread_sample(space: SearchSpace, count: int, seed: int) -> Genes:
     return archs[np.sort(first)[:count]]
 
 
+def _say_quality(quality: Quality) -> None:
+    tau, count = quality.kendall_tau, quality.networks
+    say(f"accuracy predictor: Kendall tau {tau:.3f} on held-out sub-networks, {count} evaluated")
+
+
 class _Watch:
     """Hands records to the user's callback, and remembers whether it asked to stop."""
 
@@ -224,6 +218,18 @@ class _Watch:
             return scores
 
         return watched if self.callback is not None else score
+
+    def check_enough(self, count: int) -> None:
+        """Refuse to go on from too few evaluations after a stop.
+
+        Raises:
+            NetwrightError: there are fewer than a predictor can be fitted to.
+        """
+        if self.stopped and count < LEAST:
+            raise NetwrightError(
+                f"The search was stopped after {count} evaluations; it needs {LEAST} to learn from. They are kept: repeat "
+                "it to go on from there."
+            )
 
     def _tell(self, record: dict[str, Any]) -> bool:
         if self.callback is not None and self.callback(record) is True:

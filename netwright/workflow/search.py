@@ -17,11 +17,12 @@ from netwright.device.latency import LatencyModel
 from netwright.device.machines import MACHINES, machine
 from netwright.device.peaks import find_peaks
 from netwright.device.store import THIS, device_folder
+from netwright.models.arch import Arch
 from netwright.models.family import Family
 from netwright.models.recorded import GivenSpace
 from netwright.runtime.runtimes import runtime as runtime_of
 from netwright.searching.limits.budget import Budget
-from netwright.searching.limits.kind import DevicePrices, LimitKind
+from netwright.searching.limits.kind import DevicePrices
 from netwright.searching.limits.microcontroller import McuPrices, mcu_prices, with_memories
 from netwright.searching.limits.reach import reach
 from netwright.searching.limits.table import LIMITS, budget_name, find_limit
@@ -37,7 +38,7 @@ from netwright.tasks.task import Task
 from netwright.workflow.measure import describe_model, latency_model, measured_latencies
 from netwright.workflow.open import OpenRun, open_run
 
-Limits = Mapping[str | LimitKind, float]
+Limits = Mapping[Any, float]  # by name, key, FILE.py:NAME or LimitKind
 
 
 @dataclass(frozen=True)
@@ -120,7 +121,6 @@ def search(
     supernet, training, held_out, goal = opened.supernet, opened.training, opened.held_out, opened.task
     shared: dict[str, Any] = {"calibration_images": calibration_images, "workers": workers, "task": goal}
     stop = _Stop(callback)
-
     how: dict[str, Any] = {"latency": prices, "images": held_out, "samples": evaluations, "strategy": strategy}
     how |= {"seed": seed, "callback": stop if callback else None, **shared}
 
@@ -133,8 +133,7 @@ def search(
     values = evaluate_archs(supernet, training, best, opened.path / "validation.jsonl", **shared)
     describe = Describe(made, prices, goal.metric)
     candidates = tuple(
-        describe.candidate(arch, Figure(round(float(value), 4), "measured"), measured.get(arch), planned=True)
-        for arch, value in zip(best, values, strict=True)
+        _listed(describe, arch, float(value), measured) for arch, value in zip(best, values, strict=True)
     )
     front = describe.trade_off([(one.arch, one.cost.score.value) for one in found.front if one.cost.score])
     asked = {
@@ -175,7 +174,11 @@ def _record(
     }
 
 
-def keyed(limits: Limits | None, by_key: Mapping[str, float | None]) -> dict[str | LimitKind, float]:
+def _listed(describe: Describe, arch: Arch, value: float, measured: Mapping[Arch, Figure]) -> Candidate:
+    return describe.candidate(arch, Figure(round(value, 4), "measured"), measured.get(arch), planned=True)
+
+
+def keyed(limits: Limits | None, by_key: Mapping[str, float | None]) -> dict[Any, float]:
     """Return limits by their keys; those of a user's own stay as they are.
 
     Raises:
@@ -187,9 +190,7 @@ def keyed(limits: Limits | None, by_key: Mapping[str, float | None]) -> dict[str
     return found | {key: bound for key, bound in by_key.items() if bound is not None}
 
 
-def price_device(
-    made: Family, device: str, runtime: str, limits: Mapping[str | LimitKind, float]
-) -> tuple[DevicePrices, Budget]:
+def price_device(made: Family, device: str, runtime: str, limits: Limits) -> tuple[DevicePrices, Budget]:
     """Return what is known of a device, and the budget: on a microcontroller, with its memories as limits.
 
     Raises:
@@ -203,7 +204,7 @@ def price_device(
     return DevicePrices(device, model, _machine(device)), budget
 
 
-def budget_of(limits: Mapping[str | LimitKind, float]) -> Budget:
+def budget_of(limits: Limits) -> Budget:
     """Return the budget of limits as `keyed` returns them: plain keys that are not known are refused by name."""
     plain = {key: bound for key, bound in limits.items() if isinstance(key, str) and "@" not in key}
     return Budget({key: bound for key, bound in limits.items() if key not in plain}, **plain)

@@ -21,6 +21,8 @@ class ArenaTable(MaxTable):
     between, and every network is planned.
     """
 
+    exact = False
+
     def __init__(self, family: Family, prices: McuPrices, bound: float, *, layout: Layout | None = None):
         super().__init__(family, prices.memory_bytes, layout=layout)
         self._bound = bound

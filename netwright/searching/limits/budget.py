@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -59,7 +60,7 @@ class Budget:
         NetwrightError: no limit is given, one is not known, or one is not a number greater than zero.
     """
 
-    def __init__(self, limits: Mapping[str | LimitKind, float | None] | None = None, /, **by_key: float | None):
+    def __init__(self, limits: Mapping[Any, float | None] | None = None, /, **by_key: float | None):
         keys = limit_keys()
         for name in by_key:
             if name not in keys:

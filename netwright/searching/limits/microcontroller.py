@@ -21,7 +21,6 @@ from netwright.mcu.price.instructions import WHOLE, InstructionModel, flash_mode
 from netwright.mcu.schedule.schedule import Schedule, schedule
 from netwright.nn.block import Block, Shape
 from netwright.nn.wiring import Blocks
-from netwright.searching.limits.kind import LimitKind
 
 Way = tuple[int, float]  # bytes of arena, instructions
 
@@ -152,7 +151,7 @@ def microcontrollers() -> list[str]:
     return [name for name, one in MACHINES.items() if one.core is not None]
 
 
-def with_memories(device: str, limits: Mapping[str | LimitKind, float]) -> dict[str | LimitKind, float]:
+def with_memories(device: str, limits: Mapping[Any, float]) -> dict[Any, float]:
     """Return the limits of a search for a microcontroller, by key: where none is given on a memory, all that the device has.
 
     Raises:

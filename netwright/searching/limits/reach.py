@@ -53,7 +53,7 @@ def reach(space: SearchSpace, limits: Sequence[Limit], rng: np.random.Generator)
         _, genes = minimize_sum(factors, space.sizes)
         genes = space.canonical(genes[None])
         excess = violation(genes)[0]
-        proven = float(weights @ excess) > 1e-9
+        proven = all(limit.table.exact for limit in bounded) and float(weights @ excess) > 1e-9
         tried = np.concatenate([tried, genes])
         weights = weights * np.exp(np.clip(4 * excess, -4, 4))
         weights /= weights.sum()
