@@ -43,7 +43,7 @@ def train(
     from netwright.workflow.train import final_values
     from netwright.workflow.train import train as train_supernet
 
-    settings = read_settings(set_ or [])
+    settings: dict[str, Any] = {**read_settings(set_ or [])}
     run = train_supernet(data, space=space, out=out, task=task, recipe=recipe, epochs=epochs, size=size, **settings)
     metric, values = run.metric, final_values(run)
     shown = [f"{run.path} holds the trained supernet of space {space}."]
