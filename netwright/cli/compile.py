@@ -37,6 +37,7 @@ def compile(
         str | None, typer.Option(help="A module's input, 1x3x32x32, where its name does not say it.")
     ] = None,
     operators: Annotated[str | None, typer.Option(help=f"Operators of your own: {OWN}.")] = None,
+    space: Annotated[str | None, typer.Option(help=f"The run's space again, where it is your own: {OWN}.")] = None,
     emulate: Annotated[bool, typer.Option("--emulate", help="Build net.elf too, for `netwright emulate`.")] = False,
     json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> Result:
@@ -57,6 +58,7 @@ def compile(
         input=input,
         emulated=emulate,
         operators=operators,
+        space=space,
         note=say,
     )
     failed = None if all(compiled.fits.values()) else " ".join(compiled.advice)

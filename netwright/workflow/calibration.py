@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
     from netwright.data.items import Items
     from netwright.graph.integers.quantized import QuantizedGraph
+    from netwright.models.recorded import GivenSpace
 
 IMAGES = 256  # more change the found ranges little
 BATCH = 32
@@ -25,12 +26,14 @@ LARGEST_SIDE = 4096
 GREY = (0.299, 0.587, 0.114)  # the luma of ITU-R BT.601, as PIL's mode L
 
 
-def quantized_module(model: str, data: str | None, shape: str | None = None) -> QuantizedGraph:
+def quantized_module(
+    model: str, data: str | None, shape: str | None = None, *, space: GivenSpace | None = None
+) -> QuantizedGraph:
     """Return the integers of a module, its activations calibrated on images of `data`.
 
     A run's network takes the run's own images where `data` is None, and its trained weights; a module of a file brings its
     weights itself; by name alone a model has random ones. `shape`, as 1x3x32x32, is the module's input where its name does
-    not say it.
+    not say it. `space`: the run's space again, or the one that `model` names an architecture of, where it is your own.
 
     Raises:
         NetwrightError: no such model, no images, an input that is not known or not taken, or an operation that has no
@@ -42,7 +45,7 @@ def quantized_module(model: str, data: str | None, shape: str | None = None) -> 
     if (Path(head) / "config.json").is_file():
         if shape is not None:
             raise NetwrightError(f"{model} has the size of its architecture: leave --input out.")
-        module, batches = _of_run(model, data)
+        module, batches = _of_run(model, data, space)
         with _quiet():
             return quantize(module, batches)
     if data is None:
@@ -50,7 +53,7 @@ def quantized_module(model: str, data: str | None, shape: str | None = None) -> 
             f"{model} is not quantized: images are needed to find the ranges of its activations. Give a folder of images "
             "with --data."
         )
-    module, batches = _of_name(model, data, shape)
+    module, batches = _of_name(model, data, shape, space)
     tried = "x".join(map(str, (1, *batches[0].shape[1:])))
     try:
         with _quiet():
@@ -75,7 +78,7 @@ def _quiet() -> Iterator[None]:
     sys.stderr.write(written.getvalue())  # nothing failed: what the module says is its own
 
 
-def _of_run(model: str, data: str | None) -> tuple[nn.Module, list[Tensor]]:
+def _of_run(model: str, data: str | None, space: GivenSpace | None) -> tuple[nn.Module, list[Tensor]]:
     """Extract a network of a run, calibrated, with some of the run's training images."""
     from netwright.data.loader import calibration_batches
     from netwright.workflow.archs import choose
@@ -85,14 +88,16 @@ def _of_run(model: str, data: str | None) -> tuple[nn.Module, list[Tensor]]:
     if data is not None:
         raise NetwrightError(f"{model} is calibrated on the images of its run: leave --data out.")
     head, _, tail = model.partition(":")
-    run = open_run(Path(head))
+    run = open_run(Path(head), space=space)
     run.require_trained()
     arch, _ = choose(run, tail or "best")
     module = extract(run, arch)
     return module, calibration_batches(run.training, resolution=arch.resolution, images=IMAGES, batch_size=BATCH)
 
 
-def _of_name(model: str, data: str, text: str | None) -> tuple[nn.Module, list[Tensor]]:
+def _of_name(
+    model: str, data: str, text: str | None, space: GivenSpace | None = None
+) -> tuple[nn.Module, list[Tensor]]:
     """Build a module by name and bring images to its input, normalized as its weights expect where that is known."""
     from torch import nn
 
@@ -101,7 +106,7 @@ def _of_name(model: str, data: str, text: str | None) -> tuple[nn.Module, list[T
     from netwright.workflow.models import read_model
 
     asked = None if text is None else _image_shape(text)
-    read = read_model(model, shape=asked, real=True)
+    read = read_model(model, shape=asked, real=True, space=space)
     if not isinstance(read.made, nn.Module):
         raise NetwrightError(
             f"{model} is no module with weights. `compile` takes .tflite files, layer lists and modules."

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from netwright.mcu.operators.table import Given
     from netwright.mcu.run.emulate import Emulation
     from netwright.mcu.run.hotspots import Hotspots
+    from netwright.models.recorded import GivenSpace
 
 MODES = ("auto", "layers", "stream", "patch")
 WEIGHTS = ("flash", "sram")
@@ -39,6 +40,7 @@ def compile(
     input: str | None = None,
     emulated: bool = False,
     operators: Given | Iterable[Given] | Mapping[str, Operator] | None = None,
+    space: GivenSpace | None = None,
     name: str | None = None,
     note: Callable[[str], None] = lambda _: None,
 ) -> Compiled:
@@ -60,6 +62,7 @@ def compile(
         input: the input of a module whose name does not say it: "1x3x32x32".
         emulated: build the program for `emulate` too.
         operators: int8 operators of your own: an `Operator`, several, or FILE.py:NAME.
+        space: a run's space again, or the one that `model` names an architecture of, where it is your own.
         name: of the network, for comments; its file's, if None.
         note: called with lines that tell the progress.
 
@@ -80,7 +83,7 @@ def compile(
         raise unknown("CPU", cpu, BOARDS)
     check_place(Path(out))
     own = own_operators(operators)
-    read = read_integers(model, data, input)
+    read = read_integers(model, data, input, space=space)
     return compile_network(
         read,
         Path(out),
@@ -110,10 +113,12 @@ def read_integers(
     model: str | Path | QuantizedGraph | nn.Module,
     data: str | Path | Sequence[Tensor] | None = None,
     shape: str | None = None,
+    *,
+    space: GivenSpace | None = None,
 ) -> QuantizedGraph:
     """Return the integer network that a word, a file or a module stands for; a module is quantized with images of `data`.
 
-    `shape`: the input of a module whose name does not say it.
+    `shape`: the input of a module whose name does not say it. `space`: a run's space again, where it is your own.
 
     Raises:
         NetwrightError: nothing of that name, or it holds no integers and no images are given to find their ranges.
@@ -146,7 +151,7 @@ def read_integers(
 
     if data is not None and not isinstance(data, str | Path):
         raise NetwrightError(f"{model} is calibrated on images of a folder or .zip: give its path as data.")
-    return quantized_module(str(model), None if data is None else str(data), shape)
+    return quantized_module(str(model), None if data is None else str(data), shape, space=space)
 
 
 def _given_itself(
