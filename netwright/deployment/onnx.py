@@ -62,9 +62,11 @@ def deploy_onnx(
     """Deploy a network of a family that comes with netwright to ONNX; arguments as of `artifact.make_artifact`.
 
     Args:
-        space, settings: name and settings of the family.
+        space: name of the family's space.
+        settings: of the family.
         classes: the meaning of each logit, in order.
-        mean, std: of the images, per channel, on the scale 0 to 1.
+        mean: of the images, per channel, on the scale 0 to 1.
+        std: of the images, likewise.
         resolution: height and width of the input in pixels.
         measure: returns the latency in milliseconds of an ONNX file on this machine.
         task: a name in TASKS, FILE.py:NAME, or a Task.

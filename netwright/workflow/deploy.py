@@ -39,7 +39,8 @@ def deploy(
         to: the format: a name, FILE.py:NAME, or a function (see `deployment.targets`).
         out: the folder for the artifact; an earlier artifact there is replaced when the new one is finished.
         fine_tune: epochs of further training before the export.
-        space, task: the run's space and task again, where they are your own.
+        space: the run's space again, where it is your own.
+        task: the run's task again, where it is your own.
         calibration_images: training images that BatchNorm statistics are measured on.
         found: the search whose places `arch` names; None: the latest.
 

@@ -105,7 +105,8 @@ def search(
         workers: processes that evaluate; None: as many as there are cores.
         callback: called with each record of the search; where it returns True, the search ends with what was found. See
             `specialize`.
-        space, task: the run's space and task again, where they are your own.
+        space: the run's space again, where it is your own.
+        task: the run's task again, where it is your own.
         **by_key: limits by the keys of `LIMITS`, such as `latency_ms=2.0, macs=20e6`.
 
     Raises:
