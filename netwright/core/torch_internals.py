@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from netwright.core.errors import NetwrightError
 
-TRIED = ("2.11", "2.15")  # the oldest and the newest torch that the tests ran with
+TRIED = "2.15"  # the torch that the tests run with, and the least that pyproject.toml allows
 FAKE_TENSOR_LOGGER = "torch._subclasses.fake_tensor"
 PYTREE_LOGGER = "torch.utils._pytree"
 MODULE_STATE = ("_parameters", "_buffers", "_modules")  # attributes of a module that hold tensors and children
@@ -29,10 +29,10 @@ class TorchInternalsError(NetwrightError):
 
 
 def changed(interface: str, error: Exception) -> TorchInternalsError:
-    """Return the error that names the interface and the versions of torch that are known to have it."""
+    """Return the error that names the interface and the version of torch that is known to have it."""
     return TorchInternalsError(
-        f"netwright was tried with torch {TRIED[0]} to {TRIED[1]}; this is {torch.__version__}, whose {interface} is missing "
-        f"or has changed ({type(error).__name__}: {error}). Install a torch within that range."
+        f"netwright was tried with torch {TRIED}; this is {torch.__version__}, whose {interface} is missing "
+        f"or has changed ({type(error).__name__}: {error}). Install that version."
     )
 
 
