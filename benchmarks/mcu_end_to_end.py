@@ -54,7 +54,7 @@ from netwright.mcu.run.host import build_host  # noqa: E402
 from netwright.models.arch import Arch  # noqa: E402
 from netwright.models.family import Family  # noqa: E402
 from netwright.searching.limits.budget import Budget  # noqa: E402
-from netwright.searching.limits.microcontroller import (  # noqa: E402
+from netwright.searching.limits.mcu_prices import (  # noqa: E402
     McuPrices,
     mcu_prices,
     with_memories,

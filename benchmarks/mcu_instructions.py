@@ -43,7 +43,7 @@ from netwright.models.families import family  # noqa: E402
 from netwright.models.family import Family  # noqa: E402
 from netwright.nn.block import Block, Shape  # noqa: E402
 from netwright.searching.layout import Layout  # noqa: E402
-from netwright.searching.limits.microcontroller import mcu_prices  # noqa: E402
+from netwright.searching.limits.mcu_prices import mcu_prices  # noqa: E402
 from netwright.specialization.specialize import spread_sample  # noqa: E402
 
 DEVICES = {"cortex-m7": "stm32f746", "cortex-m4": "stm32f412"}

@@ -32,7 +32,7 @@ from netwright.models.family import Family  # noqa: E402
 from netwright.models.space import Genes  # noqa: E402
 from netwright.searching.candidates import Result  # noqa: E402
 from netwright.searching.limits.budget import Budget, Limit  # noqa: E402
-from netwright.searching.limits.microcontroller import McuPrices, mcu_prices  # noqa: E402
+from netwright.searching.limits.mcu_prices import McuPrices, mcu_prices  # noqa: E402
 from netwright.searching.strategies import evolution  # noqa: E402
 from netwright.searching.tables import AdditiveTable, MaxTable, macs_price  # noqa: E402
 from netwright.specialization.tinynas import QUANTILES, choose_space  # noqa: E402

@@ -99,6 +99,15 @@ def name_of(given: object) -> str:
     return str(getattr(given, "name", None) or getattr(given, "__name__", type(given).__name__))
 
 
+def give_again(where: object, kind: str, recorded: object) -> NetwrightError:
+    """Return the error for a record that names a thing of the user's own: it is not run because a file names it."""
+    text = str(recorded)
+    return NetwrightError(
+        f"{where} was made with a {kind} of your own, {text}. What a file names is not executed on its own: give it again "
+        f"with --{kind} {text if is_own(text) else OWN}, in Python with {kind}=..."
+    )
+
+
 def load_own(text: str) -> Any:
     """Return NAME of FILE.py; the file is run as a program, once in a process.
 

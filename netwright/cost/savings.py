@@ -114,5 +114,5 @@ def _plan(memory: InferenceMemory, eager_bytes: int | None) -> Iterator[Saving]:
 def _frozen_aware(training: TrainingMemory | None) -> Iterator[Saving]:
     if training is not None:
         saved = training.saved_bytes - training.saved_bytes_frozen_aware
-        what = f"save for backward only what {training.mode} training needs (netwright.adaptation)"
+        what = f"save for backward only what {training.mode} training needs"
         yield Saving(what, saved, training.saved_bytes, "saved bytes")

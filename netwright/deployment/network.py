@@ -13,7 +13,7 @@ from netwright.core.errors import NetwrightError
 from netwright.core.files import read_json, write_json
 from netwright.core.state import load_state, save_state
 from netwright.models.arch import Arch
-from netwright.models.recorded import GivenSpace, read_family
+from netwright.models.own_space import GivenSpace, read_family
 
 SCHEMA = 1
 

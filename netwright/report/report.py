@@ -7,7 +7,7 @@ from pathlib import Path
 from netwright.core.files import write_bytes
 from netwright.core.run import Run
 from netwright.models.family import Family
-from netwright.models.recorded import read_family
+from netwright.models.own_space import read_family
 from netwright.report import sections
 from netwright.report.facts import Facts
 from netwright.report.html import join, page, tag

@@ -14,7 +14,7 @@ from netwright.device.latency import LatencyModel
 from netwright.models.arch import Arch
 from netwright.models.family import Family
 from netwright.searching.limits.kind import DevicePrices, LatencyPrices
-from netwright.searching.limits.microcontroller import McuPrices, NetworkCost
+from netwright.searching.limits.mcu_prices import McuPrices, NetworkCost
 from netwright.searching.pareto import front
 
 MOST_FRONT = 30

@@ -10,7 +10,7 @@ from netwright.core.errors import NetwrightError
 from netwright.core.run import Run
 from netwright.core.state import load_state
 from netwright.models.family import Family
-from netwright.models.recorded import read_family
+from netwright.models.own_space import read_family
 from netwright.supernet.supernet import Supernet
 
 

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from netwright.data.items import Items
     from netwright.graph.integers.quantized import QuantizedGraph
-    from netwright.models.recorded import GivenSpace
+    from netwright.models.own_space import GivenSpace
 
 IMAGES = 256  # more change the found ranges little
 BATCH = 32

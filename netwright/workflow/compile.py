@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from netwright.mcu.operators.table import Given
     from netwright.mcu.run.emulate import Emulation
     from netwright.mcu.run.hotspots import Hotspots
-    from netwright.models.recorded import GivenSpace
+    from netwright.models.own_space import GivenSpace
 
 MODES = ("auto", "layers", "stream", "patch")
 WEIGHTS = ("flash", "sram")

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from netwright.deployment.artifact import Artifact
     from netwright.deployment.targets import Exported, Target
     from netwright.models.arch import Arch
-    from netwright.models.recorded import GivenSpace
+    from netwright.models.own_space import GivenSpace
     from netwright.tasks.task import Task
 
 
@@ -51,7 +51,7 @@ def deploy(
     from netwright.core.progress import say
     from netwright.deployment.artifact import Preparation, check_folder, make_artifact
     from netwright.deployment.targets import TARGETS
-    from netwright.models.recorded import record_of
+    from netwright.models.own_space import record_of
 
     target = TARGETS.find(to)
     if not isinstance(fine_tune, int | float) or not 0 <= fine_tune < float("inf"):

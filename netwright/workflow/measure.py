@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from netwright.device.machine import Machine
     from netwright.models.arch import Arch
     from netwright.models.family import Family
-    from netwright.models.recorded import GivenSpace
+    from netwright.models.own_space import GivenSpace
 
 DEFAULT_SPACE = "mobilenet-v3-small"
 LEAST_NETWORKS = 24
@@ -82,7 +82,7 @@ def read_space(space: GivenSpace, own: GivenSpace | None = None) -> Family:
         NetwrightError: neither.
     """
     from netwright.models.families import SPACES
-    from netwright.models.recorded import make_family
+    from netwright.models.own_space import make_family
     from netwright.workflow.open import open_run
 
     if isinstance(space, str) and space not in SPACES and Path(space).is_dir():

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from netwright.graph.graph import Graph
     from netwright.models.arch import Arch
     from netwright.models.family import Family
-    from netwright.models.recorded import GivenSpace
+    from netwright.models.own_space import GivenSpace
 
 GRAPH_FILES = (".tflite", ".onnx", ".pt2")
 KNOWN = (
@@ -159,7 +159,7 @@ def _from_python(path: Path, function: str) -> Model:
 
 
 def _from_space(space: GivenSpace, arch: str, shape: tuple[int, ...] | None, name: str, real: bool) -> Model:
-    from netwright.models.recorded import make_family
+    from netwright.models.own_space import make_family
     from netwright.workflow.archs import read_arch
 
     made = make_family(space, size=shape[-1] if shape else None)

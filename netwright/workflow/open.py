@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING, Any
 from netwright.core.errors import NetwrightError
 from netwright.core.metric import Metric
 from netwright.core.run import Run
-from netwright.core.tables import is_own, name_of
+from netwright.core.tables import give_again, is_own, name_of
 from netwright.workflow.source import Source
 
 if TYPE_CHECKING:
     from netwright.data.images import Dataset, ImageSet
     from netwright.models.family import Family
-    from netwright.models.recorded import GivenSpace
+    from netwright.models.own_space import GivenSpace
     from netwright.supernet.supernet import Supernet
     from netwright.tasks.task import Task
     from netwright.training.recipe import Recipe
@@ -58,7 +58,7 @@ class OpenRun:
         Raises:
             NetwrightError: no such space here, it takes other settings, or it is another one than the run was trained with.
         """
-        from netwright.models.recorded import read_family
+        from netwright.models.own_space import read_family
 
         return read_family(self.config, str(self.path), self.space)
 
@@ -185,7 +185,7 @@ def open_run(run: str | Path | OpenRun, *, space: GivenSpace | None = None, task
     _check_task(opened, task)
     made = OpenRun(opened, space, task)
     if space is None:
-        from netwright.models.recorded import check_given
+        from netwright.models.own_space import check_given
 
         check_given(opened.config, str(opened.path))
     else:
@@ -196,10 +196,7 @@ def open_run(run: str | Path | OpenRun, *, space: GivenSpace | None = None, task
 def _check_task(run: Run, task: str | Task | None) -> None:
     recorded = run.config.get("task", TASK)
     if task is None and (not isinstance(recorded, str) or is_own(recorded)):
-        raise NetwrightError(
-            f"{run.path} was trained for a task of your own, {recorded}. What a file names is not executed on its own: give "
-            f"it again with --task {recorded}, in Python with task=..."
-        )
+        raise give_again(run.path, "task", recorded)
     if task is not None and name_of(task) != recorded:
         raise NetwrightError(f"{run.path} was trained for task {recorded!r}, not {name_of(task)!r}.")
 

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from netwright.cost.rules.own import OwnRules
     from netwright.device.machine import Machine
     from netwright.graph.graph import Graph
-    from netwright.models.recorded import GivenSpace
+    from netwright.models.own_space import GivenSpace
     from netwright.workflow.models import Model
 
 

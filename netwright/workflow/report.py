@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from netwright.workflow.open import OpenRun, open_run
 
 if TYPE_CHECKING:
-    from netwright.models.recorded import GivenSpace
+    from netwright.models.own_space import GivenSpace
     from netwright.tasks.task import Task
 
 

@@ -19,11 +19,11 @@ from netwright.device.peaks import find_peaks
 from netwright.device.store import THIS, device_folder
 from netwright.models.arch import Arch
 from netwright.models.family import Family
-from netwright.models.recorded import GivenSpace
+from netwright.models.own_space import GivenSpace
 from netwright.runtime.runtimes import runtime as runtime_of
 from netwright.searching.limits.budget import Budget
 from netwright.searching.limits.kind import DevicePrices
-from netwright.searching.limits.microcontroller import McuPrices, mcu_prices, with_memories
+from netwright.searching.limits.mcu_prices import McuPrices, mcu_prices, with_memories
 from netwright.searching.limits.reach import reach
 from netwright.searching.limits.table import LIMITS, budget_name, find_limit
 from netwright.searching.predictor import AccuracyPredictor

@@ -13,7 +13,7 @@ from netwright.workflow.source import Source, absolute
 
 if TYPE_CHECKING:
     from netwright.models.family import Family
-    from netwright.models.recorded import GivenSpace
+    from netwright.models.own_space import GivenSpace
     from netwright.tasks.task import Task
     from netwright.training.loop import GivenRecipe
     from netwright.training.recipe import Recipe
@@ -79,7 +79,7 @@ def begin(
     Raises:
         NetwrightError: a wrong name, value or path, or the directory holds something else.
     """
-    from netwright.models.recorded import make_family, record_family, settings_for
+    from netwright.models.own_space import make_family, record_family, settings_for
     from netwright.tasks.tasks import TASKS
     from netwright.training.distributed import create_run
 

@@ -7,7 +7,7 @@ import pytest
 from netwright.cli.search import parse_limits
 from netwright.core.errors import NetwrightError
 from netwright.models.families import family
-from netwright.searching.limits.microcontroller import mcu_prices, with_memories
+from netwright.searching.limits.mcu_prices import mcu_prices, with_memories
 from netwright.specialization.candidate import Describe, needs
 from netwright.workflow.search import is_microcontroller
 

@@ -27,7 +27,7 @@ from netwright.runtime.export import export_onnx
 from netwright.runtime.runtimes import RUNTIMES, runtime
 from netwright.searching.limits.arena import ArenaTable
 from netwright.searching.limits.budget import Budget
-from netwright.searching.limits.microcontroller import mcu_prices
+from netwright.searching.limits.mcu_prices import mcu_prices
 from netwright.searching.strategies.evolution import search
 from netwright.searching.tables import AdditiveTable, macs_price, params_price
 from netwright.supernet.supernet import Supernet

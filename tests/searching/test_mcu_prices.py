@@ -10,7 +10,7 @@ from netwright.mcu.price.from_blocks import network_of_blocks
 from netwright.mcu.schedule.schedule import schedule
 from netwright.models.families import family
 from netwright.searching.limits.budget import Budget
-from netwright.searching.limits.microcontroller import mcu_prices
+from netwright.searching.limits.mcu_prices import mcu_prices
 from netwright.searching.strategies import evolution
 from netwright.searching.tables import AdditiveTable, MaxTable, macs_price
 from netwright.specialization.specialize import spread_sample

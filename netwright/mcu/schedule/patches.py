@@ -29,7 +29,7 @@ GRIDS = ((1, 2), (1, 3), (1, 4), (2, 1), (2, 2), (3, 3), (4, 4))
 
 @dataclass(frozen=True, slots=True)
 class _Area:
-    """RowRing and columns of a value, inside its image; ends are not included."""
+    """Rows and columns of a value, inside its image; ends are not included."""
 
     top: int
     bottom: int

@@ -1,7 +1,7 @@
 """Offsets of buffers in one arena, where a result may overlap an input that is no longer needed while it is written.
 
 First fit in several orders, again with those that ended above the bound placed first, then with pairs of neighbours
-exchanged, by the same pseudo-random sequence in every run. Without such overlaps `graph.plan` solves the same problem
+exchanged, by the same pseudo-random sequence in every run. Without such overlaps `graph.memory.plan` solves the same problem
 exactly; the tests hold the two against each other.
 """
 

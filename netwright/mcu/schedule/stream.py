@@ -1,6 +1,6 @@
 """Streaming: several layers computed row by row, so that the values between them never exist as a whole.
 
-RowRing are pulled: to make a row of its result, a layer first has the rows made that its window reaches and that are not
+Rows are pulled: to make a row of its result, a layer first has the rows made that its window reaches and that are not
 there yet. Every row is made once. How many rows of each value must be kept, and how closely the result may follow the
 rows of an input that are used up, is found by running through all rows.
 """

@@ -9,7 +9,7 @@ from netwright.mcu.price.chain import chain_memory
 from netwright.models.family import Family
 from netwright.models.space import Genes
 from netwright.searching.layout import Layout
-from netwright.searching.limits.microcontroller import McuPrices
+from netwright.searching.limits.mcu_prices import McuPrices
 from netwright.searching.tables import MaxTable
 
 

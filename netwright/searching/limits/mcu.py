@@ -10,7 +10,7 @@ from netwright.searching.limits.kind import Asked, LimitKind
 
 if TYPE_CHECKING:
     from netwright.searching.limits.arena import ArenaTable
-    from netwright.searching.limits.microcontroller import McuPrices
+    from netwright.searching.limits.mcu_prices import McuPrices
     from netwright.searching.tables import AdditiveTable
 
 
@@ -46,7 +46,7 @@ def instructions_table(asked: Asked) -> AdditiveTable:
 
 
 def _prices(asked: Asked) -> McuPrices:
-    from netwright.searching.limits.microcontroller import McuPrices, microcontrollers
+    from netwright.searching.limits.mcu_prices import McuPrices, microcontrollers
 
     if not isinstance(asked.prices.latency, McuPrices):
         raise NetwrightError(

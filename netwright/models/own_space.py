@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, Literal, cast, get_args, get_origin, get_type_hints
 
 from netwright.core.errors import NetwrightError, unknown
-from netwright.core.tables import OWN, is_own, load_own, name_of
+from netwright.core.tables import OWN, give_again, is_own, load_own, name_of
 from netwright.models.families import SPACES, family
 from netwright.models.family import Family
 
@@ -125,12 +125,7 @@ def check_given(record: Mapping[str, Any], where: str) -> None:
     """
     own = record.get("own")
     if own is not None:
-        text = str(own.get("space")) if isinstance(own, dict) else str(own)
-        again = f"--space {text}" if is_own(text) else f"--space {OWN}"
-        raise NetwrightError(
-            f"{where} was made with a space of your own, {text}. What a file names is not executed on its own: give it again "
-            f"with {again}, in Python with space=..."
-        )
+        raise give_again(where, "space", own.get("space") if isinstance(own, dict) else own)
 
 
 def digest(made: Family) -> str:
