@@ -8,6 +8,7 @@ rows that stream recompute nothing, so that no receptive field has to be moved, 
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
