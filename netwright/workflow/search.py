@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -133,9 +133,7 @@ def search(
     found, best, measured = timed_search(search_within, budget, measure, listed=listed, stopped=stop.asked)
     values = evaluate_archs(supernet, training, best, opened.path / "validation.jsonl", **shared)
     describe = Describe(made, prices, goal.metric)
-    candidates = tuple(
-        _listed(describe, arch, float(value), measured) for arch, value in zip(best, values, strict=True)
-    )
+    candidates = _listed(describe, best, values.tolist(), measured)
     front = describe.trade_off([(one.arch, one.cost.score.value) for one in found.front if one.cost.score])
     asked = {
         "device": device,
@@ -175,8 +173,13 @@ def _record(
     }
 
 
-def _listed(describe: Describe, arch: Arch, value: float, measured: Mapping[Arch, Figure]) -> Candidate:
-    return describe.candidate(arch, Figure(round(value, 4), "measured"), measured.get(arch), planned=True)
+def _listed(
+    describe: Describe, archs: Sequence[Arch], values: Sequence[float], measured: Mapping[Arch, Figure]
+) -> tuple[Candidate, ...]:
+    return tuple(
+        describe.candidate(arch, Figure(round(value, 4), "measured"), measured.get(arch), planned=True)
+        for arch, value in zip(archs, values, strict=True)
+    )
 
 
 def keyed(limits: Limits | None, by_key: Mapping[str, float | None]) -> dict[Any, float]:
