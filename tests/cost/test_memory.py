@@ -117,3 +117,15 @@ def test_wrong_names_say_what_is_allowed(residual: Graph) -> None:
         inference_memory(residual, rules="plan")  # type: ignore[arg-type]
     with pytest.raises(NetwrightError, match="float16"):
         inference_memory(residual, dtype="fp16")
+
+
+def test_the_tensors_at_the_peak_are_those_that_are_alive_there() -> None:
+    class Growing(nn.Module):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            y = x.exp()
+            y = torch.cat([y, y])
+            return torch.cat([y, y, y])
+
+    found = inference_memory(capture(Growing(), torch.empty(16)), rules="eager")
+    assert [tensor.bytes for tensor in found.peak_tensors] == [6 * 64, 2 * 64]
+    assert sum(tensor.bytes for tensor in found.peak_tensors) == found.peak_bytes

@@ -101,7 +101,13 @@ def test_optimizer_state_is_what_torch_holds(optimizer: str) -> None:
 def test_an_8_bit_optimizer_keeps_small_tensors_whole() -> None:
     width = OPTIMIZERS["adamw8bit"]
     assert width(65536, 4) == 2 * 65536 + 2 * 65536 // 256 * 4 + 4
+    assert width(4096, 4) == 2 * 4096 + 2 * 4096 // 256 * 4 + 4
     assert width(4095, 4) == OPTIMIZERS["adamw"](4095, 4)
+
+
+def test_the_last_bits_of_a_mask_take_a_byte() -> None:
+    module = nn.Sequential(nn.Linear(3, 5), nn.ReLU6())
+    assert sum(saved_frozen_aware(capture(module, torch.empty(1, 3), trainable=["0.bias"])).values()) == 1
 
 
 def test_what_must_be_saved_by_hand() -> None:

@@ -156,6 +156,16 @@ def test_what_depends_on_no_input_is_known_beforehand() -> None:
     assert all(graph.storages[index].role == "activation" for index in filled)
 
 
+def test_random_numbers_are_not_known_beforehand() -> None:
+    class Noisy(nn.Module):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return x + torch.rand(4).exp()
+
+    graph = capture(Noisy(), torch.empty(4))
+    assert {"aten.rand", "aten.exp"} <= {op.kind for op in graph.ops}
+    assert not constant_operations(graph)[0]
+
+
 def test_unused_results_take_no_memory() -> None:
     class Wasteful(nn.Module):
         def forward(self, x: torch.Tensor) -> torch.Tensor:

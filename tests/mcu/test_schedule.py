@@ -14,8 +14,10 @@ from netwright.graph.files.tflite import load_tflite
 from netwright.graph.memory.lifetimes import Buffer
 from netwright.graph.memory.plan import plan
 from netwright.mcu.lower.lower import lower
+from netwright.mcu.schedule.dataflow import network_flow
+from netwright.mcu.schedule.partition import options
 from netwright.mcu.schedule.place import ArenaBuffer, Overlap, place
-from netwright.mcu.schedule.schedule import Whole, schedule
+from netwright.mcu.schedule.schedule import Whole, rough_instructions, schedule
 from netwright.mcu.schedule.stream import Segment
 from tests.mcu.memory import Memory
 from tests.mcu.networks import Builder, random_network
@@ -65,6 +67,22 @@ def test_placements_keep_blocks_apart_except_where_they_may_overlap(seed: int) -
             assert apart or over
 
 
+@pytest.mark.parametrize(
+    ("overlap", "bound"),
+    [
+        (None, 32),
+        (Overlap(same=True), 16),
+        (Overlap(shift=0), 16),
+        (Overlap(shift=-8), 24),
+        (Overlap(shift=-9), 28),  # rounded away from what is still read
+        (Overlap(shift=8), 16),
+    ],
+)
+def test_bounds_of_two_buffers_of_which_one_is_made_of_the_other(overlap: Overlap | None, bound: int) -> None:
+    found = place([ArenaBuffer(16, 0, 1), ArenaBuffer(16, 1, 2)], {} if overlap is None else {(0, 1): overlap})
+    assert (found.lower_bound_bytes, found.arena_bytes) == (bound, bound)
+
+
 @pytest.mark.parametrize("seed", range(12))
 @pytest.mark.parametrize("mode", ["layers", "stream", "auto"])
 def test_every_byte_read_is_the_byte_written(seed: int, mode: str) -> None:
@@ -104,6 +122,33 @@ def test_the_limit_buys_instructions() -> None:
     assert any(isinstance(step, Segment) for step in tight.steps)
     assert all(isinstance(step, Whole) for step in loose.steps)
     assert loose.instructions < tight.instructions
+
+
+@pytest.mark.parametrize(("dearer", "streams"), [(1.04, True), (1.2, False)])
+def test_without_a_limit_memory_is_bought_with_few_instructions_only(dearer: float, streams: bool) -> None:
+    build = Builder((24, 24, 3))
+    build.conv(8, 3, 2)
+    build.bottleneck(12, 48, 5, 2)
+
+    def rows_are_dearer(_network: object, _layer: object, rows: int) -> float:
+        return dearer if rows else 1.0
+
+    found = schedule(build.network(), cost=rows_are_dearer)
+    assert any(isinstance(step, Segment) for step in found.steps) == streams
+
+
+def test_a_segment_needs_its_input_its_output_and_its_rings() -> None:
+    build = Builder((20, 20, 8))
+    build.conv(16)
+    build.conv(8, 3)
+    network = build.network()
+    found = options(network, network_flow(network), range(2), rough_instructions)
+    (both,) = (one for one in found if one.last - one.first == 2)
+    segment = both.segment
+    assert segment is not None
+    sizes = [network.values[value].bytes for value in (*segment.inputs, segment.output)]
+    kept = [ArenaBuffer(size, 0, 0) for size in (*sizes, *(ring.bytes for ring in segment.rows))]
+    assert both.bytes == place(kept, {(0, 1): segment.overlaps[0]}, alignment=1).lower_bound_bytes
 
 
 def test_depthwise_in_place_halves_the_arena() -> None:

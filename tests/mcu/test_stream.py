@@ -95,6 +95,15 @@ def test_the_output_follows_the_input_as_closely_as_it_can(seed: int) -> None:
                 memory.run()
 
 
+@pytest.mark.parametrize(("kernel", "same"), [(1, True), (3, False)])
+def test_a_sum_may_replace_rows_that_no_window_reads_again(kernel: int, same: bool) -> None:
+    build = Builder((12, 12, 8))
+    build.add(0, build.conv(8, kernel))
+    found = segment(build.network(), [0, 1])
+    assert found is not None
+    assert found.overlaps[0].same is same
+
+
 def test_every_row_is_made_once_and_nothing_of_the_expanded_tensor_is_whole() -> None:
     build = Builder((20, 20, 8))
     build.bottleneck(8, 48, 5)

@@ -38,6 +38,12 @@ def test_crowding_is_pymoos_whatever_the_scale_of_the_objectives(seed, columns):
     np.testing.assert_allclose(crowding(rows), columns * np.asarray(calc_crowding_distance(rows)))
 
 
+def test_of_rows_that_are_equal_in_one_objective_the_better_is_on_the_front():
+    rows = np.array([[1.0, 1.0], [0.0, 1.0], [0.0, 1.0], [0.0, 2.0], [2.0, 0.0], [3.0, 0.0]])
+    assert front(rows).tolist() == [1, 4]
+    assert front(np.column_stack([rows, np.zeros(6)])).tolist() == [1, 4]
+
+
 def test_crowding_in_closed_form():
     """Five points on a line, one objective a million times the other: the gaps count as shares of each range."""
     at = np.array([0.0, 0.1, 0.2, 0.6, 1.0])

@@ -14,7 +14,9 @@ from search_families import bumpy_score, enumerate_space, small_family
 
 from netwright.core.errors import NetwrightError
 from netwright.models.families import family
+from netwright.searching.candidates import Candidates
 from netwright.searching.limits.budget import Budget, Limit, costs_of
+from netwright.searching.strategies import nsga2
 from netwright.searching.strategies.table import STRATEGIES
 from netwright.searching.tables import AdditiveTable, macs_price, params_price
 
@@ -147,7 +149,8 @@ def test_the_same_seed_gives_the_same_records_in_every_process():
     program = """
         import sys, hashlib, search_families
         from netwright.searching.limits.budget import Limit
-        from netwright.searching.strategies.table import STRATEGIES
+        from netwright.searching.strategies import nsga2
+from netwright.searching.strategies.table import STRATEGIES
         from netwright.searching.tables import AdditiveTable, macs_price
         made = search_families.small_family()
         limits = [Limit("macs", AdditiveTable(made, macs_price), 2e5)]
@@ -169,3 +172,44 @@ def test_the_same_seed_gives_the_same_records_in_every_process():
     assert first == run("77")
     digests = [line.split()[-1] for line in first.splitlines()]
     assert len(set(digests)) == len(digests) == 2 * len(STRATEGIES)
+
+
+def test_limits_that_take_long_to_tell_come_last():
+    names = [limit.name for limit in Budget({"peak_memory": 1e9, "params": 1e9}, macs=1e9).limits(FAMILY)]
+    assert names == ["macs", "params", "peak_memory"]
+
+
+@strategies
+def test_a_limit_may_be_reached_exactly(search):
+    least, genes = MACS.minimum()
+    result = search(FAMILY.space, bumpy_score(FAMILY.space), [Limit("macs", MACS, least)], population=20, generations=3)
+    assert genes.tolist() in result.genes.tolist()
+    assert (result.costs == least).all()
+
+
+def test_what_can_be_enumerated_holds_its_limits_exactly():
+    least = MACS.minimum()[0]
+    candidates = Candidates(FAMILY.space, bumpy_score(FAMILY.space), [Limit("macs", MACS, least)], seed=0)
+    largest = FAMILY.space.encode(FAMILY.space.largest())[None]
+    genes, costs = candidates.collect(lambda count: largest.repeat(count, 0), len(EVERY))
+    assert len(genes) == (MACS(EVERY) == least).sum()
+    assert (costs == least).all()
+
+
+def test_tournaments_are_won_by_the_better_merit():
+    merit = np.array([3.0, 0.0, 2.0, 1.0])
+    won = merit[nsga2._tournament(np.random.default_rng(0), merit, 4000)]
+    shares = [(won == place).mean() for place in range(4)]
+    assert np.allclose(shares, [7 / 16, 5 / 16, 3 / 16, 1 / 16], atol=0.05)
+
+
+def test_parents_are_the_best_so_far():
+    space = family("mobilenet-v3-small").space
+
+    def score(genes):
+        return genes.sum(1).astype(float)
+
+    few = {"population": 20, "parents": 0.25, "seed": 0}
+    result = STRATEGIES["evolution"](space, score, [], generations=15, **few)
+    drawn = STRATEGIES["random"](space, score, [], generations=15, population=20, seed=0)
+    assert result.scores.mean() > drawn.scores.mean() + drawn.scores.std()
