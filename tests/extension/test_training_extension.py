@@ -212,3 +212,22 @@ def test_a_method_of_ones_own_through_the_command_line(own, tmp_path, call):
     assert (out / "model.safetensors").exists()
     wrong = call(*words[:-1], f"method={own}:PAIR")
     assert wrong.code == 1 and "Did you mean 'PAIRS'" in wrong.err
+
+
+def test_a_task_and_a_recipe_of_ones_own_through_the_command_line(own, tmp_path, call):
+    few = ["batch_size=64", "evaluate_every=0", "warmup_epochs=0", "subnets_per_step=1", "calibration_images=64"]
+    settings = [word for setting in few for word in ("--set", setting)]
+    out, task = tmp_path / "run", ["--task", f"{own}:BRIGHTNESS"]
+    words = ["train", "digits", "--space", "tiny", "--recipe", f"{own}:in_pairs", "--out", out, *settings]
+    ended = call(*words, *task, "--json")
+    assert ended.code == 0, ended.err
+    assert set(json.loads(ended.out)["mae"]) == {"smallest", "middle", "largest"}
+    again = call("search", out, "--macs", "2M", "--evaluations", "20", "--json")
+    assert again.code == 1 and f"--task {own}:BRIGHTNESS" in again.err
+    found = call("search", out, "--macs", "2M", "--evaluations", "20", *task, "--json")
+    assert found.code == 0, found.err
+    errors = [one["mae"]["value"] for one in json.loads(found.out)["candidates"]]
+    assert errors and all(error > 0 for error in errors)
+    reported = call("report", out, *task)
+    assert reported.code == 0, reported.err
+    assert "mean absolute error" in (out / "report.html").read_text()
