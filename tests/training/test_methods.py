@@ -7,6 +7,7 @@ import pytest
 
 from netwright.core.errors import NetwrightError
 from netwright.models.space import SearchSpace
+from netwright.training.method import sample
 from netwright.training.methods.progressive import STAGES
 from netwright.training.methods.table import METHODS
 from netwright.training.recipe import recipe
@@ -89,3 +90,12 @@ def test_sandwich_of_one_network_is_the_largest(count):
     (stage,) = method.stages(SPACE, recipe("sandwich", subnets_per_step=count))
     lessons = method.lessons(SPACE, stage, np.random.default_rng(0))
     assert [lesson.arch for lesson in lessons] == [SPACE.largest(), SPACE.smallest()][:count]
+
+
+def test_what_is_not_elastic_is_as_in_the_largest_network():
+    largest = SPACE.largest()
+    archs = sample(SPACE, ("resolution", "kernels"), np.random.default_rng(0), 20)
+    assert {(arch.depths, arch.expansions, arch.widths) for arch in archs} == {
+        (largest.depths, largest.expansions, largest.widths)
+    }
+    assert len({(arch.resolution, arch.kernels) for arch in archs}) > 10
