@@ -77,3 +77,17 @@ def test_an_interruption_leaves_one_whole_result(finished, tmp_path, monkeypatch
     with pytest.raises(KeyboardInterrupt):
         publish_folder(finished, target)
     assert held(target) == held(finished)
+
+
+def test_a_write_that_fails_keeps_the_file_and_leaves_nothing_beside_it(tmp_path, monkeypatch):
+    path = tmp_path / "a.txt"
+    path.write_text("old")
+
+    def full(self, content):
+        self.write_text("half")
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(files.Path, "write_bytes", full)
+    with pytest.raises(NetwrightError, match="No space left on device"):
+        files.write_bytes(path, b"new")
+    assert held(tmp_path) == {"a.txt": "old"}

@@ -99,3 +99,8 @@ def test_take_refuses_zero() -> None:
 def test_image_set_refuses_other_shapes_and_types(images: torch.Tensor, labels: torch.Tensor) -> None:
     with pytest.raises(NetwrightError, match="must be"):
         ImageSet(images, labels)
+
+
+def test_what_rounding_leaves_goes_to_the_largest_remainders() -> None:
+    assert numbered([8, 2]).take(4).labels_N.bincount().tolist() == [3, 1]  # 3.2 and 0.8
+    assert numbered([2, 8]).take(4).labels_N.bincount().tolist() == [1, 3]

@@ -193,7 +193,7 @@ def test_calibration_batches_are_training_images_of_even_batches() -> None:
 
 
 def test_the_default_augmentation_follows_size_and_kind() -> None:
-    assert augment_for(dataset(8)) == Augment("crop")
+    assert augment_for(dataset(8)) == augment_for(dataset(96)) == Augment("crop")
     assert augment_for(dataset(97)) == Augment("resized-crop")
     for classes in (("0", "1", "2"), ("0 - zero", "1 - one"), ("A", "B")):
         assert not augment_for(dataset(8, classes)).flip
@@ -234,3 +234,19 @@ def test_a_step_or_resolution_that_is_not_there() -> None:
 def test_augment_refuses(settings: dict[str, object], text: str) -> None:
     with pytest.raises(NetwrightError, match=text):
         Augment(**settings)  # pyright: ignore[reportArgumentType]
+
+
+@pytest.mark.parametrize("kind", ["crop", "resized-crop"])
+def test_ranks_vary_their_images_independently(kind: str) -> None:
+    one = noise(1)
+    images = ImageSet(one.images_NCHW.expand(64, -1, -1, -1).contiguous(), torch.zeros(64, dtype=torch.int64))
+    x_BCHW, other_BCHW = (
+        Loader(images, batch_size=32, augment=Augment(kind), rank=rank, world_size=2, **PLAIN).batch(0, 0, 8)[0]
+        for rank in (0, 1)
+    )
+    assert not torch.equal(x_BCHW, other_BCHW)
+
+
+def test_seeds_shuffle_differently() -> None:
+    orders = [Loader(noise(30), batch_size=30, seed=seed, **PLAIN).batch(0, 0, 8)[1].tolist() for seed in (0, 0, 1)]
+    assert orders[0] == orders[1] != orders[2]

@@ -121,6 +121,19 @@ def test_verification_counts_agreement(net, images):
         verify(net, Rolled(), images.select(torch.arange(0)), contract)
 
 
+def test_verification_keeps_the_largest_difference_of_all_batches(net, images):
+    class OffAtFirst:
+        seen = 0
+
+        def run(self, x):
+            off, self.seen = np.float32(self.seen == 0), self.seen + len(x)
+            with torch.no_grad():
+                return net(torch.from_numpy(x)).numpy() + off
+
+    checked = verify(net, OffAtFirst(), images, Contract(28, MEAN, STD, CLASSES), batch_size=7)
+    assert checked.max_abs_difference == pytest.approx(1, abs=1e-3) and not checked.passed
+
+
 def test_the_contract_is_in_the_file_and_beside_it(artifact):
     model = onnx.load(artifact.folder / "model.onnx")
     contract = Contract.from_metadata({entry.key: entry.value for entry in model.metadata_props})

@@ -87,3 +87,10 @@ def test_vit_sizes(size):
     arch = made.space.smallest()
     assert made.space.largest().resolution == size
     assert made.build(arch)(torch.randn(2, 3, arch.resolution, arch.resolution)).shape == (2, 3)
+
+
+def test_a_total_is_the_offset_and_the_prices_of_the_blocks():
+    made = family("tiny")
+    arch = made.space.smallest()
+    assert made.total(arch, lambda block, *shapes: block.macs(*shapes)) == made.macs(arch)
+    assert made.total(arch, lambda block, *shapes: 0.5, offset=2.0) == 2 + 0.5 * len(made.priced_blocks(arch))

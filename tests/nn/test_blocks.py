@@ -124,6 +124,11 @@ def test_divisible(value, divisor):
     assert rounded == divisor or rounded - value <= divisor
 
 
+@pytest.mark.parametrize(("value", "rounded"), [(8.5, 8), (9, 16), (11, 16), (17, 16), (18, 24), (19, 24), (36, 40)])
+def test_divisible_rounds_up_where_rounding_down_loses_more_than_a_tenth(value, rounded):
+    assert divisible(value) == rounded
+
+
 def test_squeeze_excite_counts():
     with_gate = MBConv(16, 16, 64, 3, squeeze_excite=True)
     without = dataclasses.replace(with_gate, squeeze_excite=False)

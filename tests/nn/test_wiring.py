@@ -30,6 +30,16 @@ def test_a_chain_stays_a_sequential():
     assert list(assemble(spelt).state_dict()) == list(net.state_dict())
 
 
+def test_a_block_that_reads_the_one_before_and_another_makes_no_chain():
+    blocks = {**branched(), "join": Reads(Fuse((8, 8), 8, upsample=(2, 1)), ("side.0", "stem"))}
+    assert not wire(blocks).is_chain
+    net = assemble(blocks).eval()
+    x_BCHW = torch.randn(2, 3, 8, 8)
+    stem = net.get_submodule("stem")(x_BCHW)
+    joined = net.get_submodule("join")(net.get_submodule("side.0")(stem), stem)
+    assert torch.equal(net(x_BCHW), net.get_submodule("head")(joined))
+
+
 def test_a_branched_network_computes_what_is_written_by_hand():
     net = assemble(branched()).eval()
     assert isinstance(net, BranchedNetwork)

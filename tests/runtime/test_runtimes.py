@@ -5,12 +5,13 @@ import torch
 from torch import nn
 
 from netwright.core.errors import NetwrightError
+from netwright.nn.fuse import Fuse
 from netwright.nn.mbconv import MBConv
 from netwright.nn.simple import ConvNorm, PoolHead
 from netwright.runtime import onnxruntime
 from netwright.runtime.chain import chain_onnx
 from netwright.runtime.export import export_onnx, quick_onnx
-from netwright.runtime.runtimes import RUNTIMES, runtime
+from netwright.runtime.runtimes import RUNTIMES, Runtime, runtime
 
 CHAIN = [
     (ConvNorm(3, 16, 3, 2, "hswish"), (3, 24, 24)),
@@ -151,3 +152,33 @@ def test_a_missing_file_and_an_unknown_runtime_are_clear_errors(tmp_path):
         onnxruntime.load(tmp_path / "none.onnx")
     with pytest.raises(NetwrightError, match="Did you mean 'onnxruntime'"):
         runtime("onnxruntim")
+
+
+def test_a_model_of_two_inputs_is_refused(tmp_path):
+    path = tmp_path / "two.onnx"
+    onnx.save(quick_onnx(Fuse((4, 8), 4).build(), (4, 6, 6), (8, 6, 6)), path)
+    with pytest.raises(NetwrightError, match=r"two\.onnx has the inputs .*, .*; netwright runs models with one input"):
+        onnxruntime.load(path)
+
+
+def test_inputs_that_a_node_leaves_out_stay_left_out():
+    """Upsampling is a Resize without regions of interest."""
+    module, shape = lively(Fuse((4,), 4, upsample=(2,)).build()), (4, 6, 6)
+    part = RUNTIMES["onnxruntime"].prepare(module, shape)
+    assert any(not name for node in part.graph.node for name in node.input)
+    x = np.random.default_rng(1).standard_normal((1, *shape)).astype(np.float32)
+    with torch.no_grad():
+        expected = module(torch.from_numpy(x)).numpy()
+    np.testing.assert_allclose(RUNTIMES["onnxruntime"].chain([part]).run(x), expected, atol=1e-5)
+
+
+@pytest.mark.parametrize("chained", [False, True])
+def test_joined_programs_get_the_threads_that_were_asked_for(chained):
+    asked = []
+
+    def keep(*parts, threads=1, **more):
+        asked.append(threads)
+
+    own = Runtime("torch", keep, lambda module, *shapes: module, keep if chained else None)
+    own.join([own.part(nn.Identity(), (3, 8, 8))] if chained else [(nn.Identity(), ((3, 8, 8),))], threads=3)
+    assert asked == [3]

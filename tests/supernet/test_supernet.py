@@ -233,3 +233,31 @@ def test_a_block_that_needs_values_is_explained():
     supernet = Supernet(Family(SPACE, lambda arch: {"only": Peeks()}))
     with pytest.raises(NetwrightError, match="cannot be built without weights"):
         supernet(torch.randn(1, 3), SPACE.smallest())
+
+
+def test_smaller_tensors_are_the_leading_part_of_the_largest_ones():
+    supernet = Supernet(family("tiny", normalization="group"))
+    whole, narrower = supernet.net.state_dict(), 0
+    for name, tensor in supernet.cut(supernet.family.space.smallest()).items():
+        if tensor.shape[2:] == whole[name].shape[2:]:  # kernels also go through a matrix
+            narrower += sum(a < b for a, b in zip(tensor.shape, whole[name].shape, strict=True)) > 1
+            assert torch.equal(tensor, whole[name][tuple(map(slice, tensor.shape))]), name
+    assert narrower
+
+
+def test_networks_extracted_after_a_call_have_weights_of_their_own():
+    supernet = own_supernet().eval()
+    arch = SPACE.largest()
+    x_BCHW = torch.randn(2, 3, 16, 16)
+    before = supernet(x_BCHW, arch)
+    net = supernet.extract(arch, None)
+    with torch.no_grad():
+        for parameter in net.parameters():
+            parameter.zero_()
+    assert torch.equal(supernet(x_BCHW, arch), before)
+
+
+def test_statistics_are_measured_without_dropout():
+    net = nn.Sequential(nn.Dropout(0.9), nn.BatchNorm2d(1)).train()
+    calibrate(net, [torch.ones(4, 1, 2, 2)])
+    assert net[1].running_mean.item() == pytest.approx(1) and net[1].running_var.item() == 0

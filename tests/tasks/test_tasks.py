@@ -105,6 +105,13 @@ def test_the_contract_round_trips_and_its_program_runs(task, capsys):
     assert capsys.readouterr().out.strip()
 
 
+def test_a_contract_keeps_the_name_of_its_task():
+    contract = Contract(8, (0.3,) * 3, (0.2,) * 3, (), output_name="image", task="mine.py:DENOISING")
+    assert Contract.from_metadata(contract.to_metadata()) == contract
+    older = {name: text for name, text in contract.to_metadata().items() if name != "task"}
+    assert Contract.from_metadata(older).task == "classification"
+
+
 def test_classification_is_that_of_the_files():
     task = TASKS["classification"]
     assert task.metric == TOP_1 and task.metric.key == "accuracy" and task.metric.text(71.234) == "71.23 %"

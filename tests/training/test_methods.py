@@ -7,6 +7,7 @@ import pytest
 
 from netwright.core.errors import NetwrightError
 from netwright.models.space import SearchSpace
+from netwright.training.method import sample
 from netwright.training.methods.progressive import STAGES
 from netwright.training.methods.table import METHODS
 from netwright.training.recipe import recipe
@@ -72,3 +73,29 @@ def test_random_covers_the_choices_evenly():
     archs = [lesson.arch for seed in range(500) for lesson in method.lessons(SPACE, stage, np.random.default_rng(seed))]
     wide = sum(arch.widths == (1.0,) for arch in archs) / len(archs)
     assert abs(wide - 0.5) < 4 * 0.5 / len(archs) ** 0.5
+
+
+def test_progressive_trains_no_more_networks_a_step_than_asked_and_all_at_one_resolution():
+    method = METHODS["progressive"]
+    stages = method.stages(SPACE, recipe("progressive", subnets_per_step=2))
+    assert [stage.subnets for stage in stages] == [1, 1, 2, 2]
+    steps = [method.lessons(SPACE, stages[-1], np.random.default_rng(seed)) for seed in range(20)]
+    assert all(len({lesson.arch.resolution for lesson in lessons}) == 1 for lessons in steps)
+    assert len({lessons[0].arch.resolution for lessons in steps}) > 1
+
+
+@pytest.mark.parametrize("count", [1, 2])
+def test_sandwich_of_one_network_is_the_largest(count):
+    method = METHODS["sandwich"]
+    (stage,) = method.stages(SPACE, recipe("sandwich", subnets_per_step=count))
+    lessons = method.lessons(SPACE, stage, np.random.default_rng(0))
+    assert [lesson.arch for lesson in lessons] == [SPACE.largest(), SPACE.smallest()][:count]
+
+
+def test_what_is_not_elastic_is_as_in_the_largest_network():
+    largest = SPACE.largest()
+    archs = sample(SPACE, ("resolution", "kernels"), np.random.default_rng(0), 20)
+    assert {(arch.depths, arch.expansions, arch.widths) for arch in archs} == {
+        (largest.depths, largest.expansions, largest.widths)
+    }
+    assert len({(arch.resolution, arch.kernels) for arch in archs}) > 10

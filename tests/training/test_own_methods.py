@@ -13,6 +13,7 @@ from netwright.training.loop import train_network, train_supernet
 from netwright.training.loss import mixed
 from netwright.training.method import Method
 from netwright.training.methods.random_sampling import RANDOM
+from netwright.training.methods.sandwich import SANDWICH
 from netwright.training.methods.static import STATIC
 from netwright.training.recipe import random_sampling
 from tests.training.small import colours, small_recipe, small_run, small_supernet
@@ -110,3 +111,36 @@ def test_a_callback_that_stops_at_the_last_step_stops_nothing(tmp_path):
     recipe = random_sampling(epochs=1, batch_size=24, evaluate_every=0, calibration_images=48)
     train_supernet(small_supernet(), colours(), recipe, small_run(tmp_path, recipe), callback=lambda record: True)
     assert (tmp_path / "model.safetensors").exists()
+
+
+def test_in_place_distillation_asks_the_first_network_of_the_step():
+    answers = []
+
+    def watched(answer):
+        answers.append((answer.outputs.detach(), answer.soft))
+        return mixed(answer)
+
+    own = Method(SANDWICH.stages, SANDWICH.lessons, loss=watched, name="watched")
+    train_supernet(small_supernet(), colours(), small_recipe("sandwich", method=own, epochs=1, evaluate_every=0))
+    assert len(answers) == 3 * 3
+    for step in range(0, 9, 3):
+        (first, none), *others = answers[step : step + 3]
+        assert none is None
+        assert all(torch.equal(soft, first.softmax(1)) for _, soft in others)
+
+
+def test_the_networks_of_a_step_follow_from_the_seed_and_the_step():
+    def drawn(seed: int) -> list[int]:
+        seen = []
+
+        def lessons(space, stage, rng):
+            seen.append(int(rng.integers(1 << 40)))
+            return RANDOM.lessons(space, stage, rng)
+
+        own = Method(RANDOM.stages, lessons, name="watched")
+        recipe = small_recipe("random", method=own, epochs=1, evaluate_every=0, seed=seed)
+        train_supernet(small_supernet(), colours(), recipe)
+        return seen
+
+    assert drawn(0) == drawn(0)
+    assert len({*drawn(0), *drawn(1)}) == 6

@@ -7,13 +7,16 @@ import torch
 from torch.nn import functional
 from torch.optim.swa_utils import AveragedModel
 
+from netwright.models.families import family
 from netwright.tasks.classify import CLASSIFICATION
 from netwright.training.ema import Ema
-from netwright.training.lesson import Stage
+from netwright.training.evaluate import landmarks
+from netwright.training.lesson import Extra, Stage
 from netwright.training.loss import objective
 from netwright.training.optimizer import make_optimizer
 from netwright.training.recipe import recipe
-from netwright.training.schedule import Schedule
+from netwright.training.schedule import Schedule, Span
+from netwright.training.training import Training
 from tests.training.small import small_supernet
 
 
@@ -92,3 +95,34 @@ def test_objective_mixes_hard_and_soft_targets():
             objective(logits, labels, soft, settings, CLASSIFICATION), share * distilled + (1 - share) * hard
         )
         torch.testing.assert_close(objective(logits, labels, None, settings, CLASSIFICATION), hard)
+
+
+def training(*extras: Extra) -> Training:
+    """Return a training of one layer, after a step with momentum."""
+    made = Training(torch.nn.Linear(2, 2), recipe("static"), torch.device("cpu"), extras=extras)
+    for parameter in made.parameters():
+        parameter.grad = torch.ones_like(parameter)
+    made.update(0.5, 0)
+    return made
+
+
+def test_parameters_beside_the_networks_have_a_rate_of_their_own():
+    made = training(Extra(torch.nn.Linear(1, 1), learning_rate=0.1))
+    rates = [
+        {group["lr"] for group in optimizer.param_groups} for optimizer in (made.optimizer, *made.extra_optimizers)
+    ]
+    assert rates == [{0.5}, {0.05}]
+
+
+def test_a_stage_begins_with_a_fresh_optimizer_and_average():
+    made = training()
+    assert made.optimizer.state
+    made.begin(Span(Stage("second", 1.0, ()), 1, 2))
+    assert not made.optimizer.state
+    assert made.ema and all(torch.equal(made.ema.tensors[n], p) for n, p in made.module.named_parameters())
+
+
+def test_the_middle_network_that_is_watched_lies_between_the_others():
+    made = family("tiny")
+    macs = {name: made.macs(arch) for name, arch in landmarks(made.space).items()}
+    assert macs["smallest"] < macs["middle"] < macs["largest"]

@@ -70,7 +70,9 @@ class Writing:
             source = self.constant(np.ascontiguousarray(values), source)
         if tensor.dtype == "int32":  # a bias: its zero point is none
             quantization = Quantization(quantization.scale, np.zeros_like(quantization.zero_point), quantization.axis)
-        name = self.node("DequantizeLinear", [source, *self._parameters(quantization, tensor.dtype)], axis=axis)
+        name = self.node(
+            "DequantizeLinear", [source, *self._scale_and_zero_point(quantization, tensor.dtype)], axis=axis
+        )
         if layout is None:
             self._real[index] = name
         return name
@@ -112,7 +114,7 @@ class Writing:
             raise NetwrightError(f"{self.model.names[index]!r} is not quantized and cannot be read as real numbers.")
         return found
 
-    def _parameters(self, quantization: Quantization, dtype: str) -> list[str]:
+    def _scale_and_zero_point(self, quantization: Quantization, dtype: str) -> list[str]:
         scale, zero_point = quantization.scale.astype(np.float32), quantization.zero_point.astype(dtype)
         if quantization.axis is None:
             scale, zero_point = scale[0], zero_point[0]
@@ -125,5 +127,5 @@ class Writing:
             self.nodes.append(helper.make_node("Identity", [real], [self._name(index)]))
             return
         self._type(dtype)
-        parameters = self._parameters(self._quantization(index), dtype)
+        parameters = self._scale_and_zero_point(self._quantization(index), dtype)
         self.nodes.append(helper.make_node("QuantizeLinear", [real, *parameters], [self._name(index)]))
