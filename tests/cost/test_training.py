@@ -110,6 +110,12 @@ def test_the_last_bits_of_a_mask_take_a_byte() -> None:
     assert sum(saved_frozen_aware(capture(module, torch.empty(1, 3), trainable=["0.bias"])).values()) == 1
 
 
+def test_where_the_output_is_kept_no_mask_is() -> None:
+    module = nn.Sequential(nn.Linear(3, 5), nn.ReLU6(), nn.Linear(5, 2))
+    joint = capture(module, torch.empty(1, 3), trainable=["0.bias", "2.weight"])
+    assert sum(saved_frozen_aware(joint).values()) == 5 * 4
+
+
 def test_what_must_be_saved_by_hand() -> None:
     """Convolution, BatchNorm, ReLU, convolution; 4 channels of 8x8, one image; and what each frozen set needs."""
     module = nn.Sequential(

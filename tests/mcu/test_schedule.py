@@ -124,7 +124,7 @@ def test_the_limit_buys_instructions() -> None:
     assert loose.instructions < tight.instructions
 
 
-@pytest.mark.parametrize(("dearer", "streams"), [(1.04, True), (1.2, False)])
+@pytest.mark.parametrize(("dearer", "streams"), [(1.04, True), (2.0, False)])
 def test_without_a_limit_memory_is_bought_with_few_instructions_only(dearer: float, streams: bool) -> None:
     build = Builder((24, 24, 3))
     build.conv(8, 3, 2)

@@ -16,6 +16,8 @@ from netwright.core.errors import NetwrightError
 from netwright.models.families import family
 from netwright.searching.candidates import Candidates
 from netwright.searching.limits.budget import Budget, Limit, costs_of
+from netwright.searching.limits.reach import reach
+from netwright.searching.pareto import front
 from netwright.searching.strategies import nsga2
 from netwright.searching.strategies.table import STRATEGIES
 from netwright.searching.tables import AdditiveTable, macs_price, params_price
@@ -113,6 +115,19 @@ def test_limits_that_are_only_jointly_out_of_reach_say_so():
         STRATEGIES["random"](FAMILY.space, bumpy_score(FAMILY.space), limits)
 
 
+def test_every_network_that_none_beats_is_reached():
+    rng = np.random.default_rng(1)
+    prices = {key: rng.random() for key in MACS.layout.keys}
+    other = AdditiveTable(FAMILY, lambda block, shape: prices[(block, shape)], layout=MACS.layout)
+    costs = np.stack([MACS(EVERY), other(EVERY)], 1)
+    best = costs[front(costs)]
+    assert len(best) > 5
+    for macs, price in best:
+        limits = [Limit("macs", MACS, macs), Limit("other", other, price)]
+        found = reach(FAMILY.space, limits, np.random.default_rng(0))
+        assert (costs_of(limits, found[None]) <= [macs, price]).all()
+
+
 @pytest.mark.parametrize("seed", range(6))
 def test_a_single_network_within_two_limits_is_found(seed):
     rng = np.random.default_rng(seed)
@@ -149,7 +164,9 @@ def test_the_same_seed_gives_the_same_records_in_every_process():
     program = """
         import sys, hashlib, search_families
         from netwright.searching.limits.budget import Limit
-        from netwright.searching.strategies import nsga2
+        from netwright.searching.limits.reach import reach
+from netwright.searching.pareto import front
+from netwright.searching.strategies import nsga2
 from netwright.searching.strategies.table import STRATEGIES
         from netwright.searching.tables import AdditiveTable, macs_price
         made = search_families.small_family()
