@@ -164,10 +164,7 @@ def test_the_same_seed_gives_the_same_records_in_every_process():
     program = """
         import sys, hashlib, search_families
         from netwright.searching.limits.budget import Limit
-        from netwright.searching.limits.reach import reach
-from netwright.searching.pareto import front
-from netwright.searching.strategies import nsga2
-from netwright.searching.strategies.table import STRATEGIES
+        from netwright.searching.strategies.table import STRATEGIES
         from netwright.searching.tables import AdditiveTable, macs_price
         made = search_families.small_family()
         limits = [Limit("macs", AdditiveTable(made, macs_price), 2e5)]
