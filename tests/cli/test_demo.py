@@ -3,7 +3,6 @@
 import json
 import subprocess
 import sys
-import time
 
 import numpy as np
 import pytest
@@ -37,7 +36,6 @@ def test_the_whole_way(small_demo, tmp_path):
 
 @pytest.mark.slow
 def test_the_demo_as_people_run_it(tmp_path):
-    start = time.monotonic()
     command = [sys.executable, "-m", "netwright", "demo", "--out", str(tmp_path / "run"), "--json"]
     done = subprocess.run(command, capture_output=True, text=True, timeout=1200, check=False)
     assert done.returncode == 0, done.stderr
@@ -46,4 +44,3 @@ def test_the_demo_as_people_run_it(tmp_path):
     accuracies = [row["accuracy"] for row in told["networks"]]
     assert max(accuracies) >= 90
     assert accuracies[-1] >= accuracies[0] - 3  # 180 images: one more or less is 0.6 %
-    assert time.monotonic() - start < 1200

@@ -5,7 +5,6 @@ import os
 import subprocess
 import sys
 import textwrap
-import time
 from pathlib import Path
 
 import numpy as np
@@ -94,13 +93,11 @@ def test_the_front_is_what_nothing_evaluated_beats(search):
 
 
 @strategies
-def test_a_budget_out_of_reach_names_the_least_value_within_a_second(search):
+def test_a_budget_out_of_reach_names_the_least_value_before_anything_is_evaluated(search):
     made = family("mobilenet-v3-small")
-    start = time.process_time()
     limits = Budget(macs=1000, params=1e9).limits(made)
     with pytest.raises(NetwrightError) as error:
-        search(made.space, bumpy_score(made.space), limits)
-    assert time.process_time() - start < 1
+        search(made.space, lambda genes: pytest.fail("a network was evaluated"), limits)
     least = limits[0].table.minimum()[0]
     assert f"macs at most 1000 MACs (least reachable: {least / 1e6:.4g} M MACs)" in str(error.value)
     assert "params" not in str(error.value) and "Raise this limit" in str(error.value)
