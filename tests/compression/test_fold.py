@@ -201,3 +201,22 @@ def test_a_cast_to_whole_numbers_is_not_taken_for_nothing() -> None:
         quantize(Apply(lambda x: torch.floor(x).to(torch.int32).float()), [images()])
     with pytest.raises(NetwrightError):
         quantize(Apply(lambda x: x.to(torch.int32).float() + 0.5), [images()])
+
+
+@pytest.mark.parametrize("tiny", [1.0, 1e-9])
+def test_a_bias_is_stored_in_units_of_input_scale_times_weight_scale_and_fits_32_bits(tiny: float) -> None:
+    conv = nn.Conv2d(3, 4, 1)
+    with torch.no_grad():
+        conv.weight[1] *= tiny
+        assert conv.bias is not None
+        conv.bias.copy_(torch.tensor([0.5, -3.0, 0.25, 1.0]))
+    model = quantize(conv, [images()])
+    (op,) = model.graph.ops
+    x, weight, bias = (ref.tensor for ref in op.arguments["inputs"])
+    units = [model.quantization[index] for index in (x, weight, bias)]
+    assert all(one is not None for one in units)
+    scales = [np.asarray(one.scale, np.float64) for one in units if one is not None]
+    assert np.allclose(scales[2], scales[0] * scales[1], rtol=1e-6)
+    stored = model.values[bias].astype(np.float64)
+    assert np.abs(stored).max() <= 1 << 30
+    assert np.allclose(stored * scales[2], conv.bias.detach().numpy(), rtol=1e-5, atol=float(scales[2].max()))
