@@ -56,6 +56,7 @@ def search(
         strategy=strategy,
         evaluations=evaluations,
         seed=seed,
+        workers=None,
         limits=limits,
         space=space,
         task=task,

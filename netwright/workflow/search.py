@@ -80,7 +80,7 @@ def search(
     limits: Limits | None = None,
     listed: int = LISTED,
     calibration_images: int = 1024,
-    workers: int | None = None,
+    workers: int | None = 1,
     callback: Callback | None = None,
     space: GivenSpace | None = None,
     task: str | Task | None = None,
@@ -102,7 +102,8 @@ def search(
         limits: as `Budget` takes them: {"training_memory@bias:8": 30e6}, or limits of your own.
         listed: how many of the best networks are timed and returned.
         calibration_images: how many training images BatchNorm is calibrated on.
-        workers: processes that evaluate; None: as many as there are cores.
+        workers: processes that evaluate; None: as many as there are cores. More than one import the calling script again, which
+            therefore runs its work under `if __name__ == "__main__":`.
         callback: called with each record of the search; where it returns True, the search ends with what was found. See
             `specialize`.
         space: the run's space again, where it is your own.
