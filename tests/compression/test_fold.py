@@ -209,7 +209,7 @@ def test_a_bias_is_stored_in_units_of_input_scale_times_weight_scale_and_fits_32
     with torch.no_grad():
         conv.weight[1] *= tiny
         assert conv.bias is not None
-        conv.bias.copy_(torch.tensor([0.5, -3.0, 0.25, 1.0]))
+        conv.bias.copy_(torch.tensor([0.5, -300.0, 0.25, 1.0]))
     model = quantize(conv, [images()])
     (op,) = model.graph.ops
     x, weight, bias = (ref.tensor for ref in op.arguments["inputs"])
