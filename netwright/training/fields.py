@@ -6,6 +6,7 @@ import json
 from collections.abc import Mapping
 from typing import Any, Literal, get_args, get_origin
 
+from netwright.core.arguments import fits
 from netwright.core.errors import NetwrightError, unknown
 
 KINDS_OF_CHANGE = ("surgery", "objective", "plan")
@@ -28,7 +29,7 @@ def check(name: str, kind: Any, value: Any) -> None:
             raise NetwrightError(f"Recipe: {name} is {value!r}; it must be several numbers, such as (0.5, 0.5).")
         for share in value:
             check(name, float, share)
-    elif kind in _EXAMPLES and not _is_number(value, kind):
+    elif kind in _EXAMPLES and not fits(value, kind):
         raise NetwrightError(f"Recipe: {name} is {value!r}; it must be {_EXAMPLES[kind]}.")
 
 
@@ -61,14 +62,9 @@ def from_json(name: str, kinds: Mapping[str, Any], value: Any) -> Any:
     kind = kinds[name]
     if get_origin(kind) is tuple and isinstance(value, list):
         return tuple(value if name == "changes" else (from_json("epochs", kinds, share) for share in value))
-    fits = _is_number(value, kind) if kind in _EXAMPLES else isinstance(value, str)
-    if not fits:
+    if not fits(value, kind if kind in _EXAMPLES else str):
         raise NetwrightError(f"Recipe setting {name} holds {str(value)[:100]!r}, which is of the wrong type.")
     return float(value) if kind is float else value
-
-
-def _is_number(value: Any, kind: type) -> bool:
-    return isinstance(value, int if kind is int else (int, float)) and not isinstance(value, bool)
 
 
 def _check_changes(value: Any) -> None:
