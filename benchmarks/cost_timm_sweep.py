@@ -35,7 +35,7 @@ sys.path.insert(0, str(ROOT))
 
 from benchmarks.results import save  # noqa: E402 - the checkout first
 from netwright.core.errors import NetwrightError  # noqa: E402 - the checkout first
-from netwright.core.files import append_line, read_lines  # noqa: E402
+from netwright.core.json_lines import append_line, read_lines  # noqa: E402
 from netwright.core.run import environment  # noqa: E402
 from netwright.cost.count import count  # noqa: E402
 from netwright.graph.capture.trace import capture  # noqa: E402

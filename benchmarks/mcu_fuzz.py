@@ -38,7 +38,7 @@ sys.path.insert(0, str(ROOT))
 
 from benchmarks.results import save  # noqa: E402 - the checkout first
 from netwright.core.errors import NetwrightError  # noqa: E402
-from netwright.core.files import append_line, read_lines  # noqa: E402
+from netwright.core.json_lines import append_line, read_lines  # noqa: E402
 from netwright.core.run import environment  # noqa: E402
 from netwright.graph.files.tflite import parse_tflite  # noqa: E402
 from netwright.mcu.emit.emit import emit  # noqa: E402

@@ -30,7 +30,8 @@ sys.path.insert(0, str(ROOT))
 
 from benchmarks.results import save  # noqa: E402 - the checkout first
 from netwright.core.errors import NetwrightError  # noqa: E402
-from netwright.core.files import append_line, read_lines, write_json  # noqa: E402
+from netwright.core.files import write_json  # noqa: E402
+from netwright.core.json_lines import append_line, read_lines  # noqa: E402
 from netwright.core.run import environment  # noqa: E402
 from netwright.mcu.emit.emit import emit  # noqa: E402
 from netwright.mcu.network import Network  # noqa: E402

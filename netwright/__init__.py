@@ -4,7 +4,7 @@ The public names below load their modules when they are first used, so that `imp
 checkers and editors read is `__init__.pyi`, written from the same table by `tools/write_stub.py`.
 """
 
-from importlib import import_module, metadata
+from importlib import import_module
 from typing import Any
 
 PUBLIC = {
@@ -84,6 +84,8 @@ __all__ = [*PUBLIC]  # pyright: ignore[reportUnsupportedDunderAll]
 
 def __getattr__(name: str) -> Any:
     if name == "__version__":
+        from importlib import metadata
+
         return metadata.version("netwright")
     if name not in PUBLIC:
         raise AttributeError(f"module 'netwright' has no attribute {name!r}")

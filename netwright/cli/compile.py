@@ -41,7 +41,10 @@ def compile(
     emulate: Annotated[bool, typer.Option("--emulate", help="Build net.elf too, for `netwright emulate`.")] = False,
     json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> Result:
-    """Write a network as C that needs no library and no heap, and say what it needs."""
+    """Write a network as C without libraries and heap.
+
+    It prints the SRAM, flash and instructions that the C needs.
+    """
     del json
     from netwright.core.progress import say
     from netwright.workflow.compile import compile as compile_model

@@ -17,7 +17,10 @@ def demo(
     ),
     json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> Result:
-    """The whole way on handwritten digits: train, measure this machine, search, export, report."""
+    """Go the whole way on handwritten digits.
+
+    Trains, measures this machine, searches, exports and reports.
+    """
     del json
     from netwright.workflow.demo import demo as run_demo
 

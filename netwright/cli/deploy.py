@@ -26,7 +26,10 @@ def deploy(
     task: Annotated[str | None, typer.Option(help=TASK_AGAIN)] = None,
     json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> Result:
-    """Extract a network, export it, verify it against its source on real images, and write its card."""
+    """Extract a network, export it, and verify the result.
+
+    The exported network is compared with its source on real images; a model card says what was found.
+    """
     del json
     from netwright.workflow.deploy import deploy as deploy_network
 

@@ -33,7 +33,10 @@ def device(
     seconds: Annotated[float, typer.Option(help="Most time for the timing itself.", min=1.0)] = SECONDS,
     json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> Result:
-    """Measure a machine: its peak rates and a latency model; or print what is known of it."""
+    """Measure a machine: its peak rates and a latency model.
+
+    Without anything to measure, it prints what is known of the machine.
+    """
     del json
     from netwright.runtime.runtimes import runtime as runtime_of
     from netwright.workflow.measure import described, known_rates, latency_model, measure_device, read_space

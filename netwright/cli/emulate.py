@@ -27,7 +27,10 @@ def emulate(
     hot: Annotated[bool, typer.Option("--hot", help="Show where the instructions of the first input go.")] = False,
     json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> Result:
-    """Run generated C on an emulated Cortex-M: outputs, instructions, memory."""
+    """Run generated C on an emulated Cortex-M.
+
+    It prints outputs, instructions and memory.
+    """
     from netwright.workflow.compile import emulate as emulate_build
 
     del json

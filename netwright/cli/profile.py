@@ -53,7 +53,10 @@ def profile(
     ] = None,
     json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> Result:
-    """Print what a network costs: parameters, MACs, memory, bytes moved, latency bound, energy."""
+    """Print what a network costs: parameters, MACs, memory.
+
+    Also bytes moved, the latency bound and energy.
+    """
     del json
     from netwright.workflow.profile import example_inputs, refuse_unpriced
     from netwright.workflow.profile import profile as profile_of

@@ -16,7 +16,7 @@ def report(
     task: Annotated[str | None, typer.Option(help=TASK_AGAIN)] = None,
     json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> Result:
-    """Write RUN/report.html: curves, Pareto plot, the networks found, drawn."""
+    """Write RUN/report.html: curves, Pareto plot, networks."""
     del json
     from netwright.workflow.report import report as write
 

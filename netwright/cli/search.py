@@ -43,7 +43,10 @@ def search(
     task: Annotated[str | None, typer.Option(help=TASK_AGAIN)] = None,
     json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> Result:
-    """Find the best networks within the limits; all given limits hold at once."""
+    """Find the best networks within the limits.
+
+    All given limits hold at once.
+    """
     del json
     limits = parse_limits({"latency": latency, "macs": macs, "params": params}, limit or [])
     STRATEGIES.check(strategy)

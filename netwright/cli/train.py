@@ -38,7 +38,10 @@ def train(
     ] = None,
     json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> Result:
-    """Train one supernet, from which networks for every budget are cut."""
+    """Train a supernet, from which networks are cut.
+
+    One training serves every budget: networks of all sizes share its weights.
+    """
     del json  # read by the verb's wrapper
     from netwright.workflow.train import final_values
     from netwright.workflow.train import train as train_supernet

@@ -22,14 +22,11 @@ from torch import Tensor, nn
 from netwright.core.errors import NetwrightError
 from netwright.core.tables import Table, name_of
 from netwright.training.change import Change, Example, Surgery, resolve
+from netwright.training.objectives import OBJECTIVES
 
 SURGERIES: Table[Callable[..., Surgery]] = Table(
     "Surgery",
     {"fake-quantization": "netwright.compression.quantization.fake_quantization:FakeQuantization"},
-)
-OBJECTIVES: Table[Callable[..., Any]] = Table(
-    "Objective",
-    {"match-teacher": "netwright.compression.objectives:MatchTeacher"},
 )
 
 

@@ -116,32 +116,6 @@ def publish_folder(
         ) from error
 
 
-def append_line(path: Path, record: dict[str, Any]) -> None:
-    """Append one JSON record as one line (one write call, so that lines never interleave)."""
-    line = (json.dumps(record) + "\n").encode()
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with path.open("ab") as file:
-            if file.tell() and not _ends_with_newline(path):
-                line = b"\n" + line
-            file.write(line)
-    except OSError as error:
-        raise NetwrightError(f"Cannot append to {path}: {error.strerror or error}.") from error
-
-
-def read_lines(path: Path) -> list[dict[str, Any]]:
-    """Read a file of JSON lines; a line cut off by a kill is left out."""
-    if not path.exists():
-        return []
-    records = []
-    for line in path.read_bytes().splitlines():
-        with contextlib.suppress(ValueError):
-            record = json.loads(line)
-            if isinstance(record, dict):
-                records.append(record)
-    return records
-
-
 def _move_all(source: Path, target: Path, names: list[str]) -> None:
     left = list(names)
     try:
@@ -153,12 +127,6 @@ def _move_all(source: Path, target: Path, names: list[str]) -> None:
             if (source / name).exists():
                 (source / name).replace(target / name)
         raise
-
-
-def _ends_with_newline(path: Path) -> bool:
-    with path.open("rb") as file:
-        file.seek(-1, os.SEEK_END)
-        return file.read(1) == b"\n"
 
 
 def _sync_directory(folder: Path) -> None:

@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from netwright.core.errors import NetwrightError
-from netwright.core.files import append_line, read_json, read_lines, write_json
+from netwright.core.files import read_json, write_json
+from netwright.core.json_lines import append_line, read_lines
 
 SCHEMA = 1
 

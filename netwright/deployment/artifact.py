@@ -95,7 +95,7 @@ def make_artifact(
     Args:
         net: the extracted network, calibrated, in eval mode.
         to: the format: a name, FILE.py:NAME, or a target's function.
-        family: the family's record (`models.recorded.record_family`), from which `load_network` makes the network again.
+        family: the family's record (`models.own_space.record_family`), from which `load_network` makes the network again.
         preparation: how images are made ready for the network.
         task: what the network is for: a name in TASKS, FILE.py:NAME, or a Task.
         images: real images with their targets, on which the export is compared with `net`.

@@ -29,7 +29,7 @@ def save_network(
 ) -> None:
     """Write the weights and the description from which `load_network` builds the network again.
 
-    `space`, `settings`, `own`: the family's record, see `models.recorded.record_family`.
+    `space`, `settings`, `own`: the family's record, see `models.own_space.record_family`.
     """
     folder = Path(folder)
     save_state(folder / "model.safetensors", dict(net.state_dict()))

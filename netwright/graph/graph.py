@@ -10,8 +10,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from netwright.graph.traits.table import traits_of
-from netwright.graph.traits.traits import Traits
+from netwright.graph.operations.table import traits_of
+from netwright.graph.operations.traits import Traits
 
 Role = Literal["input", "parameter", "buffer", "constant", "activation"]
 Pass = Literal["forward", "backward"]
@@ -90,7 +90,7 @@ class Graph:
     `inputs`, `outputs`: indices into `tensors`. `saved`: storages that the captured run kept for its backward pass.
     `gradients`: tensors that hold the gradients of the trained parameters, by name. `notes`: what was not captured as
     asked, and why. `source`: where the graph comes from. `own`: traits of operations by kind ("my.op"), asked before the
-    table of `netwright.graph.traits`.
+    table of `netwright.graph.operations`.
     """
 
     tensors: tuple[Tensor, ...]

@@ -128,21 +128,6 @@ class SearchSpace:
         """Return `count` archs, every position uniform over its choices."""
         return self.canonical(rng.integers(0, self.sizes, size=(count, len(self.sizes))))
 
-    def mutate(self, rng: np.random.Generator, genes: Genes, probability: float | NDArray[np.float64] = 0.1) -> Genes:
-        """Redraw each position with the given probability (one, or one a row [N, 1]).
-
-        The positions of a block that a greater depth brings in are drawn too: their first choices say nothing.
-        """
-        redrawn = rng.integers(0, self.sizes, size=genes.shape)
-        change = (rng.random(genes.shape) < probability) | ~self.active(genes)
-        return self.canonical(np.where(change, redrawn, genes))
-
-    def crossover(self, rng: np.random.Generator, mothers: Genes, fathers: Genes) -> Genes:
-        """Take each position from either parent with equal probability, from the one where it is active if only one."""
-        of_mother, of_father = self.active(mothers), self.active(fathers)
-        either = rng.random(mothers.shape) < 0.5
-        return self.canonical(np.where(of_mother & (either | ~of_father), mothers, fathers))
-
     def decode(self, genes: Sequence[int] | Genes) -> Arch:
         """Return the arch of one row of genes."""
         values: dict[str, list[float]] = {}

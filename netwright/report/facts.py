@@ -7,7 +7,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from netwright.core.errors import NetwrightError
-from netwright.core.files import read_json, read_lines
+from netwright.core.files import read_json
+from netwright.core.json_lines import read_lines
 from netwright.core.metric import TOP_1, Metric
 from netwright.core.run import Run
 from netwright.core.shape import OBJECT, TRAIN, deployed_shape, eval_shape, mismatch, read_search

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from importlib import metadata
 from typing import TYPE_CHECKING, Any, Protocol
 
 from netwright.core.errors import NetwrightError
@@ -51,6 +50,8 @@ class Runtime:
         Raises:
             NetwrightError: the package is not installed.
         """
+        from importlib import metadata
+
         try:
             return f"{self.package} {metadata.version(self.package)}"
         except metadata.PackageNotFoundError as error:

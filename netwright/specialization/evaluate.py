@@ -20,7 +20,7 @@ import torch
 from numpy.typing import NDArray
 
 from netwright.core.errors import NetwrightError
-from netwright.core.files import append_line, read_lines
+from netwright.core.json_lines import append_line, read_lines
 from netwright.core.metric import TOP_1
 from netwright.core.progress import say, track
 from netwright.core.state import load_state, save_state

@@ -47,7 +47,7 @@ def deploy(
     Raises:
         NetwrightError: a wrong name or path, no such network, or the export computes something else; nothing is written then.
     """
-    from netwright.core.files import append_line
+    from netwright.core.json_lines import append_line
     from netwright.core.progress import say
     from netwright.deployment.artifact import Preparation, check_folder, make_artifact
     from netwright.deployment.targets import TARGETS

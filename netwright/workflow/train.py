@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from netwright.core.errors import NetwrightError, unknown
 from netwright.core.tables import name_of
+from netwright.workflow.changes import changes_of_supernet
 from netwright.workflow.open import KIND, TASK, OpenRun
 from netwright.workflow.source import Source, absolute
 
@@ -88,6 +89,7 @@ def begin(
             raise NetwrightError(f"{name} must be a path, not a {type(path).__name__}.")
     of_recipe, of_space, of_data = split_settings(settings)
     plan = make_recipe(recipe, epochs, of_recipe)
+    changes_of_supernet(plan)  # refuses before anything is written
     if size is not None and not isinstance(size, int):
         raise NetwrightError(f"--size is {size!r}; it must be a whole number of pixels.")
     if size is not None and size < LEAST_SIZE:
@@ -135,7 +137,8 @@ def go_on(run: OpenRun, callback: Callback | None = None) -> None:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(derive_seed("weights", plan.seed))
         supernet = Supernet(run.family)
-    train_supernet(supernet, run.training, plan, run.run, task=run.task, callback=callback)
+    changes = changes_of_supernet(plan)
+    train_supernet(supernet, run.training, plan, run.run, task=run.task, changes=changes, callback=callback)
 
 
 def make_recipe(given: GivenRecipe, epochs: float | None, fields: Mapping[str, Any]) -> Recipe:

@@ -81,6 +81,16 @@ def test_what_is_trained_is_what_is_folded(digits: Dataset, trained: nn.Module) 
     assert np.abs(got - wanted).mean() < 0.5
 
 
+def test_ranges_of_activations_stay_as_they_were_calibrated(digits: Dataset, trained: nn.Module) -> None:
+    x_BCHW = _images(digits, 64)
+    student = FakeQuantized(trained, [x_BCHW])
+    for factor in (20, -20):
+        student(factor * x_BCHW)
+    after, before = student.finish(), FakeQuantized(trained, [x_BCHW]).finish()
+    scales = [[part.scale.tolist() for part in model.quantization if part is not None] for model in (before, after)]
+    assert scales[0] == scales[1]
+
+
 def test_a_fixed_batch_size_is_refused(digits: Dataset) -> None:
     class Fixed(nn.Module):
         def forward(self, x_BCHW: torch.Tensor) -> torch.Tensor:

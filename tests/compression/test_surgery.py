@@ -11,10 +11,9 @@ import timm
 import torch
 from torch import Tensor, nn
 
-from netwright.compression.objectives import MatchTeacher
 from netwright.compression.quantization.fake_quantization import FakeQuantization, FakeQuantized
 from netwright.compression.quantization.qat import quantization_aware, quantize_aware
-from netwright.compression.surgery import OBJECTIVES, SURGERIES, changes_of, example_of, operate
+from netwright.compression.surgery import SURGERIES, changes_of, example_of, operate
 from netwright.core.errors import NetwrightError
 from netwright.core.files import read_json
 from netwright.core.run import Run
@@ -22,6 +21,7 @@ from netwright.data import Dataset, calibration_batches, load_dataset
 from netwright.graph.integers.interpret import interpret
 from netwright.graph.integers.quantized import QuantizedGraph
 from netwright.training.change import Objective, Surgery
+from netwright.training.objectives import OBJECTIVES, MatchTeacher
 from tests.compression.folding import settled
 
 SIZE = 8

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from netwright.core.errors import NetwrightError
-from netwright.core.files import append_line, read_lines
+from netwright.core.json_lines import append_line, read_lines
 from netwright.core.run import Run
 
 CONFIG = {"kind": "supernet", "space": "tiny", "own": {"space": "nets.py:mine"}}

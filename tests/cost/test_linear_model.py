@@ -40,6 +40,13 @@ def test_gradient_descent_costs_what_is_counted(n, d, k, steps, precompute):
     assert form.macs(steps, precompute=precompute) == counted_macs(lambda: descend(x, y, steps, precompute))
 
 
+@pytest.mark.parametrize(("n", "d"), [(50, 8), (3, 1), (7, 11)])
+def test_half_of_a_symmetric_matrix_is_counted_entry_by_entry(n, d):
+    entries = len(np.triu_indices(d)[0])  # with the diagonal
+    form = LinearTraining(n, d)
+    assert form.macs(0, precompute=True, symmetric=True) == entries * n + n * d
+
+
 def test_both_ways_learn_the_same():
     x, y = torch.randn(50, 8, dtype=torch.float64), torch.randn(50, 1, dtype=torch.float64)
     torch.testing.assert_close(descend(x, y, 100, True), descend(x, y, 100, False))

@@ -39,3 +39,18 @@ def test_progress_ends_at_one(monkeypatch):
     shares = []
     timed(monkeypatch, Machine(busy=0.5), seconds=1000, progress=shares.append)
     assert shares[-1] == 1 and all(0 <= share <= 1 for share in shares)
+
+
+def test_a_visit_is_calm_only_if_both_of_its_ends_are(monkeypatch):
+    """Other work sets in during every second visit, between the two looks at the reference."""
+    machine, looks = Machine(), []
+    monkeypatch.setattr(timing, "time", machine.clock)
+
+    def reference():
+        """Runs 20 times at the start, then three times before and after every visit."""
+        visit, turn = divmod(len(looks) - 20, 6)
+        looks.append(visit)
+        machine.work(0.1 if visit >= 0 and visit % 2 and turn >= 3 else 0.05)
+
+    found = timing.time_programs([lambda: machine.work(1.0)] * 2, reference, seconds=0)
+    assert found.calm == pytest.approx(0.5)

@@ -18,7 +18,7 @@ import torch
 from torch import Tensor, nn
 
 from netwright.cost.rules.work import Work, out_elements, products, shape
-from netwright.graph.traits.traits import Traits
+from netwright.graph.operations.traits import Traits
 
 
 @torch.library.custom_op("outsider::swirl", mutates_args=())

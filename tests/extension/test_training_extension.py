@@ -12,7 +12,7 @@ import torch
 
 import netwright
 from netwright.core.errors import NetwrightError
-from netwright.core.files import read_lines
+from netwright.core.json_lines import read_lines
 from netwright.core.run import Run
 from netwright.core.tables import load_own
 from netwright.cost.figures import Cost, Figure
@@ -231,3 +231,45 @@ def test_a_task_and_a_recipe_of_ones_own_through_the_command_line(own, tmp_path,
     reported = call("report", out, *task)
     assert reported.code == 0, reported.err
     assert "mean absolute error" in (out / "report.html").read_text()
+
+
+OBJECTIVE = """
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class SmallAnswers:
+    weight: float = 0.1
+
+    def objective(self, student, teacher):
+        return lambda outputs, taught, targets: self.weight * outputs.square().mean()
+
+
+@dataclass(frozen=True)
+class Pruned:
+    def change(self, module, example):
+        return module
+"""
+
+
+def test_an_objective_of_ones_own_is_in_the_loss_of_library_and_command_line(tmp_path, call):
+    file, data = tmp_path / "mine.py", "digits"
+    file.write_text(OBJECTIVE)
+    settings = {"space": "tiny", "recipe": "random", "epochs": 0.1, "batch_size": 64, "evaluate_every": 0}
+    named = [{"objective": f"{file}:SmallAnswers", "weight": 5.0}]
+    plain = netwright.train(data, out=tmp_path / "plain", **settings)
+    run = netwright.train(data, out=tmp_path / "own", changes=tuple(named), **settings)
+    weights = [(made.run.path / "model.safetensors").read_bytes() for made in (plain, run)]
+    assert weights[0] != weights[1]
+    assert run.run.config["recipe"]["changes"] == named
+    options = ["--space", "tiny", "--recipe", "random", "--epochs", "0.1", "--set", "batch_size=64"]
+    options += ["--set", "evaluate_every=0", "--set", f"changes={json.dumps(named)}", "--json"]
+    assert call("train", data, *options, "--out", tmp_path / "typed").code == 0
+    assert (tmp_path / "typed/model.safetensors").read_bytes() == weights[1]
+    for wrong, message in (("SmalAnswers", "Did you mean 'SmallAnswers'"), ("SmallAnswers", "Did you mean 'weight'")):
+        change = [{"objective": f"{file}:{wrong}", "wieght": 5.0}]
+        with pytest.raises(NetwrightError, match=message):
+            netwright.train(data, out=tmp_path / "wrong", changes=tuple(change), **settings)
+    with pytest.raises(NetwrightError, match="a supernet is many"):
+        netwright.train(data, out=tmp_path / "wrong", changes=({"surgery": f"{file}:Pruned"},), **settings)
+    assert not (tmp_path / "wrong").exists()

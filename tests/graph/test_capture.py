@@ -177,7 +177,7 @@ def test_backward_operations_belong_to_the_layer_of_their_forward_operation() ->
 
 def test_graphs_and_traits_are_read_without_torch_and_capture_loads_it() -> None:
     program = (
-        "import sys; import netwright.graph.graph, netwright.graph.traits.table; before = 'torch' in sys.modules; "
+        "import sys; import netwright.graph.graph, netwright.graph.operations.table; before = 'torch' in sys.modules; "
         "import netwright.graph.capture.trace; print(before, 'torch' in sys.modules)"
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)

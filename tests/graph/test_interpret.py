@@ -8,6 +8,8 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
+from torch import nn
 
 from benchmarks.mcu_cases import MAKERS, random_case
 from netwright.core.errors import NetwrightError
@@ -53,7 +55,8 @@ def test_multipliers_are_the_nearest_of_31_bits() -> None:
         assert abs(Fraction(mantissa, 1 << 31) * Fraction(2) ** shift / Fraction(real) - 1) <= Fraction(1, 1 << 31)
     assert fixed.quantize_multiplier(0.0) == (0, 0)
     assert fixed.quantize_multiplier(1 - 2.0**-40) == (1 << 30, 1)
-    assert fixed.quantize_multiplier(2.0**-33) == (0, 0)
+    assert fixed.quantize_multiplier(2.0**-32) == (1 << 30, -31)  # the least that is not zero
+    assert fixed.quantize_multiplier(2.0**-32 * (1 - 2.0**-20)) == fixed.quantize_multiplier(2.0**-33) == (0, 0)
     for wrong in (-1.0, math.inf, math.nan, 2.0**31):
         with pytest.raises(NetwrightError, match="multiplier"):
             fixed.quantize_multiplier(wrong)
@@ -146,6 +149,57 @@ def test_convolutions_equal_sums_written_out(padding: str, stride: tuple, dilati
         multiplier = fixed.quantize_multiplier(0.5 * float(scales[c]) / float(np.float32(0.05)))
         value = scalar_rescale(total, *multiplier) + out_zero
         assert found[n, oy, ox, c] == min(max(value, out_zero, -128), out_zero + 120, 127)
+
+
+def test_depthwise_filters_read_the_channel_that_they_belong_to() -> None:
+    rng = np.random.default_rng(5)
+    x, w = rng.integers(-128, 128, (1, 3, 3, 4)), rng.integers(-127, 128, (1, 3, 3, 12))
+    options = {"stride_h": 1, "stride_w": 1, "padding": "VALID", "depth_multiplier": 3}
+    builder = GraphBuilder()
+    operands = [builder.input("x", x.shape, quantization(1, 5))]
+    operands.append(builder.constant("w", w.astype(np.int8), quantization(1, 0, 3)))
+    operands.append(builder.constant("b", np.zeros(12, np.int32), quantization(1, 0, 0)))
+    found = run(
+        builder.build([builder.op("DEPTHWISE_CONV_2D", operands, (1, 1, 1, 12), quantization(2**12), **options)]),
+        x.astype(np.int8),
+    )
+    sums = [int(((x[0, :, :, c // 3] - 5) * w[0, :, :, c]).sum()) for c in range(12)]
+    assert found.reshape(-1).tolist() == [scalar_rescale(total, *fixed.quantize_multiplier(2.0**-12)) for total in sums]
+    assert len(set(found.reshape(-1).tolist())) > 6
+
+
+@pytest.mark.parametrize("shape", [(7, 9), (12, 5), (3, 4), (4, 6)])
+@pytest.mark.parametrize("corners", ["align", "half", "top left"])
+def test_resizing_is_within_a_step_of_the_real_one(shape: tuple[int, int], corners: str) -> None:
+    x = np.random.default_rng(6).integers(-128, 128, (1, 4, 6, 2)).astype(np.int8)
+    options = {"align_corners": corners == "align", "half_pixel_centers": corners == "half"}
+    builder = GraphBuilder()
+    operands = [builder.input("x", x.shape, quantization(1)), builder.constant("size", np.array(shape, np.int32))]
+    out = builder.op("RESIZE_BILINEAR", operands, (1, *shape, 2), quantization(1), **options)
+    found = run(builder.build([out]), x)
+    if corners == "top left":  # every output reads from its number times the ratio on
+        places = [np.arange(count) * side / count for count, side in zip(shape, (4, 6), strict=True)]
+        rows, columns = [
+            np.stack([np.interp(place, np.arange(side), row) for row in np.eye(side)], 1)
+            for place, side in zip(places, (4, 6), strict=True)
+        ]
+        expected = np.einsum("yh,xw,nhwc->nyxc", rows, columns, x)
+    else:
+        x_BCHW = torch.from_numpy(x).permute(0, 3, 1, 2).double()
+        resized = nn.functional.interpolate(x_BCHW, shape, mode="bilinear", align_corners=corners == "align")
+        expected = resized.permute(0, 2, 3, 1).numpy()
+    assert np.abs(found - expected).max() <= 1.5
+
+
+def test_a_slice_may_say_its_end_as_an_offset_from_its_beginning() -> None:
+    x = np.arange(24).reshape(4, 6).astype(np.int8)
+    for offset, expected in ((True, x[1:3, 2:6:2]), (False, x[1:2, 2:4:2])):
+        builder = GraphBuilder()
+        ends = [np.array(values, np.int32) for values in ([1, 2], [2, 4], [1, 2])]
+        operands = [builder.input("x", x.shape, quantization(1))]
+        operands += [builder.constant(name, end) for name, end in zip(("begin", "end", "step"), ends, strict=True)]
+        out = builder.op("STRIDED_SLICE", operands, expected.shape, quantization(1), offset=offset)
+        assert run(builder.build([out]), x).tolist() == expected.tolist()
 
 
 def test_large_sums_are_exact() -> None:

@@ -4,9 +4,9 @@ import pytest
 import torch
 
 from netwright.core.torch_internals import schema_of
-from netwright.graph.traits import aten
-from netwright.graph.traits.table import TABLE, traits_of
-from netwright.graph.traits.traits import UNKNOWN, Traits, rows
+from netwright.graph.operations import aten
+from netwright.graph.operations.table import TABLE, traits_of
+from netwright.graph.operations.traits import UNKNOWN, Traits, rows
 
 NAMES = [kind.removeprefix("aten.") for kind in aten.TRAITS]
 # Seeded in torch only because of a dropout that may be asked for, or because of how a kernel is tuned.

@@ -1,3 +1,5 @@
+import copy
+
 import numpy as np
 import onnx
 import pytest
@@ -64,6 +66,13 @@ def test_whole_and_chained_programs_compute_what_torch_computes(name, network, x
     assert np.abs(expected).max() > 0.1
     for program in (chosen.compile(network, (3, 24, 24)), chosen.chain(parts_of(network, chosen))):
         np.testing.assert_allclose(program.run(x), expected, atol=1e-4)
+
+
+@pytest.mark.parametrize("name", RUNTIMES)
+def test_networks_that_are_being_trained_are_measured_as_they_will_be_used(name, network, x, expected):
+    training = copy.deepcopy(network).train()
+    np.testing.assert_allclose(runtime(name).compile(training, (3, 24, 24)).run(x), expected, atol=1e-4)
+    assert training.training and all(parameter.requires_grad for parameter in training.parameters())
 
 
 def test_the_official_export_computes_the_same_for_any_batch(network, exported, x, expected):

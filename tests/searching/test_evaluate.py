@@ -15,7 +15,7 @@ import torch
 from search_families import small_family
 
 from netwright.core.errors import NetwrightError
-from netwright.core.files import read_lines
+from netwright.core.json_lines import read_lines
 from netwright.data import Dataset, ImageSet, calibration_batches
 from netwright.specialization import evaluate
 from netwright.specialization.evaluate import evaluate_archs, recorded

@@ -9,7 +9,7 @@ import torch
 from search_families import enumerate_space, small_family
 
 from netwright.core.errors import NetwrightError
-from netwright.core.files import read_lines
+from netwright.core.json_lines import read_lines
 from netwright.data import Dataset, ImageSet
 from netwright.models.space import SearchSpace
 from netwright.searching.limits.budget import Budget

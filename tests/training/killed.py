@@ -13,7 +13,7 @@ from pathlib import Path
 
 import torch
 
-from netwright.core.files import read_lines
+from netwright.core.json_lines import read_lines
 from netwright.training.loop import train_supernet
 from netwright.training.methods.table import METHODS
 from tests.training.small import colours, small_recipe, small_run, small_supernet

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Mapping
 
 from netwright.graph.dtypes import bytes_of
 from netwright.graph.graph import Graph, Op, Ref
-from netwright.graph.traits.traits import Traits
+from netwright.graph.operations.traits import Traits
 
 
 def _convolution(op: Op) -> tuple[str, ...]:

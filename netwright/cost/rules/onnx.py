@@ -10,7 +10,7 @@ from math import ceil, log2, prod
 from netwright.cost.rules.aten_products import SOFTMAX, einsum_macs
 from netwright.cost.rules.work import MOVE, Rule, Work, in_elements, out_elements, products, rules_of
 from netwright.graph.graph import Graph, Op, Ref, Tensor
-from netwright.graph.traits.onnx import TRAITS
+from netwright.graph.operations.onnx import TRAITS
 
 # Resampling: operations for every element that is sampled, by mode and number of sides.
 _RESAMPLING = {"linear": {1: 3, 2: 7, 3: 15}, "bilinear": {2: 7, 3: 15}, "cubic": {1: 7, 2: 31}, "bicubic": {2: 31}}

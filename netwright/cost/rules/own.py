@@ -20,8 +20,8 @@ from netwright.core.tables import load_own
 from netwright.cost.rules.torch_rules import FORMULAS
 from netwright.cost.rules.work import Rule, Work, rule_of
 from netwright.graph.graph import Graph, Op
-from netwright.graph.traits.table import known_as, traits_of
-from netwright.graph.traits.traits import Traits
+from netwright.graph.operations.table import known_as, traits_of
+from netwright.graph.operations.traits import Traits
 
 # By torch's name of the operation, "my::swirl", or a graph's, "my.swirl"; or FILE.py:NAME of such a dictionary.
 OwnRules = Mapping[str, Rule | Traits] | str

@@ -9,7 +9,7 @@ from math import ceil, log2, prod
 
 from netwright.cost.rules.work import Rule, Work, in_elements, out_elements, products, rules_of
 from netwright.graph.graph import Graph, Op, Ref, Tensor
-from netwright.graph.traits.tflite import TRAITS
+from netwright.graph.operations.tflite import TRAITS
 
 # A fused activation's operations for every element of the output.
 _ACTIVATIONS = {"RELU": 1, "RELU6": 2, "RELU_N1_TO_1": 2, "TANH": 1, "SIGN_BIT": 1}

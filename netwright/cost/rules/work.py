@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from netwright.graph.graph import Graph, Op, Ref, Tensor
-from netwright.graph.traits.traits import Group, Traits
+from netwright.graph.operations.traits import Group, Traits
 
 
 @dataclass(frozen=True, slots=True)

@@ -26,7 +26,7 @@ from netwright.device.machine import Machine
 from netwright.graph.capture.trace import capture
 from netwright.graph.capture.undisturbed import undisturbed
 from netwright.graph.graph import Graph
-from netwright.graph.traits.table import known_as, traits_of
+from netwright.graph.operations.table import known_as, traits_of
 
 LEAST_RUNS = 5
 

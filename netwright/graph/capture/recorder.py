@@ -26,7 +26,7 @@ from netwright.core.torch_internals import (
 )
 from netwright.graph.capture.undisturbed import tensors_in
 from netwright.graph.graph import Graph, Op, Pass, Ref, Role, Storage, Tensor
-from netwright.graph.traits.table import known_as, traits_of
+from netwright.graph.operations.table import known_as, traits_of
 
 
 def _sides(tensor: TorchTensor) -> str:

@@ -20,7 +20,7 @@ from netwright.core.errors import NetwrightError
 from netwright.graph.dtypes import bytes_of
 from netwright.graph.files.onnx_shapes import Kind, infer, kind_of
 from netwright.graph.graph import Graph, Op, Ref, Role, Storage, Tensor
-from netwright.graph.traits.table import traits_of
+from netwright.graph.operations.table import traits_of
 
 LARGEST = 1 << 40  # bytes of one tensor; more is an attack or a broken file
 _INTEGERS = {"bool", "int32", "int64", "uint32", "uint64", "string"}

@@ -20,7 +20,7 @@ from netwright.graph.files.tflite_options import read_options
 from netwright.graph.graph import Graph, Op, Ref, Role, Storage, Tensor
 from netwright.graph.integers.quantized import Quantization, QuantizedGraph
 from netwright.graph.integers.schema import OPERATORS, TYPES
-from netwright.graph.traits.table import traits_of
+from netwright.graph.operations.table import traits_of
 
 LARGEST = 1 << 40  # bytes of one tensor; more is an attack or a broken file
 _SIZELESS = {"string", "resource", "variant"}

@@ -7,10 +7,8 @@ function; where that holds for all 65,536 pairs of values, the kernel computes t
 from __future__ import annotations
 
 import itertools
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
-from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,14 +16,13 @@ from numpy.typing import NDArray
 from netwright.graph.graph import Op
 from netwright.graph.integers.elementwise import sum_constants
 from netwright.graph.integers.fixed import rescale
-from netwright.mcu.code import LayerData, RowPlace, struct
-from netwright.mcu.layer import Layer, Network
+from netwright.mcu.code import LayerData, struct
+from netwright.mcu.layer import Network
 from netwright.mcu.operators.operator import Operator
 from netwright.mcu.operators.shared.elementwise import (
-    broadcast_call,
+    PairLayer,
     constant_array,
     merged_runs,
-    of_one_shape,
     two_operands,
 )
 from netwright.mcu.operators.shared.lowering import Lowering
@@ -46,7 +43,7 @@ class Linear:
 
 
 @dataclass(frozen=True, eq=False)
-class Add(Layer):
+class Add(PairLayer):
     """Elementwise sum or difference (`sign` -1) of two values of one shape, or of one and a constant, or broadcast.
 
     Each input: (stored - zero_point) << left_shift, times its multiplier; the sum times the output's (add.h of the
@@ -63,35 +60,10 @@ class Add(Layer):
     high: int
     constant: NDArray[np.int8] | None = None
 
-    elementwise: ClassVar[bool] = True
-
-    def streams(self, network: Network) -> bool:
-        """Return whether rows are made of rows."""
-        return of_one_shape(self, network, self.constant)
-
-    def clamped(self, low: int, high: int) -> Layer:
-        """Return it with its results clamped once more."""
-        return replace(self, low=min(max(self.low, low), high), high=min(max(self.high, low), high))
-
     def data(self, network: Network, name: str) -> LayerData:
         """Return the constants of the kernel that `call` takes, and a constant operand."""
         text = self._constants(network, f"{name}_constants") + constant_array(self.constant, name)
         return LayerData(text, frozenset({"add"}))
-
-    def call(self, network: Network, name: str, inputs: Sequence[str], out: str, scratch: str) -> str:
-        """Return the call on all elements, in loops where the second operand broadcasts."""
-        del scratch
-
-        def run(first: str, second: str, step: int, result: str, count: str) -> str:
-            return self._run(name, first, second, step, result, count)
-
-        return broadcast_call(self, network, self.constant, name, inputs, out, run)
-
-    def row(self, network: Network, name: str, place: RowPlace) -> list[str]:
-        """Return the call on the elements of a row."""
-        del network
-        first, second = place.inputs()
-        return [self._run(name, first, second, 1, place.out, place.elements())]
 
     def reference(self) -> NDArray[np.int64]:
         """Return what it makes of every pair of values: entry [a + 128, b + 128]."""
@@ -124,7 +96,8 @@ class Add(Layer):
                 return Linear(first, second, int(least + most) // 2)
         return None
 
-    def _run(self, name: str, first: str, second: str, step: int, out: str, count: str) -> str:
+    def kernel(self, name: str, first: str, second: str, step: int, out: str, count: str) -> str:
+        """Return the call on a run of elements."""
         if step == 1 and self.linear:
             return f"nw_add_linear({first}, {second}, {out}, {count}, &{name}_constants);"
         return f"nw_add({first}, {second}, {step}, {out}, {count}, &{name}_constants);"

@@ -2,25 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from typing import ClassVar
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from netwright.graph.graph import Op
 from netwright.graph.integers.fixed import quantize_multiplier
-from netwright.mcu.code import LayerData, RowPlace, struct
-from netwright.mcu.layer import Layer, Network
+from netwright.mcu.code import LayerData, struct
+from netwright.mcu.layer import Network
 from netwright.mcu.operators.operator import Operator
-from netwright.mcu.operators.shared.elementwise import broadcast_call, constant_array, of_one_shape, two_operands
+from netwright.mcu.operators.shared.elementwise import PairLayer, constant_array, two_operands
 from netwright.mcu.operators.shared.lowering import Lowering
 from netwright.mcu.operators.shared.tables import becomes_table
 
 
 @dataclass(frozen=True, eq=False)
-class Multiply(Layer):
+class Multiply(PairLayer):
     """Elementwise product of two values, of one and a constant, or broadcast; `zero_points` of (first, second, output)."""
 
     zero_points: tuple[int, int, int]
@@ -30,16 +28,6 @@ class Multiply(Layer):
     high: int
     constant: NDArray[np.int8] | None = None
 
-    elementwise: ClassVar[bool] = True
-
-    def streams(self, network: Network) -> bool:
-        """Return whether rows are made of rows."""
-        return of_one_shape(self, network, self.constant)
-
-    def clamped(self, low: int, high: int) -> Layer:
-        """Return it with its results clamped once more."""
-        return replace(self, low=min(max(self.low, low), high), high=min(max(self.high, low), high))
-
     def data(self, network: Network, name: str) -> LayerData:
         """Return the kernel's constants, and a constant operand."""
         del network
@@ -48,22 +36,8 @@ class Multiply(Layer):
         text = struct("nw_mul_constants", f"{name}_constants", fields) + constant_array(self.constant, name)
         return LayerData(text, frozenset({"mul"}))
 
-    def call(self, network: Network, name: str, inputs: Sequence[str], out: str, scratch: str) -> str:
-        """Return the call on all elements, in loops where the second operand broadcasts."""
-        del scratch
-
-        def run(first: str, second: str, step: int, result: str, count: str) -> str:
-            return self._run(name, first, second, step, result, count)
-
-        return broadcast_call(self, network, self.constant, name, inputs, out, run)
-
-    def row(self, network: Network, name: str, place: RowPlace) -> list[str]:
-        """Return the call on the elements of a row."""
-        del network
-        first, second = place.inputs()
-        return [self._run(name, first, second, 1, place.out, place.elements())]
-
-    def _run(self, name: str, first: str, second: str, step: int, out: str, count: str) -> str:
+    def kernel(self, name: str, first: str, second: str, step: int, out: str, count: str) -> str:
+        """Return the call on a run of elements."""
         return f"nw_mul({first}, {second}, {step}, {out}, {count}, &{name}_constants);"
 
 

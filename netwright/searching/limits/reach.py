@@ -12,6 +12,7 @@ from netwright.core.errors import NetwrightError
 from netwright.models.space import Genes, SearchSpace
 from netwright.searching.limits.budget import Limit, costs_of
 from netwright.searching.minimum import minimize_sum
+from netwright.searching.variation import mutate
 
 _ROUNDS = 25
 
@@ -62,7 +63,7 @@ def reach(space: SearchSpace, limits: Sequence[Limit], rng: np.random.Generator)
         if worst.min() <= 0:
             break
         near = tried[np.argsort(worst, kind="stable")[:20]]
-        tried = np.concatenate([near, space.mutate(rng, near.repeat(50, 0), 2 / len(space.sizes))])
+        tried = np.concatenate([near, mutate(space, rng, near.repeat(50, 0), 2 / len(space.sizes))])
     worst = violation(tried).max(1)
     best = tried[worst.argmin()]
     if worst.min() > 0:

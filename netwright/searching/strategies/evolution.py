@@ -13,6 +13,7 @@ from netwright.models.space import Genes, SearchSpace
 from netwright.searching.candidates import Candidates, Result
 from netwright.searching.limits.budget import Limit
 from netwright.searching.score import Score
+from netwright.searching.variation import children
 
 
 def search(
@@ -49,8 +50,7 @@ def search(
         def propose(count: int, pool: Genes = best, weights: np.ndarray = weights) -> Genes:
             mothers = pool[rng.choice(len(pool), count, p=weights)]
             fathers = pool[rng.choice(len(pool), count, p=weights)]
-            crossed = np.where(rng.random((count, 1)) < 0.5, space.crossover(rng, mothers, fathers), mothers)
-            return space.mutate(rng, crossed, rng.random((count, 1)) * 2 * mutation)
+            return children(space, rng, mothers, fathers, mutation)
 
         genes, costs = candidates.collect(propose, population)
         if not len(genes):

@@ -14,6 +14,7 @@ from netwright.searching.candidates import Candidates, Result
 from netwright.searching.limits.budget import Limit
 from netwright.searching.pareto import crowding, ranks
 from netwright.searching.score import Floats, Score
+from netwright.searching.variation import children
 
 
 def search(
@@ -44,14 +45,13 @@ def search(
 
         def propose(count: int, pool: Genes = genes, merit: Floats = merit) -> Genes:
             mothers, fathers = (pool[_tournament(rng, merit, count)] for _ in range(2))
-            crossed = np.where(rng.random((count, 1)) < 0.5, space.crossover(rng, mothers, fathers), mothers)
-            return space.mutate(rng, crossed, rng.random((count, 1)) * 2 * mutation)
+            return children(space, rng, mothers, fathers, mutation)
 
-        children, costs = candidates.collect(propose, population)
-        if not len(children):
+        offspring, costs = candidates.collect(propose, population)
+        if not len(offspring):
             break
-        scores = candidates.evaluate(children, costs)
-        genes = np.concatenate([genes, children])
+        scores = candidates.evaluate(offspring, costs)
+        genes = np.concatenate([genes, offspring])
         objectives = np.concatenate([objectives, np.column_stack([-scores, costs])])
         survivors = np.argsort(_merit(objectives), kind="stable")[:population]
         genes, objectives = genes[survivors], objectives[survivors]

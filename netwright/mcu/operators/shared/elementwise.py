@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import math
+from abc import abstractmethod
 from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import ClassVar, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
 from netwright.graph.graph import Op
-from netwright.mcu.code import array
+from netwright.mcu.code import RowPlace, array
 from netwright.mcu.layer import Layer, Network
 from netwright.mcu.operators.shared.copies import dense_strides
 from netwright.mcu.operators.shared.lowering import Lowering, without_batch
@@ -96,3 +99,40 @@ def merged_runs(layer: Layer, network: Network, constant: NDArray[np.int8] | Non
         else:
             merged.append((size, own, stride))
     return merged or [(math.prod(shape), 1, 1)]
+
+
+class PairLayer(Layer):
+    """A layer of two operands, the second of which may be a constant or broadcast; its dataclasses have these fields."""
+
+    low: int
+    high: int
+    constant: NDArray[np.int8] | None
+
+    elementwise: ClassVar[bool] = True
+
+    @abstractmethod
+    def kernel(self, name: str, first: str, second: str, step: int, out: str, count: str) -> str:
+        """Return the call on a run of elements, the second operand's read at every `step`."""
+
+    def streams(self, network: Network) -> bool:
+        """Return whether rows are made of rows."""
+        return of_one_shape(self, network, self.constant)
+
+    def clamped(self, low: int, high: int) -> Self:
+        """Return it with its results clamped once more."""
+        return replace(self, low=min(max(self.low, low), high), high=min(max(self.high, low), high))  # type: ignore[call-arg]
+
+    def call(self, network: Network, name: str, inputs: Sequence[str], out: str, scratch: str) -> str:
+        """Return the call on all elements, in loops where the second operand broadcasts."""
+        del scratch
+
+        def run(first: str, second: str, step: int, result: str, count: str) -> str:
+            return self.kernel(name, first, second, step, result, count)
+
+        return broadcast_call(self, network, self.constant, name, inputs, out, run)
+
+    def row(self, network: Network, name: str, place: RowPlace) -> list[str]:
+        """Return the call on the elements of a row."""
+        del network
+        first, second = place.inputs()
+        return [self.kernel(name, first, second, 1, place.out, place.elements())]

@@ -1,8 +1,11 @@
-"""The operations of torch's namespace aten. Each is in one row; an in-place operation is in that of its name without underscore."""
+"""The operations of torch's namespace aten. Each is in one row; an in-place operation is in that of its name without underscore.
+
+Which of them return views is not said here: torch says it of every call, at capture (`graph/capture/recorder.py`).
+"""
 
 from __future__ import annotations
 
-from netwright.graph.traits.traits import Traits, rows
+from netwright.graph.operations.traits import Traits, rows
 
 # Operations for every element.
 _ELEMENTWISE = (

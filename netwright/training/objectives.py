@@ -1,4 +1,4 @@
-"""Terms of the loss that help a network after surgery.
+"""Objectives: terms that a recipe adds to the loss, by name (`changes=[{"objective": NAME}]`); see `training.change.Objective`.
 
 The soft targets of a teacher (Hinton et al. 2015, arXiv:1503.02531) need no term: the recipe's `distillation_weight` mixes them in.
 """
@@ -12,6 +12,11 @@ from typing import Any
 from torch import Tensor, nn
 
 from netwright.core.errors import NetwrightError
+from netwright.core.tables import Table
+
+OBJECTIVES: Table[Callable[..., Any]] = Table(
+    "Objective", {"match-teacher": "netwright.training.objectives:MatchTeacher"}
+)
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from netwright.graph.traits.traits import Traits, rows
+from netwright.graph.operations.traits import Traits, rows
 
 _ROWS = (
     (

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from netwright.graph.traits import aten, onnx, others, tflite
-from netwright.graph.traits.traits import UNKNOWN, Traits
+from netwright.graph.operations import aten, onnx, others, tflite
+from netwright.graph.operations.traits import UNKNOWN, Traits
 
 TABLE: Mapping[str, Traits] = {**aten.TRAITS, **onnx.TRAITS, **tflite.TRAITS, **others.TRAITS}
 
