@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import random
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -95,6 +96,21 @@ def test_every_byte_read_is_the_byte_written(seed: int, mode: str) -> None:
         assert found.arena_bytes >= found.order_bound_bytes
 
 
+@pytest.mark.parametrize("mode", ["layers", "stream", "auto"])
+def test_outputs_before_the_end_are_whole_at_the_end(mode: str) -> None:
+    """Each value between two layers that could overwrite it, or come to lie where it was."""
+    build = Builder((12, 12, 8))
+    build.conv(8, 3)
+    build.depthwise(3)
+    build.lookup()
+    build.conv(16)
+    build.depthwise(3)
+    network = build.network()
+    for value in range(1, len(network.values) - 1):
+        several = replace(network, outputs=(*network.outputs, value))
+        Memory(several, schedule(several, mode=mode)).run()
+
+
 def test_streaming_needs_least_and_a_limit_is_kept_where_it_can_be() -> None:
     build = Builder((24, 24, 3))
     build.conv(8, 3, 2)
@@ -167,6 +183,18 @@ def test_scratch_is_planned_without_being_asked_for() -> None:
     needs = {step.layer: step.scratch_bytes for step in found.steps if isinstance(step, Whole)}
     assert needs == {index: layer.scratch_bytes(network) for index, layer in enumerate(network.layers)}
     assert max(needs.values()) > 0
+
+
+def test_scratch_that_just_fills_the_arena_lies_in_it() -> None:
+    """A depthwise convolution in place with 80 bytes of lines, before a layer that takes 80 bytes more than it."""
+    build = Builder((1, 10, 8))
+    build.depthwise(5)
+    build.conv(8)
+    network = build.network()
+    first, _ = schedule(network, mode="layers").steps
+    assert isinstance(first, Whole)
+    assert network.layers[0].scratch_bytes(network) == network.values[2].bytes == first.scratch_bytes
+    assert first.scratch >= 0
 
 
 def test_a_misspelt_mode_is_named() -> None:

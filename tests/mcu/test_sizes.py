@@ -7,7 +7,7 @@ import pytest
 from netwright.mcu.compile import compile_network
 from netwright.mcu.emit.emit import emit
 from netwright.mcu.lower.lower import lower
-from netwright.mcu.price.sizes import predicted_sizes
+from netwright.mcu.price.sizes import predicted_code_bytes, predicted_sizes
 from netwright.mcu.run.emulate import TOOLS
 from netwright.mcu.run.toolchain import missing
 from netwright.mcu.schedule.schedule import schedule
@@ -33,6 +33,11 @@ def test_the_prediction_is_near_the_linkers_sizes(tmp_path):
     assert measured.origin.startswith("measured")
     assert sizes.constant_bytes == pytest.approx(measured.constant_bytes, rel=0.05)
     assert sizes.code_bytes == pytest.approx(measured.code_bytes, rel=0.25)
+
+
+def test_code_that_is_inlined_into_its_callers_is_not_counted_twice():
+    assert predicted_code_bytes(("nw_pool.h",), 2) == predicted_code_bytes(("nw_pool.h", "nw_matrix.h", "nw_sum.h"), 2)
+    assert predicted_code_bytes((), 3) - predicted_code_bytes((), 2) == predicted_code_bytes((), 1) > 0
 
 
 def test_without_tools_the_sizes_are_predicted_and_nothing_is_proven(tmp_path, monkeypatch):
