@@ -10,7 +10,7 @@ import netwright.training.checkpoint as checkpoint
 from netwright.core.errors import NetwrightError
 from netwright.training.lesson import Extra
 from netwright.training.loop import train_network, train_supernet
-from netwright.training.loss import mixed
+from netwright.training.mixed_loss import mixed
 from netwright.training.method import Method
 from netwright.training.methods.random_sampling import RANDOM
 from netwright.training.methods.sandwich import SANDWICH

@@ -12,7 +12,7 @@ from netwright.tasks.classify import CLASSIFICATION
 from netwright.training.ema import Ema
 from netwright.training.evaluate import landmarks
 from netwright.training.lesson import Extra, Stage
-from netwright.training.loss import objective
+from netwright.training.mixed_loss import mixed_loss
 from netwright.training.optimizer import make_optimizer
 from netwright.training.recipe import recipe
 from netwright.training.schedule import Schedule, Span
@@ -92,9 +92,9 @@ def test_objective_mixes_hard_and_soft_targets():
     for share in (0.0, 0.25, 1.0):
         settings = recipe("sandwich", distillation_weight=share, label_smoothing=0.1)
         torch.testing.assert_close(
-            objective(logits, labels, soft, settings, CLASSIFICATION), share * distilled + (1 - share) * hard
+            mixed_loss(logits, labels, soft, settings, CLASSIFICATION), share * distilled + (1 - share) * hard
         )
-        torch.testing.assert_close(objective(logits, labels, None, settings, CLASSIFICATION), hard)
+        torch.testing.assert_close(mixed_loss(logits, labels, None, settings, CLASSIFICATION), hard)
 
 
 def training(*extras: Extra) -> Training:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from netwright.cost.rules.aten_formulas import norm_steps
+from netwright.cost.rules.aten_special import norm_steps
 from netwright.cost.rules.work import Work
 from netwright.graph.graph import Graph, Op
 

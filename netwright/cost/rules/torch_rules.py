@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from netwright.cost.rules import aten_formulas, aten_products, torchvision
+from netwright.cost.rules import aten_special, aten_products, torchvision
 from netwright.cost.rules.work import Rule, rules_of
 from netwright.graph.operations import aten, others
 
-FORMULAS: dict[str, Rule] = {**aten_formulas.FORMULAS, **aten_products.FORMULAS, **torchvision.FORMULAS}
+FORMULAS: dict[str, Rule] = {**aten_special.FORMULAS, **aten_products.FORMULAS, **torchvision.FORMULAS}
 RULES: dict[str, Rule] = rules_of({**aten.TRAITS, **others.TRAITS}, FORMULAS)

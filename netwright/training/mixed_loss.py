@@ -11,7 +11,7 @@ from netwright.training.method import Answer, Method
 from netwright.training.recipe import Recipe
 
 
-def objective(outputs: Any, targets: Any, soft: Any | None, recipe: Recipe, task: Task) -> Tensor:
+def mixed_loss(outputs: Any, targets: Any, soft: Any | None, recipe: Recipe, task: Task) -> Tensor:
     """Return the task's loss against the targets and, by the distillation weight, against soft targets."""
     share = recipe.distillation_weight
     if soft is None or share == 0:
@@ -25,7 +25,7 @@ def objective(outputs: Any, targets: Any, soft: Any | None, recipe: Recipe, task
 
 def mixed(answer: Answer) -> Tensor:
     """Return the loss of methods that have none of their own."""
-    return objective(answer.outputs, answer.targets, answer.soft, answer.recipe, answer.task)
+    return mixed_loss(answer.outputs, answer.targets, answer.soft, answer.recipe, answer.task)
 
 
 def loss_of(method: Method, answer: Answer) -> Tensor:
