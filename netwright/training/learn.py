@@ -12,8 +12,8 @@ from netwright.data import Loader
 from netwright.training.evaluate import arguments
 from netwright.training.job import Job
 from netwright.training.lesson import Lesson
-from netwright.training.mixed_loss import loss_of
 from netwright.training.method import Answer
+from netwright.training.mixed_loss import loss_of
 from netwright.training.training import Training
 
 

@@ -10,11 +10,11 @@ import netwright.training.checkpoint as checkpoint
 from netwright.core.errors import NetwrightError
 from netwright.training.lesson import Extra
 from netwright.training.loop import train_network, train_supernet
-from netwright.training.mixed_loss import mixed
 from netwright.training.method import Method
 from netwright.training.methods.random_sampling import RANDOM
 from netwright.training.methods.sandwich import SANDWICH
 from netwright.training.methods.static import STATIC
+from netwright.training.mixed_loss import mixed
 from netwright.training.recipe import random_sampling
 from tests.training.small import colours, small_recipe, small_run, small_supernet
 

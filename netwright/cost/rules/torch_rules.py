@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from netwright.cost.rules import aten_special, aten_products, torchvision
+from netwright.cost.rules import aten_products, aten_special, torchvision
 from netwright.cost.rules.work import Rule, rules_of
 from netwright.graph.operations import aten, others
 
