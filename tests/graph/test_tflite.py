@@ -200,6 +200,14 @@ def test_the_newer_field_holds_operators_beyond_127() -> None:
     assert parse_one(one_op("GELU", [(2,)], (2,))).ops[0].kind == "tflite.GELU"
 
 
+def test_files_from_before_the_newer_field_hold_operators_in_the_old_one() -> None:
+    file = File()
+    ends = [file.tensor((2,)), file.tensor((2,))]
+    file.op("LOGISTIC", ends[:1], ends[1:])
+    del file.codes[0].fields[3]
+    assert parse_tflite(file.data(ends[:1], ends[1:])).graph.ops[0].kind == "tflite.LOGISTIC"
+
+
 def test_an_invalid_quantized_dimension_is_read_where_only_one_axis_fits() -> None:
     file = File()
     file.tensor((4,), "int32", np.zeros(4, np.int32), scale=[1.0] * 4, zero_point=[0] * 4, axis=3)

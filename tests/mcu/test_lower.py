@@ -99,6 +99,26 @@ def test_padding_with_another_value_than_the_zero_point_is_no_padding_of_a_convo
 
 
 @needs_gcc
+@pytest.mark.parametrize(("fill", "layers"), [(-128, [Pool]), (127, [Copy, Pool]), (None, [Copy, Pool])])
+def test_the_largest_value_takes_in_padding_that_no_value_is_below(
+    fill: int | None, layers: list, tmp_path: Path
+) -> None:
+    build = GraphBuilder()
+    x = build.input("x", (1, 4, 4, 2), FOUND)
+    around = pairs(build, 0, 0, 1, 1, 1, 1, 0, 0)
+    if fill is None:  # with the real number 0
+        padded = build.op("PAD", [x, around], (1, 6, 6, 2), FOUND)
+    else:
+        value = build.constant("value", np.array(fill, np.int8), FOUND)
+        padded = build.op("PADV2", [x, around, value], (1, 6, 6, 2), FOUND)
+    pooled = build.op(
+        "MAX_POOL_2D", [padded], (1, 3, 3, 2), FOUND,
+        filter_width=2, filter_height=2, stride_w=2, stride_h=2, padding="VALID",
+    )  # fmt: skip
+    assert kinds(equal_in_c(build.build([pooled]), tmp_path)) == layers
+
+
+@needs_gcc
 def test_means_take_a_transposition_in_and_keep_their_roundings(tmp_path: Path) -> None:
     build = GraphBuilder()
     x = build.input("x", (1, 3, 4, 5), FOUND)

@@ -71,6 +71,22 @@ def test_recomputation_is_the_halo_of_the_windows() -> None:
     )  # one row and column more between two tiles, twice
 
 
+def test_a_tile_leaves_the_rows_that_the_tile_beside_it_reads() -> None:
+    """Of two tiles side by side the second begins with row 0 again: all that the first makes ends before the input."""
+    build = Builder((16, 16, 4))
+    build.conv(8, 3)
+    build.conv(4, 3)
+    network = build.network()
+    plain = outline(network, (0, 1))
+    assert plain is not None
+    for grid, most in (((1, 2), -network.values[2].bytes), ((2, 1), 0)):
+        found = patched(network, plain, grid)
+        assert found is not None
+        shift = found.overlaps[0].shift
+        assert shift is not None
+        assert -network.values[2].bytes <= shift <= most
+
+
 def test_patches_go_below_streaming_where_rows_are_wide() -> None:
     build = Builder((12, 120, 2))
     build.conv(8, 3, 2)
