@@ -15,11 +15,12 @@ import torch
 from torch import Tensor
 from torch.fx import GraphModule, Interpreter, Node
 
-from netwright.compression.quantization.annotate import CLAMPS
-from netwright.compression.quantization.exported import PRODUCTS, argument, kind, takes_any_batch, where
+from netwright.compression.quantization.exported import takes_any_batch
 from netwright.compression.quantization.fold import functions, layers, moves
 from netwright.compression.quantization.fold.folding import Folding, Int8Tensor, channels_last_order
 from netwright.compression.quantization.fold.layers import Fused
+from netwright.compression.quantization.nodes import argument, kind, where
+from netwright.compression.quantization.operations import CLAMPS, PRODUCTS
 from netwright.core.errors import NetwrightError
 from netwright.graph.integers.builder import quantization
 from netwright.graph.integers.quantized import Quantization, QuantizedGraph
@@ -27,6 +28,7 @@ from netwright.graph.integers.quantized import Quantization, QuantizedGraph
 EMITTERS: dict[str, Callable[[Folding, Node, Fused], Int8Tensor]] = {
     "add": functions.arithmetic,
     "adaptive_avg_pool2d": layers.average_pool,
+    "amax": moves.greatest,
     "avg_pool2d": layers.average_pool,
     "bmm": functions.matrix_product,
     "cat": moves.concatenate,
