@@ -9,6 +9,7 @@ import typer
 
 from netwright.cli.result import Result
 from netwright.core.tables import OWN
+from netwright.graph.integers.comparison import ACCEPTED_DB, words
 from netwright.workflow.compile import MODES
 
 if TYPE_CHECKING:
@@ -38,6 +39,10 @@ def compile(
     ] = None,
     operators: Annotated[str | None, typer.Option(help=f"Operators of your own: {OWN}.")] = None,
     space: Annotated[str | None, typer.Option(help=f"The run's space again, where it is your own: {OWN}.")] = None,
+    accept_sqnr: Annotated[
+        float, typer.Option(help="Least ratio to the float network's outputs that is accepted, dB; below, exit 1.")
+    ] = ACCEPTED_DB,
+    layers: Annotated[bool, typer.Option("--layers", help="Compare with the float network layer by layer.")] = False,
     emulate: Annotated[bool, typer.Option("--emulate", help="Build net.elf too, for `netwright emulate`.")] = False,
     json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> Result:
@@ -62,10 +67,14 @@ def compile(
         emulated=emulate,
         operators=operators,
         space=space,
+        layers=layers,
         note=say,
     )
-    failed = None if all(compiled.fits.values()) else " ".join(compiled.advice)
-    return Result({"folder": str(out), **compiled.to_json()}, describe(compiled), failed)
+    reasons = [] if all(compiled.fits.values()) else [*compiled.advice]
+    found = compiled.comparison
+    if found is not None and not found.accepts(accept_sqnr):
+        reasons.append(f"{found.doubt(accept_sqnr)} With --accept-sqnr it is taken as it is.")
+    return Result({"folder": str(out), **compiled.to_json()}, describe(compiled), " ".join(reasons) or None)
 
 
 def describe(compiled: Compiled) -> list[Any]:
@@ -78,13 +87,35 @@ def describe(compiled: Compiled) -> list[Any]:
         f"flash  {sizes.flash_bytes:>10,} bytes{_against(compiled.flash_limit, fits['flash'])}; "
         f"code {sizes.code_bytes:,}, constants {sizes.constant_bytes:,} ({sizes.origin})",
         f"C      {compiled.proven}",
+        f"float  {_beside_float(compiled)}",
     ]
     return [
         *lines,
         _table(compiled),
+        *_layers(compiled),
         *compiled.network.notes,
         *compiled.advice,
         f"written: {compiled.directory} (README.md there says how to call it)",
+    ]
+
+
+def _beside_float(compiled: Compiled) -> str:
+    """Say how far the integers are from the float network, with a warning where that is far."""
+    found = compiled.comparison
+    if found is None:
+        return "nothing compared: the model came as integers, without a network in float"
+    doubt = found.doubt()
+    return found.describe() + (f"\nWarning: {doubt}" if doubt else "")
+
+
+def _layers(compiled: Compiled) -> list[str]:
+    found = compiled.comparison
+    if found is None or not found.layers:
+        return []
+    steepest = found.steepest
+    return [
+        "Layer by layer, SQNR on the way from the input:",
+        *(f"{words(one.sqnr_db):>18}  {one.name}{'  falls most' if one is steepest else ''}" for one in found.layers),
     ]
 
 

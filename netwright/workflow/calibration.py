@@ -27,7 +27,12 @@ GREY = (0.299, 0.587, 0.114)  # the luma of ITU-R BT.601, as PIL's mode L
 
 
 def quantized_module(
-    model: str, data: str | None, shape: str | None = None, *, space: GivenSpace | None = None
+    model: str,
+    data: str | None,
+    shape: str | None = None,
+    *,
+    space: GivenSpace | None = None,
+    layers: bool = False,
 ) -> QuantizedGraph:
     """Return the integers of a module, its activations calibrated on images of `data`.
 
@@ -47,7 +52,7 @@ def quantized_module(
             raise NetwrightError(f"{model} has the size of its architecture: leave --input out.")
         module, batches = _of_run(model, data, space)
         with _quiet():
-            return quantize(module, batches)
+            return quantize(module, batches, layers=layers)
     if data is None:
         raise NetwrightError(
             f"{model} is not quantized: images are needed to find the ranges of its activations. Give a folder of images "
@@ -57,7 +62,7 @@ def quantized_module(
     tried = "x".join(map(str, (1, *batches[0].shape[1:])))
     try:
         with _quiet():
-            return quantize(module, batches)
+            return quantize(module, batches, layers=layers)
     except NetwrightError as error:
         raise NetwrightError(
             f"{error} Tried with one input, images of {tried}; --input states another shape. "

@@ -41,6 +41,7 @@ def compile(
     emulated: bool = False,
     operators: Given | Iterable[Given] | Mapping[str, Operator] | None = None,
     space: GivenSpace | None = None,
+    layers: bool = False,
     name: str | None = None,
     note: Callable[[str], None] = lambda _: None,
 ) -> Compiled:
@@ -63,6 +64,7 @@ def compile(
         emulated: build the program for `emulate` too.
         operators: int8 operators of your own: an `Operator`, several, or FILE.py:NAME.
         space: a run's space again, or the one that `model` names an architecture of, where it is your own.
+        layers: compare with the network in float layer by layer.
         name: of the network, for comments; its file's, if None.
         note: called with lines that tell the progress.
 
@@ -83,7 +85,12 @@ def compile(
         raise unknown("CPU", cpu, BOARDS)
     check_place(Path(out))
     own = own_operators(operators)
-    read = read_integers(model, data, input, space=space)
+    read = read_integers(model, data, input, space=space, layers=layers)
+    note(
+        "came as integers: there is no network in float to compare with"
+        if read.comparison is None
+        else read.comparison.describe()
+    )
     return compile_network(
         read,
         Path(out),
@@ -115,16 +122,18 @@ def read_integers(
     shape: str | None = None,
     *,
     space: GivenSpace | None = None,
+    layers: bool = False,
 ) -> QuantizedGraph:
     """Return the integer network that a word, a file or a module stands for; a module is quantized with images of `data`.
 
     `shape`: the input of a module whose name does not say it. `space`: a run's space again, where it is your own.
+    `layers`: compare with the network in float layer by layer.
 
     Raises:
         NetwrightError: nothing of that name, or it holds no integers and no images are given to find their ranges.
     """
     if not isinstance(model, str | Path):
-        return _given_itself(model, data, shape)
+        return _given_itself(model, data, shape, layers)
     path = Path(model)
     if path.suffix in (".tflite", ".json"):
         if data is not None:
@@ -151,11 +160,11 @@ def read_integers(
 
     if data is not None and not isinstance(data, str | Path):
         raise NetwrightError(f"{model} is calibrated on images of a folder or .zip: give its path as data.")
-    return quantized_module(str(model), None if data is None else str(data), shape, space=space)
+    return quantized_module(str(model), None if data is None else str(data), shape, space=space, layers=layers)
 
 
 def _given_itself(
-    model: QuantizedGraph | nn.Module, data: str | Path | Sequence[Tensor] | None, shape: str | None
+    model: QuantizedGraph | nn.Module, data: str | Path | Sequence[Tensor] | None, shape: str | None, layers: bool
 ) -> QuantizedGraph:
     from netwright.graph.integers.quantized import QuantizedGraph
 
@@ -173,7 +182,7 @@ def _given_itself(
         )
     from netwright.compression.quantization.post_training import quantize
 
-    return quantize(model, list(data))
+    return quantize(model, list(data), layers=layers)
 
 
 @dataclass(frozen=True)

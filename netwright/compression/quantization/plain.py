@@ -81,6 +81,28 @@ def _turned_difference(graph_module: GraphModule, node: Node) -> Node | None:
     return call(graph_module, node, aten.sub.Tensor, one, node.args[0])
 
 
+def _turned(graph_module: GraphModule, node: Node) -> Node:
+    """Write .mT as a transposition."""
+    return call(graph_module, node, aten.transpose.int, node.args[0], -2, -1)
+
+
+def _swapped(graph_module: GraphModule, node: Node) -> Node:
+    return call(graph_module, node, aten.transpose.int, *node.args)
+
+
+def _stacked(graph_module: GraphModule, node: Node) -> Node:
+    """Write stack as a concatenation of what has a dimension more."""
+    parts: Any = node.args[0]
+    rank = len(_value(node).shape)
+    dim = argument(node, "dim", 0) % rank
+    raised = []
+    for part in parts:
+        made = call(graph_module, node, aten.unsqueeze.default, part, dim)
+        made.meta["val"] = _value(part).unsqueeze(dim)
+        raised.append(made)
+    return call(graph_module, node, aten.cat.default, raised, dim)
+
+
 def _negative(graph_module: GraphModule, node: Node) -> Node:
     return call(graph_module, node, aten.mul.Tensor, node.args[0], -1.0)
 
@@ -207,9 +229,13 @@ _FORMS: dict[str, Callable[[GraphModule, Node], Node | None]] = {
     "div": _division,
     "getitem": _result,
     "hardtanh": _clamp,
+    "mT": _turned,
     "neg": _negative,
     "relu6": _clamp,
     "rsub": _turned_difference,
     "silu": _silu,
+    "stack": _stacked,
+    "swapaxes": _swapped,
+    "swapdims": _swapped,
     "view": _view,
 }
