@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -11,6 +12,7 @@ from netwright.cli.result import Result
 from netwright.core.tables import OWN
 from netwright.graph.integers.comparison import ACCEPTED_DB, words
 from netwright.workflow.compile import MODES
+from netwright.workflow.quantizing import OBSERVERS
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -39,6 +41,11 @@ def compile(
     ] = None,
     operators: Annotated[str | None, typer.Option(help=f"Operators of your own: {OWN}.")] = None,
     space: Annotated[str | None, typer.Option(help=f"The run's space again, where it is your own: {OWN}.")] = None,
+    calibration: Annotated[int | None, typer.Option(help="Images that calibrate a module's activations; 256.")] = None,
+    observer: Annotated[str | None, typer.Option(help=f"How their ranges are chosen: {', '.join(OBSERVERS)}.")] = None,
+    qat: Annotated[
+        float, typer.Option(help="Epochs of training with fake quantization, on a run's training data.", min=0.0)
+    ] = 0.0,
     accept_sqnr: Annotated[
         float, typer.Option(help="Least ratio to the float network's outputs that is accepted, dB; below, exit 1.")
     ] = ACCEPTED_DB,
@@ -67,6 +74,9 @@ def compile(
         emulated=emulate,
         operators=operators,
         space=space,
+        calibration=calibration,
+        observer=observer,
+        qat=qat,
         layers=layers,
         note=say,
     )
@@ -88,6 +98,7 @@ def describe(compiled: Compiled) -> list[Any]:
         f"code {sizes.code_bytes:,}, constants {sizes.constant_bytes:,} ({sizes.origin})",
         f"C      {compiled.proven}",
         f"float  {_beside_float(compiled)}",
+        *top1_lines(compiled.checks.get("top1")),
     ]
     return [
         *lines,
@@ -106,6 +117,17 @@ def _beside_float(compiled: Compiled) -> str:
         return "nothing compared: the model came as integers, without a network in float"
     doubt = found.doubt()
     return found.describe() + (f"\nWarning: {doubt}" if doubt else "")
+
+
+def top1_lines(found: Mapping[str, Any] | None) -> list[str]:
+    """Return a line on how often the network is right, where images held out have told."""
+    if found is None:
+        return []
+    in_c = "no C compiler here" if found["c"] is None else f"{found['c']:.1%} in C on this machine"
+    return [
+        f"top-1  {in_c}, {found['interpreter']:.1%} in the interpreter, {found['float']:.1%} in float before quantizing; "
+        f"{found['images']:,} images held out"
+    ]
 
 
 def _layers(compiled: Compiled) -> list[str]:

@@ -86,3 +86,44 @@ def test_an_operation_with_several_results_is_refused_by_name(call, nets):
     done = call(*words(nets, "sorted_channels"))
     assert done.code == 1
     assert "the operation sort has no integer form here" in " ".join(done.err.split())
+
+
+def test_a_network_of_a_run_is_judged_on_images_held_out(call, trained, tmp_path):
+    told = result(
+        call, "compile", f"{trained}:smallest", "--calibration", "40", "--observer", "mse", "--out", tmp_path / "c"
+    )
+    found = told["top1"]
+    assert found["images"] > 100
+    assert found["c"] == found["interpreter"]
+    assert abs(found["c"] - found["float"]) < 0.1
+    assert json.loads((tmp_path / "c" / "net.json").read_text())["top1"] == found
+    with_training = call("compile", f"{trained}:smallest", "--qat", "0.3", "--out", tmp_path / "c")
+    assert with_training.code == 0, with_training.err
+    assert f"{found['images']} images held out" in with_training.out
+    trained_further = json.loads((tmp_path / "c" / "net.json").read_text())["top1"]
+    assert trained_further["interpreter"] != found["interpreter"]
+    if shutil.which("arm-none-eabi-gcc") and shutil.which("qemu-system-arm"):
+        emulated = call("emulate", tmp_path / "c")
+        assert emulated.code == 0, emulated.err
+        assert f"top-1  {trained_further['c']:.1%} in C" in emulated.out
+
+
+@pytest.mark.parametrize(
+    ("words_more", "says"),
+    [
+        (("--observer", "max"), "Observer 'max'"),
+        (("--calibration", "0"), "at least one image"),
+        (("--qat", "1"), "--qat trains on the images of a run"),
+    ],
+)
+def test_what_a_module_by_name_cannot_do_is_refused(call, nets, words_more, says):
+    done = call(*words(nets, "net"), *words_more)
+    assert done.code == 1
+    assert says in " ".join(done.err.split())
+
+
+def test_integers_take_no_calibration(call, nets):
+    write_tflite(mobile(), nets / "mobile.tflite")
+    done = call("compile", nets / "mobile.tflite", "--out", nets / "c", "--observer", "mse", "--qat", "1")
+    assert done.code == 1
+    assert "is quantized already: leave --observer and --qat out" in " ".join(done.err.split())
