@@ -15,6 +15,7 @@ import argparse
 import contextlib
 import datetime
 import io
+import re
 import sys
 import time
 import warnings
@@ -43,6 +44,9 @@ from netwright.graph.integers.quantized import QuantizedGraph  # noqa: E402
 IMAGES = 16
 SIDE = 64
 LARGEST = 8_000_000  # parameters
+LARGEST_SIDE = 224  # of networks that take one size of images
+STRIDE = 41
+LARGE = re.compile("large|huge|giant|base|_b[4-9]|1[05][12]|vit_so|convnext_x")
 TORCHVISION = (
     *("mobilenet_v2", "mobilenet_v3_small", "mobilenet_v3_large", "squeezenet1_0", "squeezenet1_1", "mnasnet0_5"),
     *("mnasnet1_0", "shufflenet_v2_x0_5", "shufflenet_v2_x1_0", "efficientnet_b0", "regnet_y_400mf", "regnet_x_400mf"),
@@ -53,7 +57,7 @@ Row = dict[str, Any]
 
 def names(count: int) -> list[str]:
     """Return what is quantized: a third of timm, all of torchvision's, and random modules for the rest."""
-    of_timm = _spread(_small_timm(), max(1, count // 3))
+    of_timm = _small_timm(max(1, count // 3))
     of_torchvision = _spread(list(TORCHVISION), max(1, count // 12))
     rest = count - len(of_timm) - len(of_torchvision)
     return [
@@ -68,18 +72,16 @@ def _spread(found: list[str], count: int) -> list[str]:
     return [found[int(place * step)] for place in range(min(count, len(found)))]
 
 
-def _small_timm() -> list[str]:
-    """Return timm's architectures that are small, by family in turn, judged without building them with weights."""
-    found = []
-    for name in timm.list_models():
+def _small_timm(count: int) -> list[str]:
+    """Return some of timm's architectures that are small, spread over all, judged without their weights."""
+    found, listed = [], timm.list_models()
+    for name in (name for first in range(STRIDE) for name in listed[first::STRIDE]):
+        if len(found) == count:
+            break
+        cfg = timm.get_pretrained_cfg(name)
+        if cfg is None or (cfg.fixed_input_size and max(cfg.input_size[1:]) > LARGEST_SIDE) or LARGE.search(name):
+            continue
         with contextlib.suppress(Exception), torch.device("meta"):
-            cfg = timm.get_pretrained_cfg(name)
-            if cfg is None or (cfg.fixed_input_size and max(cfg.input_size[1:]) > SIDE * 4):
-                continue
-            if any(
-                word in name for word in ("large", "huge", "giant", "_b4", "_b5", "_b6", "_b7", "152", "101", "base")
-            ):
-                continue
             if sum(tensor.numel() for tensor in timm.create_model(name).parameters()) <= LARGEST:
                 found.append(name)
     return found

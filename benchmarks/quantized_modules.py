@@ -23,7 +23,7 @@ class Attended(nn.Module):
 
     def forward(self, x_BCHW: Tensor) -> Tensor:
         ends = functional.adaptive_avg_pool2d(x_BCHW, 1), functional.adaptive_max_pool2d(x_BCHW, 1)
-        x_BCHW = x_BCHW * torch.sigmoid(sum(self.excite(torch.relu(self.squeeze(end))) for end in ends))
+        x_BCHW = x_BCHW * torch.sigmoid(torch.add(*(self.excite(torch.relu(self.squeeze(end))) for end in ends)))
         maps = torch.cat([x_BCHW.mean(1, keepdim=True), x_BCHW.max(1, keepdim=True)[0]], 1)
         return x_BCHW * torch.sigmoid(self.place(maps))
 

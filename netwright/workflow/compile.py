@@ -94,14 +94,8 @@ def compile(
         raise unknown("CPU", cpu, BOARDS)
     check_place(Path(out))
     own = own_operators(operators)
-    how = Quantizing(calibration, observer, qat, layers)
-    how.check()
-    read, held_out = _read(model, data, input, space, how)
-    note(
-        "came as integers: there is no network in float to compare with"
-        if read.comparison is None
-        else read.comparison.describe()
-    )
+    read, held_out = _read(model, data, input, space, Quantizing(calibration, observer, qat, layers))
+    note(_beside_float(read))
     return compile_network(
         read,
         Path(out),
@@ -116,6 +110,11 @@ def compile(
         checks={} if held_out is None else {"top1": functools.partial(held_out.judge, read)},
         note=note,
     )
+
+
+def _beside_float(model: QuantizedGraph) -> str:
+    found = model.comparison
+    return found.describe() if found else "came as integers: there is no network in float to compare with"
 
 
 def _bytes(given: int | str | None, what: str) -> int | None:

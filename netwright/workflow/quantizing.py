@@ -47,7 +47,7 @@ class Quantizing:
     epochs: float = 0.0
     layers: bool = False
 
-    def check(self) -> None:
+    def __post_init__(self) -> None:
         """Refuse values that are none.
 
         Raises:

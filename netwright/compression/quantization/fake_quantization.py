@@ -91,8 +91,8 @@ class FakeQuantized(nn.Module):
         trained = copy.deepcopy(self.graph)
         for part in trained.modules():
             if isinstance(part, FakeQuantize):
-                part.disable_fake_quant()
-                part.disable_observer()
+                for switch in (part.disable_fake_quant, part.disable_observer):
+                    switch()
         with torch.no_grad():
             self.graph(self._example)  # the ranges of the weights as they are now
         model = fold(convert_pt2e(self.graph), (self._example,), self._name)
