@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import io
-import logging
-import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from netwright.core.errors import NetwrightError
+from netwright.workflow.quantizing import BATCH, IMAGES, Quantizing, of_run, quiet
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -20,34 +18,36 @@ if TYPE_CHECKING:
     from netwright.graph.integers.quantized import QuantizedGraph
     from netwright.models.own_space import GivenSpace
 
-IMAGES = 256  # more change the found ranges little
-BATCH = 32
+DEFAULT = Quantizing()
 LARGEST_SIDE = 4096
 GREY = (0.299, 0.587, 0.114)  # the luma of ITU-R BT.601, as PIL's mode L
 
 
 def quantized_module(
-    model: str, data: str | None, shape: str | None = None, *, space: GivenSpace | None = None
+    model: str,
+    data: str | None,
+    shape: str | None = None,
+    *,
+    space: GivenSpace | None = None,
+    how: Quantizing = DEFAULT,
 ) -> QuantizedGraph:
     """Return the integers of a module, its activations calibrated on images of `data`.
 
     A run's network takes the run's own images where `data` is None, and its trained weights; a module of a file brings its
     weights itself; by name alone a model has random ones. `shape`, as 1x3x32x32, is the module's input where its name does
-    not say it. `space`: the run's space again, or the one that `model` names an architecture of, where it is your own.
+    not say it. `how`: what was asked of it. `space`: the run's space again, or the one that `model` names an architecture of, where it is your own.
 
     Raises:
         NetwrightError: no such model, no images, an input that is not known or not taken, or an operation that has no
             integer form.
     """
-    from netwright.compression.quantization.post_training import quantize
-
     head = model.partition(":")[0]
     if (Path(head) / "config.json").is_file():
         if shape is not None:
             raise NetwrightError(f"{model} has the size of its architecture: leave --input out.")
-        module, batches = _of_run(model, data, space)
-        with _quiet():
-            return quantize(module, batches)
+        if data is not None:
+            raise NetwrightError(f"{model} is calibrated on the images of its run: leave --data out.")
+        return of_run(model, how, space)[0]
     if data is None:
         raise NetwrightError(
             f"{model} is not quantized: images are needed to find the ranges of its activations. Give a folder of images "
@@ -56,43 +56,13 @@ def quantized_module(
     module, batches = _of_name(model, data, shape, space)
     tried = "x".join(map(str, (1, *batches[0].shape[1:])))
     try:
-        with _quiet():
-            return quantize(module, batches)
+        with quiet():
+            return how.quantize(module, batches)
     except NetwrightError as error:
         raise NetwrightError(
             f"{error} Tried with one input, images of {tried}; --input states another shape. "
             "What takes several inputs is quantized with netwright.quantize."
         ) from error
-
-
-@contextlib.contextmanager
-def _quiet() -> Iterator[None]:
-    """Keep torch from logging tracebacks and printing graphs where it fails: the error is raised and told anyway."""
-    before, written = logging.root.manager.disable, io.StringIO()
-    logging.disable(logging.CRITICAL)
-    try:
-        with contextlib.redirect_stderr(written):
-            yield
-    finally:
-        logging.disable(before)
-    sys.stderr.write(written.getvalue())  # nothing failed: what the module says is its own
-
-
-def _of_run(model: str, data: str | None, space: GivenSpace | None) -> tuple[nn.Module, list[Tensor]]:
-    """Extract a network of a run, calibrated, with some of the run's training images."""
-    from netwright.data.loader import calibration_batches
-    from netwright.workflow.archs import choose
-    from netwright.workflow.deploy import extract
-    from netwright.workflow.open import open_run
-
-    if data is not None:
-        raise NetwrightError(f"{model} is calibrated on the images of its run: leave --data out.")
-    head, _, tail = model.partition(":")
-    run = open_run(Path(head), space=space)
-    run.require_trained()
-    arch, _ = choose(run, tail or "best")
-    module = extract(run, arch)
-    return module, calibration_batches(run.training, resolution=arch.resolution, images=IMAGES, batch_size=BATCH)
 
 
 def _of_name(

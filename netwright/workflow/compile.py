@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from netwright.core.errors import NetwrightError, unknown
 from netwright.core.units import BYTES, parse_quantity
+from netwright.workflow.quantizing import HeldOut, Quantizing, of_run
 
 if TYPE_CHECKING:
     import numpy as np
@@ -25,6 +27,7 @@ if TYPE_CHECKING:
 
 MODES = ("auto", "layers", "stream", "patch")
 WEIGHTS = ("flash", "sram")
+DEFAULT = Quantizing()
 
 
 def compile(
@@ -41,6 +44,10 @@ def compile(
     emulated: bool = False,
     operators: Given | Iterable[Given] | Mapping[str, Operator] | None = None,
     space: GivenSpace | None = None,
+    calibration: int | None = None,
+    observer: str | None = None,
+    qat: float = 0.0,
+    layers: bool = False,
     name: str | None = None,
     note: Callable[[str], None] = lambda _: None,
 ) -> Compiled:
@@ -63,6 +70,10 @@ def compile(
         emulated: build the program for `emulate` too.
         operators: int8 operators of your own: an `Operator`, several, or FILE.py:NAME.
         space: a run's space again, or the one that `model` names an architecture of, where it is your own.
+        calibration: how many images calibrate the activations of a module; 256, if None.
+        observer: how their ranges are chosen: minmax, percentile or mse.
+        qat: epochs of training with fake quantization on the training data of a run.
+        layers: compare with the network in float layer by layer.
         name: of the network, for comments; its file's, if None.
         note: called with lines that tell the progress.
 
@@ -83,7 +94,8 @@ def compile(
         raise unknown("CPU", cpu, BOARDS)
     check_place(Path(out))
     own = own_operators(operators)
-    read = read_integers(model, data, input, space=space)
+    read, held_out = _read(model, data, input, space, Quantizing(calibration, observer, qat, layers))
+    note(_beside_float(read))
     return compile_network(
         read,
         Path(out),
@@ -95,8 +107,14 @@ def compile(
         weights="sram" if weights == "sram" else "flash",
         emulated=emulated,
         operators=own,
+        checks={} if held_out is None else {"top1": functools.partial(held_out.judge, read)},
         note=note,
     )
+
+
+def _beside_float(model: QuantizedGraph) -> str:
+    found = model.comparison
+    return found.describe() if found else "came as integers: there is no network in float to compare with"
 
 
 def _bytes(given: int | str | None, what: str) -> int | None:
@@ -109,28 +127,42 @@ def _bytes(given: int | str | None, what: str) -> int | None:
     return given
 
 
+def _read(
+    model: Any, data: Any, shape: str | None, space: GivenSpace | None, how: Quantizing
+) -> tuple[QuantizedGraph, HeldOut | None]:
+    """Return the integers, and images held out where the model is a network of a run."""
+    run = isinstance(model, str | Path) and (Path(str(model).partition(":")[0]) / "config.json").is_file()
+    if run and data is None and shape is None:
+        return of_run(str(model), how, space)
+    return read_integers(model, data, shape, space=space, how=how), None
+
+
 def read_integers(
     model: str | Path | QuantizedGraph | nn.Module,
     data: str | Path | Sequence[Tensor] | None = None,
     shape: str | None = None,
     *,
     space: GivenSpace | None = None,
+    how: Quantizing = DEFAULT,
 ) -> QuantizedGraph:
     """Return the integer network that a word, a file or a module stands for; a module is quantized with images of `data`.
 
     `shape`: the input of a module whose name does not say it. `space`: a run's space again, where it is your own.
+    `how`: what was asked of it.
 
     Raises:
         NetwrightError: nothing of that name, or it holds no integers and no images are given to find their ranges.
     """
     if not isinstance(model, str | Path):
-        return _given_itself(model, data, shape)
+        return _given_itself(model, data, shape, how)
     path = Path(model)
     if path.suffix in (".tflite", ".json"):
         if data is not None:
             raise NetwrightError(f"{model} is quantized already: leave --data out.")
         if shape is not None:
             raise NetwrightError(f"{model} says its input itself: leave --input out.")
+        if how.asked:
+            raise NetwrightError(f"{model} is quantized already: leave {' and '.join(how.asked)} out.")
         if path.suffix == ".json":
             from netwright.graph.files.layer_list import read_layer_list
 
@@ -151,11 +183,11 @@ def read_integers(
 
     if data is not None and not isinstance(data, str | Path):
         raise NetwrightError(f"{model} is calibrated on images of a folder or .zip: give its path as data.")
-    return quantized_module(str(model), None if data is None else str(data), shape, space=space)
+    return quantized_module(str(model), None if data is None else str(data), shape, space=space, how=how)
 
 
 def _given_itself(
-    model: QuantizedGraph | nn.Module, data: str | Path | Sequence[Tensor] | None, shape: str | None
+    model: QuantizedGraph | nn.Module, data: str | Path | Sequence[Tensor] | None, shape: str | None, how: Quantizing
 ) -> QuantizedGraph:
     from netwright.graph.integers.quantized import QuantizedGraph
 
@@ -171,18 +203,20 @@ def _given_itself(
         raise NetwrightError(
             "A module that is given itself is calibrated on batches of its inputs: data=[tensor, ...], and no input."
         )
-    from netwright.compression.quantization.post_training import quantize
-
-    return quantize(model, list(data))
+    return how.quantize(model, list(data))
 
 
 @dataclass(frozen=True)
 class Emulated:
-    """Generated C that ran under emulation: on which CPU, what it gave, and where its instructions went if asked."""
+    """Generated C that ran under emulation: on which CPU, what it gave, and where its instructions went if asked.
+
+    `top1`: what `compile` found on images held out, with the same C built for its machine; None where it had none.
+    """
 
     cpu: str
     emulation: Emulation
     hotspots: Hotspots | None = None
+    top1: Mapping[str, Any] | None = None
 
     def to_json(self) -> dict[str, Any]:
         """Return plain JSON values: what `netwright emulate --json` prints."""
@@ -198,6 +232,8 @@ class Emulated:
             "flash_bytes": done.flash_bytes,
             "code_bytes": done.code_bytes,
         }
+        if self.top1 is not None:
+            data["top1"] = dict(self.top1)
         if self.hotspots is not None:
             for what in ("step", "function"):
                 data[f"by_{what}"] = [{what: name, "instructions": total} for name, total in self.hotspots.by(what)]
@@ -227,8 +263,8 @@ def emulate(
         NetwrightError: no such CPU or optimization, a tool is missing, the folder holds no network, or inputs that do not
             fit it.
     """
-    from netwright.core.files import write_bytes
-    from netwright.mcu.compile import Compiled
+    from netwright.core.files import read_json, write_bytes
+    from netwright.mcu.compile import MANIFEST, Compiled
     from netwright.mcu.run import emulate as emulation
     from netwright.mcu.run.toolchain import read_inputs
 
@@ -239,10 +275,12 @@ def emulate(
     else:
         inputs = input
     done = emulation.emulate(folder, inputs, cpu=cpu, optimize=optimize)
+    known = read_json(folder / MANIFEST) if (folder / MANIFEST).is_file() else {}
+    top1 = known.get("top1") if isinstance(known, dict) else None
     if output is not None:
         write_bytes(Path(output), done.outputs.tobytes())
     if not hot:
-        return Emulated(cpu, done)
+        return Emulated(cpu, done, top1=top1)
     from netwright.mcu.run.hotspots import hotspots
 
-    return Emulated(cpu, done, hotspots(folder, inputs, cpu=cpu, optimize=optimize))
+    return Emulated(cpu, done, hotspots(folder, inputs, cpu=cpu, optimize=optimize), top1)
