@@ -157,7 +157,7 @@ def _images(data: str, side: int, *, grey: bool) -> tuple[Tensor, Sequence[float
     import torch
 
     from netwright.data.decode import decode_all
-    from netwright.data.load import channel_statistics, load_dataset
+    from netwright.data.load import channel_statistics, load_dataset, say_left_out
     from netwright.data.named import is_hugging_face
 
     path = Path(data)
@@ -166,7 +166,10 @@ def _images(data: str, side: int, *, grey: bool) -> tuple[Tensor, Sequence[float
         images_NCHW, mean, std = dataset.train.take(IMAGES, 0).images_NCHW, dataset.mean, dataset.std
     else:
         with contextlib.ExitStack() as stack:
-            images_NCHW = decode_all(_some(_listed(path, stack)), side).images_NCHW
+            items = _some(_listed(path, stack))
+            decoded = decode_all(items, side)
+            say_left_out(items, decoded)
+            images_NCHW = decoded.images_NCHW
         mean, std = channel_statistics(images_NCHW)
     if grey:
         luma_N1HW = torch.einsum("nchw,c->nhw", images_NCHW.float(), torch.tensor(GREY))[:, None]

@@ -111,6 +111,7 @@ def _origin(run: OpenRun, fine_tune: float) -> dict[str, str]:
         "run": run.path.resolve().name,
         "space": config["space"],
         "training data": f"{dataset.name}, {len(dataset.train)} images for training, {len(dataset.val)} for validation",
+        **({"training data since then": dataset.changes} if dataset.changes else {}),
         "training": f"{config['recipe'].get('method')}, {config['recipe'].get('epochs')} epochs"
         + (f", then {fine_tune:g} epochs of fine-tuning" if fine_tune else ""),
         "selection": f"by {run.metric.key} on images held out from training; the validation images had no part in it",

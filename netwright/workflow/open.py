@@ -106,7 +106,9 @@ class OpenRun:
         Raises:
             NetwrightError: they are gone, or have other classes by now.
         """
-        dataset = self.source.load()
+        from netwright.data.kept import kept_split
+
+        dataset = kept_split(self.path, self.source.load())
         if list(dataset.classes) != self.config["data"]["classes"]:
             raise NetwrightError(
                 f"{self.config['data']['source']} has other classes than when {self.path} was trained. "
@@ -116,14 +118,14 @@ class OpenRun:
 
     @functools.cached_property
     def _parts(self) -> tuple[ImageSet, ImageSet]:
-        from netwright.data.images import split
+        from netwright.data.kept import search_parts
 
-        return split(self.dataset.train, self.source.search_fraction, self.source.seed)
+        return search_parts(self.dataset, self.source.search_fraction, self.source.seed)
 
     @functools.cached_property
     def training(self) -> Dataset:
         """The dataset without the images that are held out for the search."""
-        return dataclasses.replace(self.dataset, train=self._parts[0])
+        return dataclasses.replace(self.dataset, train=self._parts[0], search_N=None)
 
     @property
     def held_out(self) -> ImageSet:

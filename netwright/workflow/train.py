@@ -10,7 +10,7 @@ from netwright.core.errors import NetwrightError, unknown
 from netwright.core.tables import name_of
 from netwright.workflow.changes import changes_of_supernet
 from netwright.workflow.open import KIND, TASK, OpenRun
-from netwright.workflow.source import Source, absolute
+from netwright.workflow.source import Source
 
 if TYPE_CHECKING:
     from netwright.models.family import Family
@@ -80,6 +80,8 @@ def begin(
     Raises:
         NetwrightError: a wrong name, value or path, or the directory holds something else.
     """
+    from netwright.data.images import held_out
+    from netwright.data.kept import keep_split, kept_split
     from netwright.models.own_space import make_family, record_family, settings_for
     from netwright.tasks.tasks import TASKS
     from netwright.training.distributed import create_run
@@ -97,7 +99,7 @@ def begin(
     draft = make_family(space, classes=10, size=size, given=of_space)
     source = Source(str(data), size or max(draft.space.resolutions), **of_data)
     wanted = TASKS.find(task)
-    dataset = source.load()
+    dataset = kept_split(Path(out), source.load(), source.to_json())
     classes = wanted.outputs(dataset)
     called_with = settings_for(space, classes=classes, size=size, given=of_space)
     made = make_family(space, classes=classes, size=size, given=of_space)
@@ -108,16 +110,17 @@ def begin(
         **record_family(made, space, called_with),
         **_task_record(task, wanted),
         "data": {
-            **vars(source),
-            "source": absolute(str(data)),
+            **source.to_json(),
             "classes": list(dataset.classes),
             "mean": list(dataset.mean),
             "std": list(dataset.std),
         },
         "recipe": plan.to_json(),
     }
+    search_N = held_out(dataset.train.labels_N, source.search_fraction, source.seed)
     opened = OpenRun(create_run(out, config), space if "own" in config else None, task)
     opened.family, opened.dataset, opened.recipe = made, dataset, plan
+    keep_split(opened.path, dataset, source.to_json(), search_N)
     return opened
 
 
