@@ -22,6 +22,7 @@ from netwright.core.errors import NetwrightError
 from netwright.core.progress import track
 from netwright.data.items import Items
 
+RESAMPLING = {"bicubic": Image.Resampling.BICUBIC, "bilinear": Image.Resampling.BILINEAR}
 MEMORY_SHARE = 0.6  # of the free memory, that decoded images may take
 MOST_PIXELS = 89_478_485  # a quarter gigabyte of RGB: PIL's own limit for what may be a decompression bomb
 AVIF = importlib.util.find_spec("PIL.AvifImagePlugin") is not None  # since Pillow 11.3
@@ -44,8 +45,8 @@ class Decoded:
     keys_N: Tensor
 
 
-def decode_all(items: Items, size: int) -> Decoded:
-    """Decode every image of a source to size x size.
+def decode_all(items: Items, size: int, *, resize: str = "bicubic", crop: float = 1.0) -> Decoded:
+    """Decode every image of a source to size x size; `resize` and `crop` as of a `Preparation`.
 
     Raises:
         NetwrightError: too large for the memory, or more than half of the images cannot be read.
@@ -61,7 +62,7 @@ def decode_all(items: Items, size: int) -> Decoded:
         for position in positions:
             try:
                 content, label = items.open(position)
-                rows[position] = square_rgb(content, size).transpose(2, 0, 1)
+                rows[position] = square_rgb(content, size, resize=resize, crop=crop).transpose(2, 0, 1)
                 labels_N[position], keys_N[position] = label, _key(content, rows[position])
             except MemoryError:
                 raise
@@ -97,10 +98,11 @@ def _key(content: bytes | Image.Image, decoded: np.ndarray) -> int:
     return int.from_bytes(hashlib.blake2b(told, digest_size=8).digest(), "little", signed=True)
 
 
-def square_rgb(content: bytes | Image.Image, size: int) -> np.ndarray:
-    """Return the centre square of an image, scaled (bicubic, antialiased) to uint8 [size, size, 3].
+def square_rgb(content: bytes | Image.Image, size: int, *, resize: str = "bicubic", crop: float = 1.0) -> np.ndarray:
+    """Return the centre square of an image, scaled (antialiased) to uint8 [size, size, 3].
 
-    That is: the short side becomes `size`, and what the long side has beyond it is cut off at both ends.
+    That is: the short side becomes `size`, and what the long side has beyond it is cut off at both ends; of both sides
+    only the middle remains where `crop` is a fraction below 1.
     Upright as the EXIF orientation says; transparent parts on white; 16-bit grey by its upper 8 bits; 32-bit integers
     likewise, or as they are where none is above 255.
     """
@@ -113,10 +115,10 @@ def square_rgb(content: bytes | Image.Image, size: int) -> np.ndarray:
     ):  # looking for it takes a fifth of the time
         ImageOps.exif_transpose(image, in_place=True)
     image = _to_rgb(image)
-    if image.size != (size, size):
-        short = min(image.size)
+    if image.size != (size, size) or crop != 1:
+        short = min(image.size) * crop
         left, top = (image.width - short) / 2, (image.height - short) / 2
-        image = image.resize((size, size), Image.Resampling.BICUBIC, box=(left, top, left + short, top + short))
+        image = image.resize((size, size), RESAMPLING[resize], box=(left, top, left + short, top + short))
     return np.asarray(image)
 
 

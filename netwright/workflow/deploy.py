@@ -49,7 +49,7 @@ def deploy(
     """
     from netwright.core.json_lines import append_line
     from netwright.core.progress import say
-    from netwright.deployment.artifact import Preparation, check_folder, make_artifact
+    from netwright.deployment.artifact import check_folder, make_artifact
     from netwright.deployment.targets import TARGETS
     from netwright.models.own_space import record_of
 
@@ -63,13 +63,13 @@ def deploy(
     chosen, predicted = choose(opened, arch, found)
     say(f"extracting and exporting the network to {out}")
     net = extract(opened, chosen, fine_tune=fine_tune, calibration_images=calibration_images)
-    data = opened.config["data"]
     artifact = make_artifact(
         net,
         to=target,
         arch=chosen,
         family=record_of(opened.config, opened.family),
-        preparation=Preparation(chosen.resolution, data["mean"], data["std"], data["classes"]),
+        preparation=opened.preparation(chosen.resolution),
+        classes=opened.config["data"]["classes"],
         task=opened.task,
         out_dir=out,
         images=opened.task.prepare(opened.dataset).val,

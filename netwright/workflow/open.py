@@ -15,6 +15,7 @@ from netwright.workflow.source import Source
 
 if TYPE_CHECKING:
     from netwright.data.images import Dataset, ImageSet
+    from netwright.data.preparation import Preparation
     from netwright.models.family import Family
     from netwright.models.own_space import GivenSpace
     from netwright.supernet.supernet import Supernet
@@ -98,6 +99,14 @@ class OpenRun:
         """Where the images come from."""
         data = self.config["data"]
         return Source(**{name: data[name] for name in Source.__dataclass_fields__ if name in data})
+
+    def preparation(self, resolution: int) -> Preparation:
+        """Return how files become the input of a network of a resolution; older runs say it by size, mean and deviation."""
+        from netwright.data.preparation import Preparation
+
+        data, side = self.config["data"], {"height": resolution, "width": resolution}
+        of_data = {"decoded_size": data["size"], "mean": data["mean"], "std": data["std"]}
+        return Preparation.from_json({**of_data, **self.config.get("preparation", {}), **side})
 
     @functools.cached_property
     def dataset(self) -> Dataset:

@@ -13,6 +13,7 @@ from netwright.workflow.open import KIND, TASK, OpenRun
 from netwright.workflow.source import Source
 
 if TYPE_CHECKING:
+    from netwright.data.images import Dataset
     from netwright.models.family import Family
     from netwright.models.own_space import GivenSpace
     from netwright.tasks.task import Task
@@ -116,6 +117,7 @@ def begin(
             "std": list(dataset.std),
         },
         "recipe": plan.to_json(),
+        **_preparation_record(Path(out), dataset),
     }
     search_N = held_out(dataset.train.labels_N, source.search_fraction, source.seed)
     opened = OpenRun(create_run(out, config), space if "own" in config else None, task)
@@ -197,6 +199,17 @@ def final_values(run: OpenRun) -> dict[str, float]:
 def _task_record(task: str | Task, found: Task) -> dict[str, Any]:
     """Return what a run's config says of its task; nothing of the usual one, as runs made before there were tasks."""
     return {} if task == TASK else {"task": name_of(task), "metric": found.metric.to_json()}
+
+
+def _preparation_record(out: Path, dataset: Dataset) -> dict[str, Any]:
+    """Return how image files are prepared, for a run's config; nothing for a run that was begun before this was recorded."""
+    from netwright.core.files import read_json
+    from netwright.data.preparation import Preparation
+
+    if (out / "config.json").is_file() and "preparation" not in read_json(out / "config.json"):
+        return {}
+    size = dataset.train.size
+    return {"preparation": Preparation(size, size, dataset.mean, dataset.std).to_json()}
 
 
 def _check_classes(made: Family, classes: int) -> None:

@@ -119,7 +119,7 @@ def test_nothing_left_is_refused(folders: Make, run: Path) -> None:
     for number, file in enumerate(sorted(other.rglob("*.png"))):
         content = bytearray(file.read_bytes())
         file.write_bytes(bytes(content) + bytes([number]))  # the same pixels in another file are another file
-    with pytest.raises(NetwrightError, match="none of the training images.*50 are missing"):
+    with pytest.raises(NetwrightError, match=r"none of the training images.*50 are missing"):
         kept_split(run, load(other))
 
 
