@@ -38,6 +38,12 @@ def compile(
     ] = None,
     operators: Annotated[str | None, typer.Option(help=f"Operators of your own: {OWN}.")] = None,
     space: Annotated[str | None, typer.Option(help=f"The run's space again, where it is your own: {OWN}.")] = None,
+    mean: Annotated[
+        str | None, typer.Option(help="A module's input is (byte / scale - mean) / std: one number, or one a channel.")
+    ] = None,
+    std: Annotated[str | None, typer.Option(help="Likewise.")] = None,
+    scale: Annotated[float | None, typer.Option(help="Likewise: 255 for 0 to 1, 1 for 0 to 255.")] = None,
+    channels: Annotated[str | None, typer.Option(help="The order it takes them in: RGB, BGR or grey.")] = None,
     emulate: Annotated[bool, typer.Option("--emulate", help="Build net.elf too, for `netwright emulate`.")] = False,
     json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> Result:
@@ -47,6 +53,7 @@ def compile(
     """
     del json
     from netwright.core.progress import say
+    from netwright.data.preparation import stated
     from netwright.workflow.compile import compile as compile_model
 
     compiled = compile_model(
@@ -62,6 +69,7 @@ def compile(
         emulated=emulate,
         operators=operators,
         space=space,
+        preparation=stated(mean, std, scale, channels),
         note=say,
     )
     failed = None if all(compiled.fits.values()) else " ".join(compiled.advice)

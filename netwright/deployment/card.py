@@ -12,7 +12,7 @@ from netwright.deployment.verify import Verification
 from netwright.models.arch import Arch
 from netwright.tasks.task import OutputContract
 
-USAGE = """import json, sys
+USAGE = """import io, json, pathlib, sys
 import numpy as np, onnxruntime
 from PIL import Image, ImageOps
 
@@ -21,7 +21,7 @@ told = {key: json.loads(text) for key, text in session.get_modelmeta().custom_me
 first, size = told["decoded_size"], told["size"]
 mean, std = (told["scale"] * np.array(told[name], np.float32)[:, None, None] for name in ("mean", "std"))
 
-image = Image.open(sys.argv[1])
+image = Image.open(io.BytesIO(pathlib.Path(sys.argv[1]).read_bytes()))
 image.draft(None, (2 * first, 2 * first))  # a large JPEG is decoded smaller
 ImageOps.exif_transpose(image, in_place=True)
 if image.mode.startswith("I"):  # the upper 8 of 16 bits

@@ -34,7 +34,8 @@ class QuantizedGraph:
 
     `names`, `quantization`: by tensor; a tensor that is not quantized has None. `values`: the constants by tensor,
     read-only; int2, int4 and uint4 are unpacked to one value a byte, bfloat16 is given as uint16, float8 and strings as
-    bytes. `variables`: tensors that keep their value between two runs.
+    bytes. `variables`: tensors that keep their value between two runs. `images`: where the input is an image and it is known
+    how files become it: "preparation", the JSON of a `data.preparation.Preparation`, and "classes", names in order.
     """
 
     graph: Graph
@@ -43,3 +44,4 @@ class QuantizedGraph:
     values: Mapping[int, NDArray[Any]]
     variables: tuple[int, ...] = ()
     description: str = ""
+    images: Mapping[str, Any] | None = None
