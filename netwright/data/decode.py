@@ -106,20 +106,31 @@ def square_rgb(content: bytes | Image.Image, size: int, *, resize: str = "bicubi
     Upright as the EXIF orientation says; transparent parts on white; 16-bit grey by its upper 8 bits; 32-bit integers
     likewise, or as they are where none is above 255.
     """
-    image = content if isinstance(content, Image.Image) else Image.open(io.BytesIO(content), formats=FORMATS)
-    if image.width * image.height > MOST_PIXELS:
-        raise ValueError(f"{image.width} x {image.height} pixels are too many for one image")
-    image.draft(None, (2 * size, 2 * size))  # a large JPEG is decoded at a half, quarter or eighth: much faster
-    if (
-        image.format != "JPEG" or "exif" in image.info or "xmp" in image.info
-    ):  # looking for it takes a fifth of the time
-        ImageOps.exif_transpose(image, in_place=True)
-    image = _to_rgb(image)
+    image = _upright(content, size)
     if image.size != (size, size) or crop != 1:
         short = min(image.size) * crop
         left, top = (image.width - short) / 2, (image.height - short) / 2
         image = image.resize((size, size), RESAMPLING[resize], box=(left, top, left + short, top + short))
     return np.asarray(image)
+
+
+def upright_rgb(content: bytes | Image.Image) -> np.ndarray:
+    """Return all pixels of an image, uint8 [H, W, 3]: `square_rgb` before it is resized."""
+    return np.asarray(_upright(content))
+
+
+def _upright(content: bytes | Image.Image, size: int | None = None) -> Image.Image:
+    """Return an image as RGB; with `size`, possibly smaller than it is stored, but at least twice that."""
+    image = content if isinstance(content, Image.Image) else Image.open(io.BytesIO(content), formats=FORMATS)
+    if image.width * image.height > MOST_PIXELS:
+        raise ValueError(f"{image.width} x {image.height} pixels are too many for one image")
+    if size is not None:
+        image.draft(None, (2 * size, 2 * size))  # a large JPEG is decoded at a half, quarter or eighth: much faster
+    if (
+        image.format != "JPEG" or "exif" in image.info or "xmp" in image.info
+    ):  # looking for it takes a fifth of the time
+        ImageOps.exif_transpose(image, in_place=True)
+    return _to_rgb(image)
 
 
 def compact(images_NCHW: Tensor, keep_N: Tensor) -> Tensor:

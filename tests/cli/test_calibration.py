@@ -332,3 +332,20 @@ def test_a_wrong_preparation_is_refused(call, levels, tmp_path, words, parts):
 
 def test_a_runs_network_takes_no_other_preparation(call, trained, tmp_path):
     assert_refused(call("compile", f"{trained}:smallest", "--scale", 1, "--out", tmp_path / "net"), "leave --mean")
+
+
+def test_the_folder_prepares_photographs_where_it_is_known_how(call, trained, levels, tmp_path):
+    name = f"{tmp_path / 'bright.py'}:Bright"
+    told = result(call, "compile", f"{trained}:smallest", "--out", tmp_path / "of-run")
+    result(call, "compile", name, "--data", levels, "--input", "1x3x8x8", "--scale", 1, "--out", tmp_path / "of-file")
+    header = (tmp_path / "of-run" / "net_preprocess.h").read_text()
+    assert "#define NET_CLASSES 10\n" in header
+    assert "#define NET_IMAGE_SCALE 1.0f" in (tmp_path / "of-file" / "net_preprocess.h").read_text()
+    from netwright.core.files import read_json
+
+    for folder in ("of-run", "of-file"):
+        files = {path.name for path in (tmp_path / folder).iterdir()}
+        assert {"net_preprocess.h", "net_preprocess.c", "nw_preprocess.h"} <= files
+        assert sorted(files) == sorted(read_json(tmp_path / folder / "net.json")["files"])
+        assert "net_preprocess(" in (tmp_path / folder / "README.md").read_text()
+    assert told["proven"]
