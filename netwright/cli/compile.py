@@ -50,6 +50,12 @@ def compile(
         float, typer.Option(help="Least ratio to the float network's outputs that is accepted, dB; below, exit 1.")
     ] = ACCEPTED_DB,
     layers: Annotated[bool, typer.Option("--layers", help="Compare with the float network layer by layer.")] = False,
+    mean: Annotated[
+        str | None, typer.Option(help="A module's input is (byte / scale - mean) / std: one number, or one a channel.")
+    ] = None,
+    std: Annotated[str | None, typer.Option(help="Likewise.")] = None,
+    scale: Annotated[float | None, typer.Option(help="Likewise: 255 for 0 to 1, 1 for 0 to 255.")] = None,
+    channels: Annotated[str | None, typer.Option(help="The order it takes them in: RGB, BGR or grey.")] = None,
     emulate: Annotated[bool, typer.Option("--emulate", help="Build net.elf too, for `netwright emulate`.")] = False,
     json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> Result:
@@ -59,6 +65,7 @@ def compile(
     """
     del json
     from netwright.core.progress import say
+    from netwright.data.preparation import stated
     from netwright.workflow.compile import compile as compile_model
 
     compiled = compile_model(
@@ -78,6 +85,7 @@ def compile(
         observer=observer,
         qat=qat,
         layers=layers,
+        preparation=stated(mean, std, scale, channels),
         note=say,
     )
     reasons = [] if all(compiled.fits.values()) else [*compiled.advice]

@@ -16,13 +16,14 @@ from netwright.core.run import environment
 from netwright.core.tables import name_of
 from netwright.cost.figures import Cost, Figure
 from netwright.data.images import ImageSet
+from netwright.data.preparation import Preparation
 from netwright.deployment.card import card
 from netwright.deployment.contract import Contract
 from netwright.deployment.network import save_network
 from netwright.deployment.targets import TARGETS, Exported, Target
 from netwright.deployment.verify import TOLERANCE, Verification, verify
 from netwright.models.arch import Arch
-from netwright.tasks.task import OutputContract, Task
+from netwright.tasks.task import Task
 from netwright.tasks.tasks import TASKS
 
 BESIDE = ("model.safetensors", "arch.json", "model.json", "README.md")
@@ -55,27 +56,6 @@ class Artifact:
         }
 
 
-@dataclass(frozen=True)
-class Preparation:
-    """How images are made ready for a network.
-
-    Attributes:
-        size: height and width of the input in pixels.
-        mean, std: per channel, on the scale 0 to 1.
-        classes: of the data set; of a classifier, the meaning of each logit, in order.
-    """
-
-    size: int
-    mean: Sequence[float]
-    std: Sequence[float]
-    classes: Sequence[str]
-
-    def contract(self, outputs: OutputContract, task: Task) -> Contract:
-        """Return what a network of a task expects and returns."""
-        statistics = tuple(self.mean), tuple(self.std)
-        return Contract(self.size, *statistics, tuple(self.classes), output_name=outputs.name, task=task.name)
-
-
 def make_artifact(
     net: nn.Module,
     *,
@@ -83,6 +63,7 @@ def make_artifact(
     arch: Arch,
     family: Mapping[str, Any],
     preparation: Preparation,
+    classes: Sequence[str],
     task: str | Task,
     out_dir: str | Path,
     images: ImageSet,
@@ -96,7 +77,8 @@ def make_artifact(
         net: the extracted network, calibrated, in eval mode.
         to: the format: a name, FILE.py:NAME, or a target's function.
         family: the family's record (`models.own_space.record_family`), from which `load_network` makes the network again.
-        preparation: how images are made ready for the network.
+        preparation: from an image file to the network's input.
+        classes: of the data set; of a classifier, the meaning of each logit, in order.
         task: what the network is for: a name in TASKS, FILE.py:NAME, or a Task.
         images: real images with their targets, on which the export is compared with `net`.
         origin: texts for the card: where the network comes from.
@@ -109,8 +91,8 @@ def make_artifact(
     export, task = TARGETS.find(to), TASKS.find(task)
     out_dir = Path(out_dir)
     check_folder(out_dir)
-    outputs = task.contract(tuple(preparation.classes))
-    contract = preparation.contract(outputs, task)
+    outputs = task.contract(tuple(classes))
+    contract = Contract(preparation, tuple(classes), output_name=outputs.name, task=task.name)
     with tempfile.TemporaryDirectory(prefix="netwright-") as scratch:
         folder = Path(scratch)
         exported = _checked(export(net, contract, folder, origin), folder, to)

@@ -7,20 +7,40 @@ from typing import Any
 
 from netwright.core.metric import Metric
 from netwright.cost.figures import Cost, Figure
-from netwright.deployment.contract import PREPARATION, Contract
+from netwright.deployment.contract import Contract
 from netwright.deployment.verify import Verification
 from netwright.models.arch import Arch
 from netwright.tasks.task import OutputContract
 
-USAGE = """import json, sys
+USAGE = """import io, json, pathlib, sys
 import numpy as np, onnxruntime
 from PIL import Image, ImageOps
 
 session = onnxruntime.InferenceSession("model.onnx")
 told = {key: json.loads(text) for key, text in session.get_modelmeta().custom_metadata_map.items()}
-image = ImageOps.fit(Image.open(sys.argv[1]).convert("RGB"), (told["size"], told["size"]), Image.Resampling.BICUBIC)
-x = (np.asarray(image, np.float32) / 255 - told["mean"]) / told["std"]
-output = session.run(None, {told["input_name"]: x.transpose(2, 0, 1)[None].astype(np.float32)})[0][0]
+first, size = told["decoded_size"], told["size"]
+mean, std = (told["scale"] * np.array(told[name], np.float32)[:, None, None] for name in ("mean", "std"))
+
+image = Image.open(io.BytesIO(pathlib.Path(sys.argv[1]).read_bytes()))
+image.draft(None, (2 * first, 2 * first))  # a large JPEG is decoded smaller
+ImageOps.exif_transpose(image, in_place=True)
+if image.mode.startswith("I"):  # the upper 8 of 16 bits
+    deep = np.asarray(image)
+    bytes_only = image.mode == "I" and image.format not in ("PNG", "PPM") and deep.max() <= 255
+    image = Image.fromarray((deep if bytes_only else deep.astype(int) >> 8).astype(np.uint8))
+elif image.mode in ("RGBA", "LA", "PA", "RGBa", "La") or "transparency" in image.info:
+    image = image.convert("RGBA")
+    image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
+image = image.convert("RGB")
+if image.size != (first, first):  # the centre square
+    left, top = ((side - min(image.size)) / 2 for side in image.size)
+    box = (left, top, left + min(image.size), top + min(image.size))
+    image = image.resize((first, first), Image.Resampling.BICUBIC, box=box)
+step, x = first / size, np.asarray(image, np.float32).transpose(2, 0, 1)
+weights = np.maximum(1 - abs((np.arange(size)[:, None] + 0.5) * step - np.arange(first) - 0.5) / max(step, 1), 0)
+weights = (weights / weights.sum(1, keepdims=True)).astype(np.float32)  # bilinear, antialiased: from first to size
+x = (weights @ x @ weights.T - mean) / std
+output = session.run(None, {told["input_name"]: x[None]})[0][0]
 """
 
 
@@ -84,7 +104,7 @@ Against its source network in PyTorch, on {verification.images} real validation 
 
 ## Input and output
 
-- input `{contract.input_name}`: {PREPARATION}; size {contract.size}, mean {list(contract.mean)}, std {list(contract.std)}
+- input `{contract.input_name}`: {contract.preparation.words()}; mean {list(contract.mean)}, std {list(contract.std)}
 - output `{contract.output_name}`: {_plain(outputs.meaning)}
 
 ## Run it

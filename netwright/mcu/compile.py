@@ -20,6 +20,7 @@ from netwright.core.files import publish_folder, read_json, write_json
 from netwright.graph.integers.comparison import Comparison
 from netwright.graph.integers.quantized import QuantizedGraph
 from netwright.mcu.emit.emit import Weights, emit
+from netwright.mcu.emit.preprocess import with_preprocessing
 from netwright.mcu.layer import Network
 from netwright.mcu.lower.lower import lower
 from netwright.mcu.operators.operator import Operator
@@ -145,8 +146,9 @@ def compile_network(
             tempfile.TemporaryDirectory(prefix="netwright-") as made,
             tempfile.TemporaryDirectory(prefix="netwright-") as objects,
         ):
-            scratch, files = Path(made), [*source.files, MANIFEST]
-            source.write(scratch)
+            written = with_preprocessing(source, network, model.images)
+            scratch, files = Path(made), [*written.files, MANIFEST]
+            written.write(scratch)
             sizes = predicted_sizes(source, len(network.layers))
             if emulated or not missing(*TOOLS):
                 elf = build_elf(scratch, cpu=cpu, folder=Path(objects))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -48,6 +48,7 @@ def compile(
     observer: str | None = None,
     qat: float = 0.0,
     layers: bool = False,
+    preparation: Mapping[str, Any] | None = None,
     name: str | None = None,
     note: Callable[[str], None] = lambda _: None,
 ) -> Compiled:
@@ -74,6 +75,8 @@ def compile(
         observer: how their ranges are chosen: minmax, percentile or mse.
         qat: epochs of training with fake quantization on the training data of a run.
         layers: compare with the network in float layer by layer.
+        preparation: fields of a `data.preparation.Preparation`, such as {"mean": 0.5, "std": 0.5, "scale": 255}: how images
+            become the input of a module, or a .tflite file, that does not say so itself. The C then prepares photographs.
         name: of the network, for comments; its file's, if None.
         note: called with lines that tell the progress.
 
@@ -94,7 +97,7 @@ def compile(
         raise unknown("CPU", cpu, BOARDS)
     check_place(Path(out))
     own = own_operators(operators)
-    read, held_out = _read(model, data, input, space, Quantizing(calibration, observer, qat, layers))
+    read, held_out = _read(model, data, input, space, preparation, Quantizing(calibration, observer, qat, layers))
     note(_beside_float(read))
     return compile_network(
         read,
@@ -128,13 +131,18 @@ def _bytes(given: int | str | None, what: str) -> int | None:
 
 
 def _read(
-    model: Any, data: Any, shape: str | None, space: GivenSpace | None, how: Quantizing
+    model: Any,
+    data: Any,
+    shape: str | None,
+    space: GivenSpace | None,
+    preparation: Mapping[str, Any] | None,
+    how: Quantizing,
 ) -> tuple[QuantizedGraph, HeldOut | None]:
     """Return the integers, and images held out where the model is a network of a run."""
     run = isinstance(model, str | Path) and (Path(str(model).partition(":")[0]) / "config.json").is_file()
-    if run and data is None and shape is None:
+    if run and data is None and shape is None and preparation is None:
         return of_run(str(model), how, space)
-    return read_integers(model, data, shape, space=space, how=how), None
+    return read_integers(model, data, shape, space=space, how=how, preparation=preparation), None
 
 
 def read_integers(
@@ -144,6 +152,7 @@ def read_integers(
     *,
     space: GivenSpace | None = None,
     how: Quantizing = DEFAULT,
+    preparation: Mapping[str, Any] | None = None,
 ) -> QuantizedGraph:
     """Return the integer network that a word, a file or a module stands for; a module is quantized with images of `data`.
 
@@ -154,7 +163,7 @@ def read_integers(
         NetwrightError: nothing of that name, or it holds no integers and no images are given to find their ranges.
     """
     if not isinstance(model, str | Path):
-        return _given_itself(model, data, shape, how)
+        return _with_images(_given_itself(model, data, shape, how), preparation)
     path = Path(model)
     if path.suffix in (".tflite", ".json"):
         if data is not None:
@@ -166,10 +175,10 @@ def read_integers(
         if path.suffix == ".json":
             from netwright.graph.files.layer_list import read_layer_list
 
-            return read_layer_list(path)
+            return _with_images(read_layer_list(path), preparation)
         from netwright.graph.files.tflite import load_tflite
 
-        return load_tflite(path)
+        return _with_images(load_tflite(path), preparation)
     if path.suffix == ".npz":
         raise NetwrightError(
             f"{model} holds the numbers of a layer list; its structure is the .json beside it. Give "
@@ -183,7 +192,29 @@ def read_integers(
 
     if data is not None and not isinstance(data, str | Path):
         raise NetwrightError(f"{model} is calibrated on images of a folder or .zip: give its path as data.")
-    return quantized_module(str(model), None if data is None else str(data), shape, space=space, how=how)
+    return quantized_module(
+        str(model), None if data is None else str(data), shape, space=space, how=how, preparation=preparation
+    )
+
+
+def _with_images(graph: QuantizedGraph, preparation: Mapping[str, Any] | None) -> QuantizedGraph:
+    """Note on a graph how images become its input, where that is stated; shapes are [1, height, width, channels] here.
+
+    Raises:
+        NetwrightError: the input is no image, or a field that is not allowed.
+    """
+    from netwright.data.preparation import Preparation
+
+    if preparation is None:
+        return graph
+    shape = graph.graph.tensors[graph.graph.inputs[0]].shape
+    if len(graph.graph.inputs) != 1 or len(shape) != 4 or shape[3] not in (1, 3):
+        raise NetwrightError(f"The network takes {shape}: no image of 1 or 3 channels, which could be prepared.")
+    channels = {"channels": "grey"} if shape[3] == 1 else {}
+    made = Preparation(**{"height": shape[1], "width": shape[2], **channels, **preparation})
+    if made.count != shape[3]:
+        raise NetwrightError(f"The network takes {shape[3]} channels; {made.channels} has {made.count}.")
+    return replace(graph, images={"preparation": made.to_json(), "classes": []})
 
 
 def _given_itself(

@@ -49,7 +49,7 @@ def deploy(
     """
     from netwright.core.json_lines import append_line
     from netwright.core.progress import say
-    from netwright.deployment.artifact import Preparation, check_folder, make_artifact
+    from netwright.deployment.artifact import check_folder, make_artifact
     from netwright.deployment.targets import TARGETS
     from netwright.models.own_space import record_of
 
@@ -63,13 +63,13 @@ def deploy(
     chosen, predicted = choose(opened, arch, found)
     say(f"extracting and exporting the network to {out}")
     net = extract(opened, chosen, fine_tune=fine_tune, calibration_images=calibration_images)
-    data = opened.config["data"]
     artifact = make_artifact(
         net,
         to=target,
         arch=chosen,
         family=record_of(opened.config, opened.family),
-        preparation=Preparation(chosen.resolution, data["mean"], data["std"], data["classes"]),
+        preparation=opened.preparation(chosen.resolution),
+        classes=opened.config["data"]["classes"],
         task=opened.task,
         out_dir=out,
         images=opened.task.prepare(opened.dataset).val,
@@ -111,6 +111,7 @@ def _origin(run: OpenRun, fine_tune: float) -> dict[str, str]:
         "run": run.path.resolve().name,
         "space": config["space"],
         "training data": f"{dataset.name}, {len(dataset.train)} images for training, {len(dataset.val)} for validation",
+        **({"training data since then": dataset.changes} if dataset.changes else {}),
         "training": f"{config['recipe'].get('method')}, {config['recipe'].get('epochs')} epochs"
         + (f", then {fine_tune:g} epochs of fine-tuning" if fine_tune else ""),
         "selection": f"by {run.metric.key} on images held out from training; the validation images had no part in it",

@@ -15,6 +15,7 @@ from netwright.workflow.source import Source
 
 if TYPE_CHECKING:
     from netwright.data.images import Dataset, ImageSet
+    from netwright.data.preparation import Preparation
     from netwright.models.family import Family
     from netwright.models.own_space import GivenSpace
     from netwright.supernet.supernet import Supernet
@@ -99,6 +100,14 @@ class OpenRun:
         data = self.config["data"]
         return Source(**{name: data[name] for name in Source.__dataclass_fields__ if name in data})
 
+    def preparation(self, resolution: int) -> Preparation:
+        """Return how files become the input of a network of a resolution; older runs say it by size, mean and deviation."""
+        from netwright.data.preparation import Preparation
+
+        data, side = self.config["data"], {"height": resolution, "width": resolution}
+        of_data = {"decoded_size": data["size"], "mean": data["mean"], "std": data["std"]}
+        return Preparation.from_json({**of_data, **self.config.get("preparation", {}), **side})
+
     @functools.cached_property
     def dataset(self) -> Dataset:
         """All images of the run.
@@ -106,7 +115,9 @@ class OpenRun:
         Raises:
             NetwrightError: they are gone, or have other classes by now.
         """
-        dataset = self.source.load()
+        from netwright.data.kept import kept_split
+
+        dataset = kept_split(self.path, self.source.load())
         if list(dataset.classes) != self.config["data"]["classes"]:
             raise NetwrightError(
                 f"{self.config['data']['source']} has other classes than when {self.path} was trained. "
@@ -116,14 +127,14 @@ class OpenRun:
 
     @functools.cached_property
     def _parts(self) -> tuple[ImageSet, ImageSet]:
-        from netwright.data.images import split
+        from netwright.data.kept import search_parts
 
-        return split(self.dataset.train, self.source.search_fraction, self.source.seed)
+        return search_parts(self.dataset, self.source.search_fraction, self.source.seed)
 
     @functools.cached_property
     def training(self) -> Dataset:
         """The dataset without the images that are held out for the search."""
-        return dataclasses.replace(self.dataset, train=self._parts[0])
+        return dataclasses.replace(self.dataset, train=self._parts[0], search_N=None)
 
     @property
     def held_out(self) -> ImageSet:

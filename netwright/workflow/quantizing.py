@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import io
 import logging
 import sys
@@ -139,6 +140,8 @@ def of_run(model: str, how: Quantizing, space: GivenSpace | None = None) -> tupl
         batches = calibration_batches(run.training, resolution=arch.resolution, images=images, batch_size=BATCH)
         with quiet():
             made = how.quantize(module, batches)
+    told = {"preparation": run.preparation(arch.resolution).to_json(), "classes": list(run.dataset.classes)}
+    made = dataclasses.replace(made, images=told)
     return made, _held_out(run, arch, module, made) if classes else None
 
 

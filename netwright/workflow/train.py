@@ -10,9 +10,10 @@ from netwright.core.errors import NetwrightError, unknown
 from netwright.core.tables import name_of
 from netwright.workflow.changes import changes_of_supernet
 from netwright.workflow.open import KIND, TASK, OpenRun
-from netwright.workflow.source import Source, absolute
+from netwright.workflow.source import Source
 
 if TYPE_CHECKING:
+    from netwright.data.images import Dataset
     from netwright.models.family import Family
     from netwright.models.own_space import GivenSpace
     from netwright.tasks.task import Task
@@ -80,6 +81,8 @@ def begin(
     Raises:
         NetwrightError: a wrong name, value or path, or the directory holds something else.
     """
+    from netwright.data.images import held_out
+    from netwright.data.kept import keep_split, kept_split
     from netwright.models.own_space import make_family, record_family, settings_for
     from netwright.tasks.tasks import TASKS
     from netwright.training.distributed import create_run
@@ -97,7 +100,7 @@ def begin(
     draft = make_family(space, classes=10, size=size, given=of_space)
     source = Source(str(data), size or max(draft.space.resolutions), **of_data)
     wanted = TASKS.find(task)
-    dataset = source.load()
+    dataset = kept_split(Path(out), source.load(), source.to_json())
     classes = wanted.outputs(dataset)
     called_with = settings_for(space, classes=classes, size=size, given=of_space)
     made = make_family(space, classes=classes, size=size, given=of_space)
@@ -108,16 +111,18 @@ def begin(
         **record_family(made, space, called_with),
         **_task_record(task, wanted),
         "data": {
-            **vars(source),
-            "source": absolute(str(data)),
+            **source.to_json(),
             "classes": list(dataset.classes),
             "mean": list(dataset.mean),
             "std": list(dataset.std),
         },
         "recipe": plan.to_json(),
+        **_preparation_record(Path(out), dataset),
     }
+    search_N = held_out(dataset.train.labels_N, source.search_fraction, source.seed)
     opened = OpenRun(create_run(out, config), space if "own" in config else None, task)
     opened.family, opened.dataset, opened.recipe = made, dataset, plan
+    keep_split(opened.path, dataset, source.to_json(), search_N)
     return opened
 
 
@@ -194,6 +199,17 @@ def final_values(run: OpenRun) -> dict[str, float]:
 def _task_record(task: str | Task, found: Task) -> dict[str, Any]:
     """Return what a run's config says of its task; nothing of the usual one, as runs made before there were tasks."""
     return {} if task == TASK else {"task": name_of(task), "metric": found.metric.to_json()}
+
+
+def _preparation_record(out: Path, dataset: Dataset) -> dict[str, Any]:
+    """Return how image files are prepared, for a run's config; nothing for a run that was begun before this was recorded."""
+    from netwright.core.files import read_json
+    from netwright.data.preparation import Preparation
+
+    if (out / "config.json").is_file() and "preparation" not in read_json(out / "config.json"):
+        return {}
+    size = dataset.train.size
+    return {"preparation": Preparation(size, size, dataset.mean, dataset.std).to_json()}
 
 
 def _check_classes(made: Family, classes: int) -> None:

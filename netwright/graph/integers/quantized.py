@@ -54,7 +54,8 @@ class QuantizedGraph:
 
     `names`, `quantization`: by tensor; a tensor that is not quantized has None. `values`: the constants by tensor,
     read-only; int2, int4 and uint4 are unpacked to one value a byte, bfloat16 is given as uint16, float8 and strings as
-    bytes. `variables`: tensors that keep their value between two runs.
+    bytes. `variables`: tensors that keep their value between two runs. `images`: where the input is an image and it is known
+    how files become it: "preparation", the JSON of a `data.preparation.Preparation`, and "classes", names in order.
 
     Of what was made from a network in float, else empty: `origins`: which value of that each tensor holds;
     `outputs_channels_last`: for every output, whether it is an image stored (B, H, W, C); `comparison`: how far it is from it.
@@ -69,3 +70,4 @@ class QuantizedGraph:
     origins: tuple[Origin, ...] = ()
     outputs_channels_last: tuple[bool, ...] = ()
     comparison: Comparison | None = None
+    images: Mapping[str, Any] | None = None
