@@ -124,6 +124,14 @@ class Training:
             ],
         }
 
+    def state_bytes(self) -> int:
+        """Return about how many bytes a checkpoint and the finished model take together on the disk."""
+        weights = sum(tensor.nbytes for tensor in self.module.state_dict().values())
+        learning = sum(parameter.nbytes for parameter in self.parameters())
+        moments = 1 if self.recipe.optimizer == "sgd" else 2
+        copies = 2 + (self.ema is not None) + (self._owns_teacher and self.teacher is not None)
+        return copies * weights + moments * learning
+
     @torch.no_grad()
     def restore(self, state: dict[str, Any]) -> None:
         """Take over what `state` returned.
