@@ -16,6 +16,7 @@ from netwright.data.folders import list_folders
 from netwright.data.images import Dataset, ImageSet, held_out
 from netwright.data.items import Items
 from netwright.data.named import is_hugging_face, list_digits, list_hugging_face, list_torchvision
+from netwright.data.sides import typical_side
 
 _SOURCES = (
     'a directory or .zip of class folders, "TRAIN.zip,VAL.zip", "digits", "torchvision:NAME[:ROOT]", '
@@ -60,6 +61,17 @@ def load_dataset(
     train, val = _parts(items, decoded, source, val_fraction, seed)
     mean, std = channel_statistics(train.images_NCHW)
     return Dataset(items.name, train, val, items.classes, mean, std, (*items.left_out, *decoded.skipped))
+
+
+def look_at(source: str) -> tuple[int, int | None]:
+    """Return how many images a source has, and the typical shorter side of them in pixels (None: none can be read).
+
+    Raises:
+        NetwrightError: nothing usable at the source.
+    """
+    with contextlib.ExitStack() as stack:
+        items = _list(source, False, stack)
+        return len(items.names), typical_side(items)
 
 
 def channel_statistics(images_NCHW: Tensor) -> tuple[tuple[float, float, float], tuple[float, float, float]]:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import os
 import time
 from collections.abc import Callable, Iterator, Sequence
 
@@ -39,7 +40,7 @@ from netwright.training.monitor import Callback, Monitor
 from netwright.training.recipe import Recipe
 from netwright.training.recipe import recipe as find_recipe
 from netwright.training.schedule import Schedule
-from netwright.training.training import Training
+from netwright.training.training import Training, check_precision
 
 GivenRecipe = str | Recipe | Callable[..., Recipe]
 
@@ -114,6 +115,17 @@ def train_network(
 
     job = Job(net, SearchSpace("network", (resolution,)), task, method, evaluate_it, teacher)
     return _train(job, dataset, plan, run, changes, callback)
+
+
+def check_plan(recipe: Recipe, space: SearchSpace) -> None:
+    """Refuse what cannot train on this machine, before any image is read.
+
+    Raises:
+        NetwrightError: the method does not take the recipe, a precision that needs a GPU, or a batch that cannot be shared.
+    """
+    METHODS.find(recipe.method).stages(space, recipe)
+    check_precision(recipe, "cuda" if torch.cuda.is_available() else "cpu")
+    _parts(recipe, int(os.environ.get("WORLD_SIZE", 1)))
 
 
 def _train(
@@ -225,12 +237,7 @@ def _own_randomness(device: torch.device) -> Iterator[None]:
 
 
 def _loader(task: Task, dataset: Dataset, recipe: Recipe, group: Group) -> Loader:
-    parts = recipe.accumulate * group.size
-    if recipe.batch_size % parts:
-        raise NetwrightError(
-            f"batch_size {recipe.batch_size} cannot be cut into {recipe.accumulate} parts for each of {group.size} "
-            f"processes: make it a multiple of {parts}."
-        )
+    parts = _parts(recipe, group.size)
     augment = task.augment(dataset)
     if recipe.augment != "auto":
         augment = dataclasses.replace(augment, kind=recipe.augment, flip=augment.flip and recipe.augment != "none")
@@ -251,3 +258,14 @@ def _loader(task: Task, dataset: Dataset, recipe: Recipe, group: Group) -> Loade
             f"{recipe.accumulate} parts. Choose a smaller batch_size or accumulate."
         )
     return loader
+
+
+def _parts(recipe: Recipe, processes: int) -> int:
+    """Return how many parts a batch is cut into, over all processes."""
+    parts = recipe.accumulate * processes
+    if recipe.batch_size % parts:
+        raise NetwrightError(
+            f"batch_size {recipe.batch_size} cannot be cut into {recipe.accumulate} parts for each of {processes} "
+            f"processes: make it a multiple of {parts}."
+        )
+    return parts

@@ -19,6 +19,16 @@ from netwright.training.recipe import Recipe
 from netwright.training.schedule import Span
 
 
+def check_precision(recipe: Recipe, device: str) -> None:
+    """Refuse a precision that a kind of device (cpu, cuda) does not have.
+
+    Raises:
+        NetwrightError: says what to use.
+    """
+    if recipe.precision == "fp16" and device != "cuda":
+        raise NetwrightError("precision fp16 needs a GPU; on a CPU use fp32, or bf16 where it is faster.")
+
+
 class Training:
     """Module, optimizer, averaged weights, loss scaler, teacher, and the number of the next step.
 
@@ -34,8 +44,7 @@ class Training:
         teacher: nn.Module | None = None,
         extras: Sequence[Extra] = (),
     ):
-        if recipe.precision == "fp16" and device.type != "cuda":
-            raise NetwrightError("precision fp16 needs a GPU; on a CPU use fp32, or bf16 where it is faster.")
+        check_precision(recipe, device.type)
         self.module = module.to(device)
         self.recipe = recipe
         self.device = device

@@ -181,7 +181,7 @@ def open_run(run: str | Path | OpenRun, *, space: GivenSpace | None = None, task
     if not isinstance(run, str | Path):
         raise NetwrightError(f"A run is given by the path of its directory, not by a {type(run).__name__}.")
     opened = Run.open(run)
-    _check(opened)
+    check_config(opened)
     _check_task(opened, task)
     made = OpenRun(opened, space, task)
     if space is None:
@@ -201,7 +201,12 @@ def _check_task(run: Run, task: str | Task | None) -> None:
         raise NetwrightError(f"{run.path} was trained for task {recorded!r}, not {name_of(task)!r}.")
 
 
-def _check(run: Run) -> None:
+def check_config(run: Run) -> None:
+    """Refuse a run of another kind, or whose config.json is not what was written.
+
+    Raises:
+        NetwrightError: names what is wrong.
+    """
     where = run.path / "config.json"
     if run.config.get("kind") != KIND:
         raise NetwrightError(
