@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import json
 import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -236,7 +238,7 @@ def split_settings(settings: Mapping[str, Any]) -> tuple[dict[str, Any], dict[st
         if group in ("", "recipe"):
             of_recipe[leaf] = value
         elif group == "space":
-            of_space[leaf] = _number_or_text(value.strip()) if isinstance(value, str) else value
+            of_space[leaf] = _read(value.strip()) if isinstance(value, str) else value
         elif group == "data":
             if leaf not in OF_DATA:
                 raise unknown("Data setting", leaf, OF_DATA)
@@ -272,10 +274,12 @@ def _check_classes(made: Family, classes: int) -> None:
         )
 
 
-def _number_or_text(value: str) -> int | float | str:
+def _read(value: str) -> Any:
+    """Return the number or the JSON list that a text holds; else the text."""
     for kind in (int, float):
-        try:
+        with contextlib.suppress(ValueError):
             return kind(value)
-        except ValueError:
-            continue
-    return value
+    if value.startswith("["):
+        with contextlib.suppress(ValueError):
+            return json.loads(value)
+    return {"true": True, "false": False, "null": None}.get(value, value)

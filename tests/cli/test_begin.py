@@ -5,12 +5,15 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+import shlex
 
 import numpy as np
 import pytest
 from PIL import Image
 
 from netwright.core.errors import NetwrightError
+from netwright.report.facts import Facts
+from netwright.report.sections import commands
 from netwright.workflow.size import choose_size
 from netwright.workflow.source import Source
 from netwright.workflow.train import begin
@@ -213,3 +216,22 @@ def test_the_command_keeps_a_fraction_of_an_epoch_and_its_output_clean(call, pho
     assert told["run"] == str(tmp_path / "a run")
     done = call(*words, "--set", "batch_size=4", "--set", "calibration_images=8")
     assert f"netwright search '{tmp_path / 'a run'}' --latency 2ms" in done.out
+
+
+@pytest.mark.parametrize(
+    ("space", "settings"),
+    [
+        ("tiny", {"epochs": 0.5, "batch_size": 4, "stages": (1.0, 1.0, 2.0, 1.0), "data.seed": 3}),
+        ("mcunet", {"recipe": "sandwich", "size": 48}),
+        ("mobilenet-v3-small", {"recipe": "random", "space.normalization": "group"}),
+        ("vit", {"grad_clip": 0.0}),
+        ("ofa-resnet50", {}),
+    ],
+)
+def test_the_command_in_the_report_opens_the_run_again(photographs, tmp_path, monkeypatch, call, space, settings):
+    monkeypatch.chdir(tmp_path)
+    run = begin(photographs, space=space, out="a run", **settings)
+    monkeypatch.setattr("netwright.workflow.train.go_on", lambda run, callback: None)
+    words = shlex.split(commands(Facts.of(run.run))[0])
+    done = call(*words[1:])
+    assert done.code == 0, done.err
