@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -145,9 +146,10 @@ class OpenRun:
 
         files = sorted((self.path / "search").glob("*.json"), key=lambda file: (file.stat().st_mtime_ns, file.name))
         if not files:
+            where = shlex.quote(str(self.path))
             raise NetwrightError(
-                f"{self.path} was not searched yet. Begin with: netwright search {self.path} --latency 2ms; "
-                f"for a microcontroller: netwright search {self.path} --device stm32f746"
+                f"{self.path} was not searched yet. Begin with: netwright search {where} --latency 2ms; "
+                f"for a microcontroller: netwright search {where} --device stm32f746"
             )
         return read_search(files[-1], self.metric)
 

@@ -12,6 +12,7 @@ import pytest
 from PIL import Image
 
 from netwright.core.errors import NetwrightError
+from netwright.core.lock import sole_writer
 from netwright.report.facts import Facts
 from netwright.report.sections import commands
 from netwright.workflow.size import choose_size
@@ -235,3 +236,9 @@ def test_the_command_in_the_report_opens_the_run_again(photographs, tmp_path, mo
     words = shlex.split(commands(Facts.of(run.run))[0])
     done = call(*words[1:])
     assert done.code == 0, done.err
+
+
+def test_two_searches_of_one_run_do_not_write_at_once(call, trained):
+    with sole_writer(trained):
+        assert_refused(call("search", trained, "--macs", "5M"), f"writes into {trained} at this moment")
+    assert not (trained / "evaluations.jsonl").exists()
