@@ -58,9 +58,11 @@ def list_folders(paths: list[Path], stack: contextlib.ExitStack) -> Items:
         trees = [open_tree(path, stack) for path in pair]
     parts = _split_folders(trees[0]) if len(trees) == 1 else [_class_folders(tree, "") for tree in trees]
     for part in parts:
-        _check_classes(part)
+        _check_images(part)
     if len(parts) == 2:
         _check_same(parts[0], parts[1])
+    for part in parts:
+        _check_classes(part)
     return _items(parts, paths)
 
 
@@ -202,15 +204,18 @@ def _is_of_system(name: str) -> bool:
     return path.name.startswith("._") or "__MACOSX" in path.parts
 
 
-def _check_classes(part: _Classes) -> None:
-    path = part.tree.path
-    kinds = ", ".join(SUFFIXES)
+def _check_images(part: _Classes) -> None:
+    path, kinds = part.tree.path, ", ".join(SUFFIXES)
     if not any(part.files.values()):
         hint = f" ({part.base or path}: {part.loose} images outside class folders)" if part.loose else ""
         raise NetwrightError(
             f"{path} has no images in class folders{hint}. Expected CLASS/IMAGE, or train/CLASS/IMAGE and "
             f"val/CLASS/IMAGE, with files ending in {kinds}; or a training and a validation .zip."
         )
+
+
+def _check_classes(part: _Classes) -> None:
+    path, kinds = part.tree.path, ", ".join(SUFFIXES)
     empty = [name for name, files in part.files.items() if not files]
     if empty:
         raise NetwrightError(
@@ -222,11 +227,17 @@ def _check_classes(part: _Classes) -> None:
 
 def _check_same(train: _Classes, val: _Classes) -> None:
     for one, other, where in ((train, val, "validation"), (val, train, "training")):
-        lacking = sorted(set(one.files) - set(other.files))
+        lacking = sorted(name for name, files in one.files.items() if files and not other.files.get(name))
         if lacking:
+            absent = [name for name in lacking if name not in other.files]
+            what = (
+                f"the {where} images have no folder for class {_some(absent)}"
+                if absent
+                else f"the {where} class folder {_some(lacking)} holds no images"
+            )
             raise NetwrightError(
-                f"{other.tree.path}: the {where} images have no folder for class {_some(lacking)}. "
-                "Both parts need the same class folders."
+                f"{other.tree.path}: {what}. Both parts need images of the same classes: add {where} images of that class, or "
+                "remove it from both parts."
             )
 
 

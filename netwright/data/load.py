@@ -17,6 +17,7 @@ from netwright.data.folders import list_folders
 from netwright.data.images import Dataset, ImageSet, held_out
 from netwright.data.items import Items
 from netwright.data.named import is_hugging_face, list_digits, list_hugging_face, list_torchvision
+from netwright.data.sides import typical_side
 
 _SOURCES = (
     'a directory or .zip of class folders, "TRAIN.zip,VAL.zip", "digits", "torchvision:NAME[:ROOT]", '
@@ -69,6 +70,17 @@ def say_left_out(items: Items, decoded: Decoded) -> None:
     told = [unreadable(items.name, len(items.names), decoded.skipped)] if decoded.skipped else []
     if told or items.left_out:
         say(f"{'; '.join((*told, *items.left_out))}. Left out.")
+
+
+def look_at(source: str) -> tuple[int, int | None]:
+    """Return how many images a source has, and the typical shorter side of them in pixels (None: none can be read).
+
+    Raises:
+        NetwrightError: nothing usable at the source.
+    """
+    with contextlib.ExitStack() as stack:
+        items = _list(source, False, stack)
+        return len(items.names), typical_side(items)
 
 
 def channel_statistics(images_NCHW: Tensor) -> tuple[tuple[float, float, float], tuple[float, float, float]]:

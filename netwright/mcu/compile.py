@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from netwright.core.errors import NetwrightError
-from netwright.core.files import publish_folder, read_json, write_json
+from netwright.core.files import publish_folder, read_json, told, write_json
 from netwright.graph.integers.comparison import Comparison
 from netwright.graph.integers.quantized import QuantizedGraph
 from netwright.mcu.emit.emit import Weights, emit
@@ -168,7 +168,7 @@ def compile_network(
             write_json(scratch / MANIFEST, {"made_by": MADE_BY, **result.to_json(), "files": files})
             publish_folder(scratch, out, files, earlier=earlier)
     except OSError as error:
-        raise NetwrightError(f"Cannot write {out}: {error.strerror or error}. What it held before is kept.") from error
+        raise NetwrightError(f"Cannot write {out}: {error.strerror or error}. {told(out.exists())}") from error
     return result
 
 

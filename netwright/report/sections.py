@@ -9,6 +9,7 @@ from typing import Any
 
 from netwright.core.errors import NetwrightError
 from netwright.core.metric import Metric
+from netwright.core.tables import is_own
 from netwright.models.arch import Arch
 from netwright.models.family import Family
 from netwright.report import plots
@@ -49,7 +50,7 @@ def summary(facts: Facts) -> Markup:
 def networks(facts: Facts, family: Family) -> Markup:
     """The best network of every budget: its figures, and its drawing."""
     if not facts.searches:
-        return missing("No search was made yet.", f"netwright search {facts.name} --device this --latency 2ms")
+        return missing("No search was made yet.", f"netwright search {facts.run} --device this --latency 2ms")
     best = {name: found["candidates"][0] for name, found in facts.searches.items()}
     metric = facts.metric
     rows = [(limits_of(facts.searches[name]), *figures(one, metric)) for name, one in best.items()]
@@ -142,7 +143,7 @@ def predictor(facts: Facts) -> Markup:
     found = [found["predictor"] for found in facts.searches.values() if found.get("predictor")]
     metric = facts.metric
     if not found:
-        return missing(f"No {noun(metric)} predictor was trained yet.", f"netwright search {facts.name} trains one.")
+        return missing(f"No {noun(metric)} predictor was trained yet.", f"netwright search {facts.run} trains one.")
     latest = found[-1]
     rows = [
         ("networks evaluated to train it", latest.get("networks", "unknown")),
@@ -203,7 +204,7 @@ def candidates(facts: Facts) -> Markup:
 def deployed(facts: Facts) -> Markup:
     """The artifacts, with what their verification found."""
     if not facts.deployed:
-        return missing("Nothing was deployed yet.", f"netwright deploy {facts.name} --arch best --to onnx --out build/")
+        return missing("Nothing was deployed yet.", f"netwright deploy {facts.run} --arch best --to onnx --out build/")
     metric = facts.metric
     head = (
         "folder",
@@ -248,23 +249,9 @@ def reproduce(facts: Facts) -> Markup:
 
 
 def commands(facts: Facts) -> list[str]:
-    """Return the commands from data to report, with the settings of this run."""
-    config, data, recipe = facts.config, facts.config.get("data", {}), facts.config.get("recipe", {})
-    run = f"runs/{facts.name}"
-    train = ["netwright", "train", data.get("source", "DATA"), "--space", config.get("space", "SPACE"), "--out", run]
-    train += ["--recipe", recipe.get("method", "progressive"), "--size", data.get("size", 32)]
-    usual = RECIPES[recipe["method"]]().to_json() if recipe.get("method") in RECIPES else {}
-    for name, setting in recipe.items():
-        if setting != usual.get(name):
-            text = ",".join(map(str, setting)) if isinstance(setting, list) else setting
-            train += ["--set", f"{name}={text}"]
-    for name in ("seed", "val_fraction", "search_fraction"):
-        if name in data:
-            train += ["--set", f"data.{name}={data[name]}"]
-    for name, setting in config.get("settings", {}).items():
-        if name not in ("classes", "size"):
-            train += ["--set", f"space.{name}={setting}"]
-    lines = [shlex.join(map(str, train)), f"netwright device this --measure --space {run}"]
+    """Return the commands from data to report, with the settings of this run; they work where the report was made."""
+    run = facts.path
+    lines = [*_train_command(facts), shlex.join(["netwright", "device", "this", "--measure", "--space", run])]
     for found in facts.searches.values():
         budget = found.get("budget", {})
         limits = budget_options(budget)
@@ -273,8 +260,41 @@ def commands(facts: Facts) -> list[str]:
         lines.append(
             shlex.join(["netwright", "search", run, "--device", str(found.get("device", "this")), *limits, *options])
         )
-    lines += [f"netwright deploy {run} --arch best --to onnx --out build/", f"netwright report {run}"]
+    lines += [f"netwright deploy {facts.run} --arch best --to onnx --out build/", f"netwright report {facts.run}"]
     return lines
+
+
+def _train_command(facts: Facts) -> list[str]:
+    config, data, recipe = facts.config, facts.config.get("data", {}), facts.config.get("recipe", {})
+    own = config.get("own") or {}
+    given = {"space": own.get("space"), "task": config.get("task")}
+    lost = [f"{kind} {name!r}" for kind, name in given.items() if name and not is_own(name)]
+    words = ["netwright", "train", data.get("source", "DATA"), "--out", facts.path]
+    words += ["--space", own.get("space") or config.get("space", "SPACE")]
+    words += ["--task", config["task"]] if "task" in config else []
+    words += ["--size", data["size"]] if "size" in data else []
+    method = recipe.get("method", "progressive")
+    words += ["--recipe", method] if method in RECIPES else []
+    usual = RECIPES[method]().to_json() if method in RECIPES else {}
+    for name, setting in recipe.items():
+        if setting != usual.get(name):
+            words += ["--set", f"{name}={_text(setting)}"]
+    words += [
+        word
+        for name in ("seed", "val_fraction", "search_fraction")
+        if name in data
+        for word in ("--set", f"data.{name}={data[name]}")
+    ]
+    for name, setting in (own.get("called_with") or config.get("settings", {})).items():
+        if name not in ("classes", "size"):
+            words += ["--set", f"space.{name}={_text(setting)}"]
+    python = f"# In Python: the {' and '.join(lost)} were given as objects, which no command can name."
+    return [*([python] if lost else []), shlex.join(map(str, words))]
+
+
+def _text(setting: Any) -> str:
+    """Write a setting as `--set` reads it."""
+    return json.dumps(setting) if isinstance(setting, list | dict | bool) or setting is None else str(setting)
 
 
 def limits_of(found: Mapping[str, Any]) -> str:

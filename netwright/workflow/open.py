@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -156,9 +157,10 @@ class OpenRun:
 
         files = sorted((self.path / "search").glob("*.json"), key=lambda file: (file.stat().st_mtime_ns, file.name))
         if not files:
+            where = shlex.quote(str(self.path))
             raise NetwrightError(
-                f"{self.path} was not searched yet. Begin with: netwright search {self.path} --latency 2ms; "
-                f"for a microcontroller: netwright search {self.path} --device stm32f746"
+                f"{self.path} was not searched yet. Begin with: netwright search {where} --latency 2ms; "
+                f"for a microcontroller: netwright search {where} --device stm32f746"
             )
         return read_search(files[-1], self.metric)
 
@@ -192,7 +194,7 @@ def open_run(run: str | Path | OpenRun, *, space: GivenSpace | None = None, task
     if not isinstance(run, str | Path):
         raise NetwrightError(f"A run is given by the path of its directory, not by a {type(run).__name__}.")
     opened = Run.open(run)
-    _check(opened)
+    check_config(opened)
     _check_task(opened, task)
     made = OpenRun(opened, space, task)
     if space is None:
@@ -212,7 +214,12 @@ def _check_task(run: Run, task: str | Task | None) -> None:
         raise NetwrightError(f"{run.path} was trained for task {recorded!r}, not {name_of(task)!r}.")
 
 
-def _check(run: Run) -> None:
+def check_config(run: Run) -> None:
+    """Refuse a run of another kind, or whose config.json is not what was written.
+
+    Raises:
+        NetwrightError: names what is wrong.
+    """
     where = run.path / "config.json"
     if run.config.get("kind") != KIND:
         raise NetwrightError(

@@ -11,6 +11,7 @@ import numpy as np
 
 from netwright.core.errors import NetwrightError, unknown
 from netwright.core.files import write_json
+from netwright.core.lock import check_free, sole_writer
 from netwright.core.tables import is_own, name_of
 from netwright.cost.figures import Figure
 from netwright.device.latency import LatencyModel
@@ -116,6 +117,7 @@ def search(
     """
     _check(device, runtime, strategy, evaluations, listed, seed)
     opened = open_run(run, space=space, task=task)
+    check_free(opened.path)
     prices, budget = price_device(opened.family, device, runtime, keyed(limits, by_key))
     made = opened.family
     reach(made.space, budget.limits(made, prices), np.random.default_rng(0))
@@ -131,8 +133,9 @@ def search(
 
     timed = device == THIS and budget.latency_ms is not None
     measure = (lambda archs: measured_latencies(made, archs, runtime)) if timed else None
-    found, best, measured = timed_search(search_within, budget, measure, listed=listed, stopped=stop.asked)
-    values = evaluate_archs(supernet, training, best, opened.path / "validation.jsonl", **shared)
+    with sole_writer(opened.path):
+        found, best, measured = timed_search(search_within, budget, measure, listed=listed, stopped=stop.asked)
+        values = evaluate_archs(supernet, training, best, opened.path / "validation.jsonl", **shared)
     describe = Describe(made, prices, goal.metric)
     candidates = _listed(describe, best, values.tolist(), measured)
     front = describe.trade_off([(one.arch, one.cost.score.value) for one in found.front if one.cost.score])
