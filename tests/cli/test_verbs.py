@@ -66,7 +66,7 @@ def test_wrong_usage_is_2(call, words):
 
 
 def test_every_verb_has_help_and_at_most_ten_options_besides_json_and_those_for_things_of_ones_own():
-    shared = ("help", "json", "space", "task", "rules", "operators")
+    shared = ("help", "json", "space", "task", "rules", "operators", "mean", "std", "scale", "channels")
     from typer.main import get_command
 
     from netwright.cli.main import app

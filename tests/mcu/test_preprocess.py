@@ -105,7 +105,8 @@ def test_rgb565_is_its_widened_bytes(tmp_path: Path, size: int) -> None:
     packed = (five_six_five[..., 0] << 11 | five_six_five[..., 1] << 5 | five_six_five[..., 2]).astype("<u2")
     widened = (rgb & [248, 252, 248]) | (rgb >> [5, 6, 5])
     found = bundle.run(packed.view(np.uint8), size, size + 3, rgb565=True)
-    assert differ(found, bundle.run(widened.astype(np.uint8), size, size + 3)) == 0
+    expected = bundle.run(widened.astype(np.uint8), size, size + 3)
+    assert expected is not None and differ(found, expected) == 0
 
 
 def test_without_resizing_it_is_a_table(tmp_path: Path) -> None:
