@@ -237,18 +237,20 @@ def test_networks_that_measure_above_the_limit_are_left_out_and_the_search_is_re
 def test_search_result(call, run, monkeypatch):
     search_quickly(monkeypatch)
     told = result(call, "search", run, "--latency", "2ms", "--macs", "2M", "--evaluations", "20")
-    assert set(told) == {"device", "budget", "candidates", "front"}
+    assert set(told) == {"device", "budget", "candidates", "front", "warnings"}
     assert told["device"] == "this"
     assert told["budget"] == {"latency_ms": 2.0, "macs": 2e6}
     assert told["candidates"]
     for one in told["candidates"] + told["front"]:
-        assert set(one) == {"arch", "accuracy", "latency_ms", "macs", "params"}
+        assert set(one) - {"chosen_by"} == {"arch", "accuracy", "latency_ms", "macs", "params"}
         assert one["macs"] <= 2e6
         assert one["accuracy"]["kind"] == "measured"
     assert all(one["latency_ms"]["kind"] == "measured" for one in told["candidates"])
     for one in told["front"]:
         assert one["latency_ms"]["kind"] == "predicted"
         assert one["latency_ms"]["value"] == pytest.approx(0.1 + one["macs"] / 1e6)
+    chosen_by = [one["chosen_by"]["value"] for one in told["candidates"]]
+    assert chosen_by == sorted(chosen_by, reverse=True)  # the order that the heading of the table names
     front = [(one["latency_ms"]["value"], one["accuracy"]["value"]) for one in told["front"]]
     assert front == sorted(front, reverse=True)
     assert len(set(front)) == len(front)
