@@ -48,6 +48,7 @@ def _table(rows: Sequence[dict[str, Any]]) -> Any:
     table = Table(*heads, box=None, pad_edge=False)
     for column in table.columns[1:]:
         column.justify = "right"
+    table.columns[2].no_wrap = True  # the mark of a budget exceeded stays beside its figure
     for row in rows:
         table.add_row(
             row["budget"],

@@ -132,6 +132,7 @@ def table(found: Found) -> Any:
     shown = Table("#", *scores, "latency", "MACs", "parameters", "input", *more, box=None, pad_edge=False)
     for column in shown.columns[1:]:
         column.justify = "right"
+    shown.columns[3].no_wrap = True  # the mark of a limit exceeded stays beside its figure
     for place, one in enumerate(found.candidates):
         cost, needs = one.cost, one.microcontroller
         shown.add_row(

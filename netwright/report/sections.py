@@ -88,7 +88,9 @@ def trade_off(facts: Facts) -> Markup:
         return missing(f"The plot of {noun(metric)} against cost needs a search.", "See the commands at the end.")
     latest = list(facts.searches.values())[-1]
     by_latency = all(value(found["candidates"][0], "latency_ms") is not None for found in facts.searches.values())
-    key, unit, label = (0, 1.0, "predicted latency (ms)") if by_latency else (1, 1e6, "multiply-accumulates (M)")
+    bounded = any((one.get("latency_ms") or {}).get("kind") == "bounded" for one in latest.get("front", []))
+    latency = f"{'bound on' if bounded else 'predicted'} latency (ms)"
+    key, unit, label = (0, 1.0, latency) if by_latency else (1, 1e6, "multiply-accumulates (M)")
     points = [point for found in facts.searches.values() for point in found.get("points", [])]
     evaluated = [(point[key] / unit, point[2]) for point in points if point[key] is not None]
 

@@ -80,10 +80,12 @@ def demo(out: str | Path, size: Size | None = None) -> Demo:
     rows = [_deploy(run, one, size) for one in found]
     clock.step("writing the report")
     model = _model(run.family)
-    return Demo(run.path, report(run), clock.seconds(), tuple(rows), model.summary(), _warnings(model, found, rows))
+    return Demo(run.path, report(run), clock.seconds(), tuple(rows), model.summary(), warnings_of(model, found, rows))
 
 
-def _warnings(model: LatencyModel, found: Sequence[dict[str, Any]], rows: Sequence[dict[str, Any]]) -> tuple[str, ...]:
+def warnings_of(
+    model: LatencyModel, found: Sequence[dict[str, Any]], rows: Sequence[dict[str, Any]]
+) -> tuple[str, ...]:
     """Return what makes the result doubtful: a busy machine, a poor predictor, networks above their budgets."""
     told = (
         [f"{model.doubt}; latencies are doubtful. Repeat it on an idle machine with another --out"]

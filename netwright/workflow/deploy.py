@@ -121,10 +121,13 @@ def searched_for(run: OpenRun, asked: Any, arch: Arch, found: dict[str, Any] | N
 def measure_exported(made: Family, exported: Exported, arch: Arch) -> Figure:
     """Return the latency of an exported network on this machine, batch 1, one thread, with how and when it was measured."""
     from netwright.device.measure import measure_programs
-    from netwright.workflow.measure import kept_model, measured_figures
+    from netwright.workflow.measure import kept_model, measured_figures, warn_of_doubt
 
+    model = kept_model(made)
+    if model is not None:
+        warn_of_doubt(model)
     timing = measure_programs([(exported.program, (3, arch.resolution, arch.resolution))], seconds=SECONDS)
-    return measured_figures(timing, f"the file itself, in {exported.runtime}", kept_model(made))[0]
+    return measured_figures(timing, f"the file itself, in {exported.runtime}", model)[0]
 
 
 def _origin(run: OpenRun, fine_tune: float) -> dict[str, str]:

@@ -154,11 +154,6 @@ def latency_model(made: Family, device: str, runtime: str, *, needed: bool) -> L
         model = find_model(device, made.space.name, runtime)
     for warning in told:
         say(f"warning: {warning.message}")
-    if model.doubt:
-        say(
-            f"warning: the latency model of {model.device} stands on doubtful timings: {model.doubt}. Measure again when the "
-            f"machine is idle: netwright device this --measure --space {made.space.name}."
-        )
     guessed = model.unmeasured(made.priced_blocks(made.space.largest()))
     if guessed > MOST_GUESSED:
         say(
@@ -166,6 +161,15 @@ def latency_model(made: Family, device: str, runtime: str, *, needed: bool) -> L
             "as happens for another image size or number of classes. Better: netwright device this --measure --space RUN."
         )
     return model
+
+
+def warn_of_doubt(model: LatencyModel) -> None:
+    """Say where a latency model that is about to be used was measured on a busy machine."""
+    if model.doubt:
+        say(
+            f"warning: the latency model of {model.device} stands on doubtful timings: {model.doubt}. Measure again when the "
+            f"machine is idle: netwright device this --measure --space {model.space}."
+        )
 
 
 def kept_model(made: Family, runtime: str = "onnxruntime") -> LatencyModel | None:

@@ -38,7 +38,7 @@ from netwright.specialization.spending import Spending
 from netwright.specialization.timed import LISTED, TRIES, timed_search
 from netwright.specialization.tinynas import choose_space
 from netwright.tasks.task import Task
-from netwright.workflow.measure import describe_model, latency_model, measured_latencies
+from netwright.workflow.measure import describe_model, latency_model, measured_latencies, warn_of_doubt
 from netwright.workflow.open import OpenRun, open_run
 
 Limits = Mapping[Any, float]  # by name, key, FILE.py:NAME or LimitKind
@@ -252,6 +252,8 @@ def price_device(made: Family, device: str, runtime: str, limits: Limits) -> tup
     if is_microcontroller(device):
         return DevicePrices(device, mcu_prices(device, sram_bytes=budget.sram_bytes), machine(device)), budget
     model = latency_model(made, device, runtime, needed=budget.latency_ms is not None)
+    if model is not None:
+        warn_of_doubt(model)
     return DevicePrices(device, model, _machine(device)), budget
 
 

@@ -49,7 +49,8 @@ def test_a_model_of_a_busy_machine_says_so_wherever_it_goes(monkeypatch, tiny, c
     from netwright.device.latency import LatencyModel
     from netwright.device.store import save_model
     from netwright.runtime.runtimes import runtime
-    from netwright.workflow.measure import describe_model, latency_model
+    from netwright.workflow.measure import describe_model
+    from netwright.workflow.search import price_device
 
     calm = measured(monkeypatch, tiny, Machine())
     assert calm.doubt is None and not any("warning" in line for line in describe(calm))
@@ -68,7 +69,7 @@ def test_a_model_of_a_busy_machine_says_so_wherever_it_goes(monkeypatch, tiny, c
     assert LatencyModel.load(tmp_path / "busy.json").doubt == busy.doubt
     version = runtime("onnxruntime").version
     save_model(dataclasses.replace(busy, runtime="onnxruntime", runtime_version=version))
-    latency_model(tiny, "this", "onnxruntime", needed=True)
+    price_device(tiny, "this", "onnxruntime", {"latency_ms": 1.0})
     assert busy.doubt in capsys.readouterr().err
 
 
