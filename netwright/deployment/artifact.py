@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +23,7 @@ from netwright.deployment.network import save_network
 from netwright.deployment.targets import TARGETS, Exported, Target
 from netwright.deployment.verify import TOLERANCE, Verification, verify
 from netwright.models.arch import Arch
+from netwright.searching.limits.table import exceeded, exceeded_text
 from netwright.tasks.task import Task
 from netwright.tasks.tasks import TASKS
 
@@ -36,6 +37,7 @@ class Artifact:
     Attributes:
         files: the files of the format itself, the model first; the card and the weights are beside them.
         runtime: what ran it for the verification.
+        budget: the limits that it was searched for on this machine, by key; empty where there are none.
     """
 
     folder: Path
@@ -45,6 +47,12 @@ class Artifact:
     verification: Verification
     files: tuple[str, ...] = ("model.onnx",)
     runtime: str = "ONNX Runtime"
+    budget: Mapping[str, float] = field(default_factory=dict)
+
+    @property
+    def exceeds(self) -> dict[str, float]:
+        """The limits, by key, that the deployed network was measured to be above."""
+        return exceeded(self.budget, {"latency_ms": self.latency_ms.value})
 
     def to_json(self) -> dict[str, Any]:
         """Return plain JSON values, as they are in model.json."""
@@ -53,6 +61,8 @@ class Artifact:
             "predicted": self.predicted.to_json(),
             "latency_ms": self.latency_ms.to_json(),
             "verification": self.verification.to_json(),
+            "budget": dict(self.budget),
+            "exceeds": self.exceeds,
         }
 
 
@@ -69,7 +79,8 @@ def make_artifact(
     images: ImageSet,
     predicted: Cost,
     origin: Mapping[str, Any],
-    measure: Callable[[Exported, Path], float],
+    measure: Callable[[Exported, Path], float | Figure],
+    budget: Mapping[str, float] | None = None,
 ) -> Artifact:
     """Export, verify, measure, and only then put the artifact into `out_dir`.
 
@@ -82,7 +93,9 @@ def make_artifact(
         task: what the network is for: a name in TASKS, FILE.py:NAME, or a Task.
         images: real images with their targets, on which the export is compared with `net`.
         origin: texts for the card: where the network comes from.
-        measure: returns the latency in milliseconds, on this machine, of what was exported into a folder.
+        measure: returns the latency in milliseconds, on this machine, of what was exported into a folder; as a figure, it
+            says how.
+        budget: limits on the network on this machine, by the keys of `LIMITS`; what it exceeds is written everywhere.
 
     Raises:
         NetwrightError: no such format, the network cannot be exported, the export computes something else, or nothing can
@@ -102,8 +115,10 @@ def make_artifact(
                 f"The exported network differs from its source by {verification.max_abs_difference:.3g} on real images, "
                 f"more than {TOLERANCE:g} of the largest output {verification.scale:.3g}. Nothing was written to {out_dir}."
             )
-        latency = Figure(measure(exported, folder), "measured")
-        artifact = Artifact(out_dir, arch, predicted, latency, verification, exported.files, exported.runtime)
+        found = measure(exported, folder)
+        latency = found if isinstance(found, Figure) else Figure(found, "measured")
+        made = (exported.files, exported.runtime, dict(budget or {}))
+        artifact = Artifact(out_dir, arch, predicted, latency, verification, *made)
         save_network(folder, net, arch=arch, **family)
         machine = environment()
         about = {"schema": 1, "input": contract.to_json(), **artifact.to_json(), "origin": dict(origin)}
@@ -120,6 +135,7 @@ def make_artifact(
             origin=origin,
             environment=machine,
             usage=exported.usage,
+            exceeds=exceeded_text(artifact.exceeds),
         )
         write_bytes(folder / "README.md", text.encode())
         publish_folder(folder, out_dir, (*exported.files, *BESIDE))

@@ -12,11 +12,15 @@ from netwright.workflow.open import OpenRun, open_run
 if TYPE_CHECKING:
     from torch import nn
 
+    from netwright.cost.figures import Figure
     from netwright.deployment.artifact import Artifact
     from netwright.deployment.targets import Exported, Target
     from netwright.models.arch import Arch
+    from netwright.models.family import Family
     from netwright.models.own_space import GivenSpace
     from netwright.tasks.task import Task
+
+SECONDS = 3.0  # of timing
 
 
 def deploy(
@@ -63,6 +67,7 @@ def deploy(
     chosen, predicted = choose(opened, arch, found)
     say(f"extracting and exporting the network to {out}")
     net = extract(opened, chosen, fine_tune=fine_tune, calibration_images=calibration_images)
+    budget = searched_for(opened, arch, chosen, found)
     artifact = make_artifact(
         net,
         to=target,
@@ -75,7 +80,8 @@ def deploy(
         images=opened.task.prepare(opened.dataset).val,
         predicted=predicted,
         origin=_origin(opened, fine_tune),
-        measure=lambda exported, folder: measure_exported(exported, chosen),
+        measure=lambda exported, folder: measure_exported(opened.family, exported, chosen),
+        budget=budget,
     )
     append_line(opened.path / "deployed.jsonl", {"folder": str(out), **artifact.to_json()})
     return artifact
@@ -97,11 +103,31 @@ def extract(run: OpenRun, arch: Arch, *, fine_tune: float = 0.0, calibration_ima
     return net.cpu().eval()
 
 
-def measure_exported(exported: Exported, arch: Arch) -> float:
-    """Return the latency of an exported network on this machine in milliseconds, batch 1, one thread."""
-    from netwright.device.measure import measure_program
+def searched_for(run: OpenRun, asked: Any, arch: Arch, found: dict[str, Any] | None = None) -> dict[str, float]:
+    """Return the limits, by key, that a network was searched for on this machine; empty where there are none to hold it to.
 
-    return measure_program(exported.program, (3, arch.resolution, arch.resolution))
+    `asked`: what names it; `found`: the search whose places it names, None: the latest.
+    """
+    from netwright.device.machine import THIS
+
+    by_hand = isinstance(asked, Path) or (isinstance(asked, str) and asked != "best" and not asked.startswith("front:"))
+    if found is None and (by_hand or not (run.path / "search").is_dir()):
+        return {}
+    search = found or run.latest_search()
+    listed = (one.get("arch") for one in [*search["candidates"], *search["front"]])
+    return dict(search["budget"]) if search["device"] == THIS and arch.to_json() in listed else {}
+
+
+def measure_exported(made: Family, exported: Exported, arch: Arch) -> Figure:
+    """Return the latency of an exported network on this machine, batch 1, one thread, with how and when it was measured."""
+    from netwright.device.measure import measure_programs
+    from netwright.workflow.measure import kept_model, measured_figures, warn_of_doubt
+
+    model = kept_model(made)
+    if model is not None:
+        warn_of_doubt(model)
+    timing = measure_programs([(exported.program, (3, arch.resolution, arch.resolution))], seconds=SECONDS)
+    return measured_figures(timing, f"the file itself, in {exported.runtime}", model)[0]
 
 
 def _origin(run: OpenRun, fine_tune: float) -> dict[str, str]:

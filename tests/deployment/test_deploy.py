@@ -96,6 +96,38 @@ def test_the_verification_measures_what_onnx_runtime_computes(artifact, net, ima
 
 
 @pytest.mark.usefixtures("ready_export")
+@pytest.mark.parametrize(("limit_ms", "exceeds"), [(0.4, {"latency_ms": 0.4}), (0.42, {}), (None, {})])
+def test_a_network_above_its_limit_is_marked_wherever_it_goes(net, images, tmp_path, limit_ms, exceeds):
+    from netwright.cli.deploy import describe
+    from netwright.deployment.artifact import Preparation, make_artifact
+
+    made = family("tiny", classes=len(CLASSES))
+    arch = made.space.smallest()
+    artifact = make_artifact(
+        net,
+        to="onnx",
+        arch=arch,
+        family={"space": "tiny", "settings": dict(made.settings)},
+        preparation=Preparation(arch.resolution, MEAN, STD, CLASSES),
+        task="classification",
+        out_dir=tmp_path / "out",
+        images=images,
+        predicted=Cost(made.macs(arch), made.params(arch)),
+        origin={"run": "r"},
+        measure=lambda exported, folder: Figure(
+            0.42, "measured", source="the file itself, at noon; the machine was busy"
+        ),
+        budget={"latency_ms": limit_ms, "macs": 1.0} if limit_ms else None,
+    )
+    assert artifact.exceeds == exceeds
+    beside = json.loads((tmp_path / "out" / "model.json").read_text())
+    assert beside["exceeds"] == exceeds and "at noon" in beside["latency_ms"]["source"]
+    for text in ((tmp_path / "out" / "README.md").read_text(), "\n".join(describe(artifact))):
+        assert ("over 0.4 ms" in text) is bool(exceeds)
+        assert "the machine was busy" in text
+
+
+@pytest.mark.usefixtures("ready_export")
 def test_a_wrong_export_is_found_and_nothing_is_written(net, images, tmp_path, monkeypatch):
     class Wrong:
         def run(self, x):
