@@ -8,7 +8,7 @@ that is left out. Reshaping shares the storage of what it reshapes. Constants ar
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from math import prod
 from pathlib import Path
 from typing import Any
@@ -55,10 +55,13 @@ _INTEGER_WEIGHTS = {
 }
 
 
-def read_onnx(path: str | Path, *, sizes: Mapping[str, int] | None = None) -> Graph:
+def read_onnx(
+    path: str | Path, *, sizes: Mapping[str, int] | None = None, shapes: Sequence[Sequence[int]] = ()
+) -> Graph:
     """Return the operations of an .onnx file.
 
-    `sizes` gives names of free dimensions their size; a free first dimension of an input is 1 where nothing is said.
+    `sizes` gives names of free dimensions their size, `shapes` the inputs their shapes, in order; a free first dimension
+    of an input is 1 where nothing is said.
 
     Raises:
         NetwrightError: the file cannot be read, is damaged, or leaves shapes open.
@@ -74,10 +77,16 @@ def read_onnx(path: str | Path, *, sizes: Mapping[str, int] | None = None) -> Gr
         raise NetwrightError(
             f"{path} is not an ONNX model, or is damaged: {_short(error)}. Fetch or export it again."
         ) from error
-    return graph_of(model, str(path), sizes=sizes)
+    return graph_of(model, str(path), sizes=sizes, shapes=shapes)
 
 
-def graph_of(model: onnx.ModelProto, where: str = "The model", *, sizes: Mapping[str, int] | None = None) -> Graph:
+def graph_of(
+    model: onnx.ModelProto,
+    where: str = "The model",
+    *,
+    sizes: Mapping[str, int] | None = None,
+    shapes: Sequence[Sequence[int]] = (),
+) -> Graph:
     """Return the operations of an ONNX model in memory; `where` names it in errors.
 
     Raises:
@@ -85,7 +94,7 @@ def graph_of(model: onnx.ModelProto, where: str = "The model", *, sizes: Mapping
     """
     if not model.graph.node:
         raise NetwrightError(f"{where} holds no operations. Fetch or export it again.")
-    model, kinds, notes = infer(model, where, dict(sizes or {}))
+    model, kinds, notes = infer(model, where, dict(sizes or {}), shapes)
     return _Reading(model, kinds, where, notes).graph()
 
 
