@@ -163,3 +163,29 @@ def test_free_sizes_take_the_shapes_that_are_given(tmp_path: Path) -> None:
             read_graph(tmp_path / "net.onnx", shapes=wrong)
     with pytest.raises(NetwrightError, match=r"has 2 inputs, and 1 shapes.*1x3x224x224,1x224"):
         read_graph(tmp_path / "net.onnx", shapes=[(2, 3, 8, 8)])
+
+
+class Recurrent(nn.Module):
+    """A recurrent layer; with `learned`, its initial state is a parameter."""
+
+    def __init__(self, layer: nn.RNNBase, *, learned: bool):
+        super().__init__()
+        self.layer = layer
+        self.state = nn.Parameter(torch.ones(1, 2, 6)) if learned else None
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.layer(x, self.state)[0]
+
+
+# The current exporter writes an nn.RNN as products of its own, and its initial state as a matrix like any other.
+CELLS = [(kind, dynamo, False) for kind in (nn.LSTM, nn.GRU) for dynamo in (False, True)]
+CELLS += [(nn.GRU, False, True), (nn.GRU, True, True), (nn.RNN, False, False), (nn.RNN, False, True)]
+
+
+@pytest.mark.parametrize(("kind", "dynamo", "learned"), CELLS)
+def test_the_initial_state_of_a_recurrent_layer_is_no_parameter_unless_it_was_learned(
+    kind: Any, dynamo: bool, learned: bool, tmp_path: Path
+) -> None:
+    net = Recurrent(kind(4, 6, 1), learned=learned).eval()
+    export(net, torch.zeros(5, 2, 4), tmp_path / "net.onnx", dynamo=dynamo)
+    assert read_onnx(tmp_path / "net.onnx").params == sum(parameter.numel() for parameter in net.parameters())
