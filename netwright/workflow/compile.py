@@ -84,17 +84,11 @@ def compile(
         NetwrightError: an argument is none of what is allowed, the model cannot be read, quantized or compiled, the folder
             holds something else, or the C differs from the interpreter.
     """
-    if schedule not in MODES:
-        raise unknown("Schedule", schedule, MODES)
-    if weights not in WEIGHTS:
-        raise unknown("Place of the weights", weights, WEIGHTS)
+    _check(schedule, weights, cpu)
     limits = [_bytes(given, what) for given, what in ((sram, "--sram"), (flash, "--flash"))]
     from netwright.mcu.compile import check_place, compile_network
     from netwright.mcu.operators.table import own_operators
-    from netwright.mcu.run.emulate import BOARDS
 
-    if cpu not in BOARDS:
-        raise unknown("CPU", cpu, BOARDS)
     check_place(Path(out))
     own = own_operators(operators)
     read, held_out = _read(model, data, input, space, preparation, Quantizing(calibration, observer, qat, layers))
@@ -113,6 +107,18 @@ def compile(
         checks={} if held_out is None else {"top1": functools.partial(held_out.judge, read)},
         note=note,
     )
+
+
+def _check(schedule: str, weights: str, cpu: str) -> None:
+    from netwright.mcu.run.emulate import BOARDS
+
+    for what, given, allowed in (
+        ("Schedule", schedule, MODES),
+        ("Place of the weights", weights, WEIGHTS),
+        ("CPU", cpu, BOARDS),
+    ):
+        if given not in allowed:
+            raise unknown(what, given, allowed)
 
 
 def _beside_float(model: QuantizedGraph) -> str:

@@ -159,14 +159,9 @@ def search(
     chosen_by = {one.arch: one.cost.score for one in found.candidates}
     candidates = _listed(describe, best, values.tolist(), measured, chosen_by, budget)
     front = describe.trade_off([(one.arch, one.cost.score.value) for one in found.front if one.cost.score])
-    asked = {
-        "spent": vars(spending),
-        "device": device,
-        "runtime": runtime if prices.latency and not isinstance(prices.latency, McuPrices) else None,
-        "strategy": name_of(strategy),
-        "seed": seed,
-        "evaluations": evaluations,
-    }
+    used = runtime if prices.latency and not isinstance(prices.latency, McuPrices) else None
+    asked = {"spent": vars(spending), "device": device, "runtime": used}
+    asked |= {"strategy": name_of(strategy), "seed": seed, "evaluations": evaluations}
     data = _record(opened, asked, budget, found, candidates, front, describe, prices)
     path = opened.path / "search" / f"{data['name']}.json"
     write_json(path, data)
