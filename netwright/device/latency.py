@@ -73,7 +73,7 @@ class LatencyModel:
 
     def _told(self, name: str) -> float | None:
         found = self.measured.get(name)
-        return float(found) if _finite(found) else None
+        return float(found) if found is not None and _finite(found) else None
 
     def summary(self) -> dict[str, Any]:
         """Return what `netwright device --measure --json` prints.
