@@ -193,7 +193,7 @@ def broadcast_to(call: Call) -> NDArray[Any]:
 
 def reverse(call: Call) -> NDArray[Any]:
     """REVERSE_V2 along the axes given."""
-    axes = [axis_of(call, axis, call.array(0).ndim) for axis in call.whole(1)]
+    axes = tuple(axis_of(call, axis, call.array(0).ndim) for axis in call.whole(1))
     return np.ascontiguousarray(np.flip(call.array(0), axes))
 
 
