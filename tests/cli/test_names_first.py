@@ -21,7 +21,7 @@ def test_a_model_that_is_none_is_refused_before_images_are_asked_for(model, mess
     monkeypatch.chdir(tmp_path)
     (tmp_path / "photos").mkdir()
     (tmp_path / "photo.jpg").write_text("no image")
-    with pytest.raises(NetwrightError, match="^(?!.*--data)") as raised:
+    with pytest.raises(NetwrightError, match=r"^(?!.*--data)") as raised:
         compile_model(model, out=tmp_path / "c")
     assert message in str(raised.value)
 
