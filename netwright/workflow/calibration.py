@@ -62,6 +62,7 @@ def quantized_module(
             f"{model} is not quantized: images are needed to find the ranges of its activations. Give a folder of images "
             "with --data."
         )
+    how.refuse_training()
     module, batches, prepared_as = _of_name(model, data, shape, space, preparation)
     tried = "x".join(map(str, (1, *batches[0].shape[1:])))
     try:
