@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 def compile(
     model: Annotated[
         str,
-        typer.Argument(help="A .tflite file, a layer list (.json), or with --data a module: timm name, RUN:ARCH, ..."),
+        typer.Argument(help="A .tflite file, a layer list (.json), RUN:ARCH, or with --data a module: timm name, ..."),
     ],
     out: Annotated[Path, typer.Option(help="Folder for the C files.")],
     cpu: Annotated[str, typer.Option(help="cortex-m3, -m4, -m7, -m33 or -m55.")] = "cortex-m7",

@@ -22,6 +22,7 @@ SPACE_AGAIN = "The run's space again, FILE.py:NAME, where it was trained with on
 TASK_AGAIN = "The run's task again, FILE.py:NAME, where it was trained for one of your own."
 GOES_ON = "What was finished is kept: repeat the same command to go on from there."
 BEGINS_ANEW = "It was not finished: repeated, the same command begins anew."
+WIDE = 240  # columns of a table that is written to a file or a pipe
 FAILED, BUG, INTERRUPTED, PIPE_CLOSED = 1, 70, 130, 141
 _NO_SPACE = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
@@ -86,7 +87,10 @@ def _print(result: Result, *, as_json: bool) -> None:
     else:
         from rich.console import Console
 
-        console = Console(highlight=False, markup=False, emoji=False)
+        file = (
+            not sys.stdout.isatty() and "COLUMNS" not in os.environ
+        )  # where no terminal is, nothing has to be cut short
+        console = Console(highlight=False, markup=False, emoji=False, width=WIDE if file else None)
         with console.capture() as written:  # rich would end the process itself on a closed pipe
             for item in result.show:
                 console.print(item, soft_wrap=isinstance(item, str))

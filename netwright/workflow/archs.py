@@ -46,6 +46,7 @@ def choose(run: OpenRun, asked: Any, found: dict[str, Any] | None = None) -> tup
     Raises:
         NetwrightError: there is no search result, no such place on the front, no such file, or an arch of another space.
     """
+    from netwright.device.machine import THIS
     from netwright.models.arch import Arch
 
     made = run.family
@@ -58,7 +59,8 @@ def choose(run: OpenRun, asked: Any, found: dict[str, Any] | None = None) -> tup
     if isinstance(asked, str):
         found = found or run.latest_search()
         listed = found["candidates"] if asked == "best" else found["front"]
-        return _of_entry(run, listed[0 if asked == "best" else _place(asked, len(listed))])
+        entry = listed[0 if asked == "best" else _place(asked, len(listed))]
+        return _of_entry(run, entry, here=found.get("device", THIS) == THIS)
     if isinstance(asked, dict):
         return _of_entry(run, asked) if "arch" in asked else _with_cost(run, Arch.from_json(asked))
     if isinstance(asked, Arch):
@@ -71,8 +73,12 @@ def choose(run: OpenRun, asked: Any, found: dict[str, Any] | None = None) -> tup
     )
 
 
-def _of_entry(run: OpenRun, one: dict[str, Any]) -> tuple[Arch, Cost]:
-    """Read an entry of a search result; a latency measured there is predicted anew, as the search saw it."""
+def _of_entry(run: OpenRun, one: dict[str, Any], *, here: bool = True) -> tuple[Arch, Cost]:
+    """Read an entry of a search result.
+
+    A latency measured there is predicted anew, as the search saw it; so is one of another device, such as the bound of a
+    microcontroller (`here`: the search was for this one).
+    """
     from netwright.cost.figures import Cost, Figure
     from netwright.models.arch import Arch
 
@@ -80,7 +86,7 @@ def _of_entry(run: OpenRun, one: dict[str, Any]) -> tuple[Arch, Cost]:
     arch = Arch.from_json(one.get("arch"))
     made.space.encode(arch)
     score, latency = (Figure.from_json(one[name]) if one.get(name) else None for name in (key, "latency_ms"))
-    if latency and latency.kind == "measured":
+    if latency and (not here or latency.kind in ("measured", "bounded")):
         latency = _predicted_latency(run, arch)
     return arch, Cost(made.macs(arch), made.params(arch), latency, score, run.metric)
 

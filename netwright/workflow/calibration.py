@@ -43,6 +43,8 @@ def quantized_module(
         NetwrightError: no such model, no images, an input that is not known or not taken, or an operation that has no
             integer form.
     """
+    from netwright.workflow.models import check_model
+
     head = model.partition(":")[0]
     if (Path(head) / "config.json").is_file():
         if shape is not None:
@@ -55,10 +57,12 @@ def quantized_module(
             raise NetwrightError(f"{model} is calibrated on the images of its run: leave --data out.")
         return of_run(model, how, space)[0]
     if data is None:
+        check_model(model, space)
         raise NetwrightError(
             f"{model} is not quantized: images are needed to find the ranges of its activations. Give a folder of images "
             "with --data."
         )
+    how.refuse_training()
     module, batches, prepared_as = _of_name(model, data, shape, space, preparation)
     tried = "x".join(map(str, (1, *batches[0].shape[1:])))
     try:

@@ -79,7 +79,24 @@ def read_model(
 
     if head in SPACES:
         return _from_space(head, tail or "largest", shape, text, real)
+    if Path(head).is_dir() or (tail and len(Path(head).parts) > 1):
+        import timm
+
+        if not timm.is_model(text):
+            return _from_run(Path(head), tail or "best", text, real, space)  # which says what is missing there
     return _from_timm(text, real)
+
+
+def check_model(text: str, space: GivenSpace | None = None) -> None:
+    """Refuse a word that stands for no module; nothing of a person's own is run, and no weights are held.
+
+    Raises:
+        NetwrightError: nothing of that name.
+    """
+    if is_own(text):
+        _own_place(Path(text.partition(":")[0]), text.partition(":")[2])
+    else:
+        read_model(text, space=space)
 
 
 def _place(real: bool) -> Any:
@@ -145,12 +162,17 @@ def _from_hugging_face(path: Path, real: bool) -> Model:
     return Model(folder.name, made, tuple(shape) if None not in shape else None)
 
 
-def _from_python(path: Path, function: str) -> Model:
+def _own_place(path: Path, function: str) -> None:
     if not path.is_file():
         raise NetwrightError(f"There is no file {path}. Allowed: {KNOWN}.")
     if not function:
         raise NetwrightError(f"Which function of {path} makes the module? Write {path}:NAME.")
+
+
+def _from_python(path: Path, function: str) -> Model:
     from torch import nn
+
+    _own_place(path, function)
 
     found = load_own(f"{path}:{function}")
     try:

@@ -67,6 +67,17 @@ class Quantizing:
         given = {"--calibration": self.images, "--observer": self.observer, "--qat": self.epochs or None}
         return [word for word, value in given.items() if value is not None]
 
+    def refuse_training(self) -> None:
+        """Refuse training of a module that brings no data for it.
+
+        Raises:
+            NetwrightError: training was asked for.
+        """
+        if self.epochs:
+            raise NetwrightError(
+                "--qat trains on the images of a run: give RUN:ARCH. A module by name has no training data."
+            )
+
     def quantize(self, module: nn.Module, batches: Sequence[Tensor]) -> QuantizedGraph:
         """Return a module in integers, without training, calibrated on the first images.
 
@@ -76,10 +87,7 @@ class Quantizing:
         from netwright.compression.quantization.compare import first_images
         from netwright.compression.quantization.post_training import quantize
 
-        if self.epochs:
-            raise NetwrightError(
-                "--qat trains on the images of a run: give RUN:ARCH. A module by name has no training data."
-            )
+        self.refuse_training()
         few = first_images([(batch,) for batch in batches], self.images or IMAGES)
         observer: Any = self.observer or "minmax"
         return quantize(module, few, observer=observer, layers=self.layers)
