@@ -22,6 +22,7 @@ from netwright.graph.integers.fold import folded
 from netwright.graph.integers.quantized import QuantizedGraph
 
 KERNELS: dict[str, Callable[[Call], Any]] = {
+    "ABS": elementwise.absolute,
     "ADD": elementwise.add,
     "AVERAGE_POOL_2D": reduce.average_pool,
     "BATCH_MATMUL": convs.batch_matmul,
@@ -35,6 +36,7 @@ KERNELS: dict[str, Callable[[Call], Any]] = {
     "EXPAND_DIMS": moves.reshape,
     "FULLY_CONNECTED": convs.fully_connected,
     "GATHER": moves.gather,
+    "GELU": functions.gelu,
     "HARD_SWISH": activations.hard_swish,
     "LEAKY_RELU": activations.leaky_relu,
     "LOGISTIC": functions.logistic,
@@ -44,6 +46,7 @@ KERNELS: dict[str, Callable[[Call], Any]] = {
     "MINIMUM": elementwise.minimum,
     "MIRROR_PAD": moves.mirror_pad,
     "MUL": elementwise.multiply,
+    "NEG": elementwise.negative,
     "PACK": moves.pack,
     "PAD": moves.pad,
     "PADV2": moves.pad,
@@ -56,6 +59,7 @@ KERNELS: dict[str, Callable[[Call], Any]] = {
     "RESIZE_BILINEAR": reduce.resize_bilinear,
     "RESIZE_NEAREST_NEIGHBOR": moves.resize_nearest,
     "REVERSE_V2": moves.reverse,
+    "RSQRT": functions.rsqrt,
     "SLICE": moves.take_slice,
     "SOFTMAX": functions.softmax,
     "SPACE_TO_BATCH_ND": moves.space_to_batch,
