@@ -191,15 +191,21 @@ def _elementwise(rng: Rng, operator: str) -> Made:
     builder, x, w = GraphBuilder(), _tensor(rng), _tensor(rng)
     if rng.random() < 0.5:
         w = quantization(x.scale * np.float32(rng.uniform(0.3, 3)), w.zero_point)
-    if operator == "MUL":
+    if operator in ("MAXIMUM", "MINIMUM"):
+        y = w = x
+    elif operator == "MUL":
         y = quantization(_out_scale(rng, x.scale * w.scale, 1), int(rng.integers(-128, 128)))
     else:
         y = quantization(
             max(x.scale[0], w.scale[0]) * np.float32(10.0 ** rng.uniform(-1, 1)), int(rng.integers(-128, 128))
         )
-    if rng.random() < 0.1:
+    if operator == "SQUARED_DIFFERENCE":
+        most = np.float32((255 * float(max(x.scale[0], w.scale[0]))) ** 2)
+        y = quantization(most * np.float32(10.0 ** rng.uniform(-4, -1)), y.zero_point)
+    fuses = operator in ("ADD", "SUB", "MUL")
+    if fuses and rng.random() < 0.1:
         y = quantization(y.scale * np.float32(10.0 ** rng.uniform(-3, 3)), y.zero_point)
-    options: dict[str, Any] = {"fused_activation_function": _activation(rng)}
+    options: dict[str, Any] = {"fused_activation_function": _activation(rng)} if fuses else {}
     a = builder.input("a", shape, x)
     b = builder.input("b", second, w) if rng.random() < 0.6 else builder.constant("b", _values(rng, second, "int8"), w)
     return builder, [builder.op(operator, [a, b], shape, y, **options)]
@@ -226,7 +232,7 @@ def _pool(rng: Rng, operator: str) -> Made:
     ]
 
 
-def _mean(rng: Rng) -> Made:
+def _reduction(rng: Rng, operator: str) -> Made:
     shape = _shape(rng)
     kept = bool(rng.integers(2))
     axes = sorted(rng.choice([1, 2, 3], int(rng.integers(1, 4)), replace=False).tolist())
@@ -238,11 +244,11 @@ def _mean(rng: Rng) -> Made:
     builder, x = GraphBuilder(), _tensor(rng)
     y = (
         x
-        if rng.random() < 0.3
+        if operator.startswith("REDUCE") or rng.random() < 0.3
         else quantization(x.scale * np.float32(10.0 ** rng.uniform(-1, 1)), rng.integers(-128, 128))
     )
     at, which = builder.input("x", shape, x), builder.constant("axes", np.array(axes, np.int32))
-    return builder, [builder.op("MEAN", [at, which], left, y, keep_dims=kept)]
+    return builder, [builder.op(operator, [at, which], left, y, keep_dims=kept)]
 
 
 def _unary(rng: Rng, operator: str) -> Made:
@@ -448,7 +454,6 @@ MAKERS: dict[str, Callable[[Rng], Made]] = {
     "FULLY_CONNECTED": _dense,
     "TRANSPOSE_CONV": _transpose_conv,
     "BATCH_MATMUL": _batch_matmul,
-    "MEAN": _mean,
     "PAD": _pad,
     "TRANSPOSE": _transpose,
     "CONCATENATION": _concatenate,
@@ -462,6 +467,8 @@ MAKERS: dict[str, Callable[[Rng], Made]] = {
     "SPACE_TO_BATCH_ND": _blocks,
     "QUANTIZE": _quantize,
     **{name: _named(_elementwise, name) for name in ("ADD", "SUB", "MUL")},
+    **{name: _named(_elementwise, name) for name in ("MAXIMUM", "MINIMUM", "SQUARED_DIFFERENCE")},
+    **{name: _named(_reduction, name) for name in ("MEAN", "SUM", "REDUCE_MAX", "REDUCE_MIN")},
     **{name: _named(_pool, name) for name in ("AVERAGE_POOL_2D", "MAX_POOL_2D")},
     **{
         name: _named(_unary, name)

@@ -156,3 +156,37 @@ def test_squared_difference_squares_in_a_common_scale(first: Quantized, second: 
 def test_squared_difference_that_would_be_multiplied_by_1_or_more_is_refused() -> None:
     with pytest.raises(NetwrightError, match="too far apart for the square"):
         of_pairs("SQUARED_DIFFERENCE", (1.0, 0), (1.0, 0), (1e-4, 0))
+
+
+def reduced(operator: str, x: np.ndarray, axes: list[int], given: Quantized, made: Quantized, keep: bool) -> np.ndarray:
+    builder = GraphBuilder()
+    at, which = builder.input("x", x.shape, quantization(*given)), builder.indices("axes", axes)
+    shape = np.sum(x, axis=tuple(axes), keepdims=keep).shape
+    return run(builder.build([builder.op(operator, [at, which], shape, quantization(*made), keep_dims=keep)]), x)
+
+
+@pytest.mark.parametrize(("scale", "zero", "out", "zero_out"), scales(6, 3))
+@pytest.mark.parametrize(("axes", "keep"), [([1, 2], True), ([-1], False), ([1, 3], False), ([1, 2, 3], True)])
+def test_sum_is_requantized_without_a_division(
+    scale: float, zero: int, out: float, zero_out: int, axes: list[int], keep: bool
+) -> None:
+    x = np.random.default_rng(7).integers(-128, 128, (1, 3, 4, 5)).astype(np.int8)
+    out *= 20
+    factor = fixed.quantize_multiplier(float(np.float32(scale)) / float(np.float32(out)))
+    found = reduced("SUM", x, axes, (scale, zero), (out, zero_out), keep)
+    count = x.size // found.size
+    sums = np.sum(x.astype(int), axis=tuple(axes), keepdims=keep) - zero * count
+    expected = [clamp(scalar_rescale(total, *factor) + zero_out) for total in sums.reshape(-1).tolist()]
+    assert found.reshape(-1).tolist() == expected
+    real = sums * np.float32(scale) / np.float32(out) + zero_out
+    assert np.abs(found - np.clip(real, -128, 127)).max() < 0.6
+
+
+@pytest.mark.parametrize("operator", ["REDUCE_MAX", "REDUCE_MIN"])
+def test_extremes_over_dimensions_keep_their_quantization(operator: str) -> None:
+    x = np.random.default_rng(8).integers(-128, 128, (1, 3, 4, 5)).astype(np.int8)
+    chosen = max if operator == "REDUCE_MAX" else min
+    found = reduced(operator, x, [1, 2], (0.1, 3), (0.1, 3), False)
+    assert found[0].tolist() == [chosen(x[0, :, :, channel].reshape(-1).tolist()) for channel in range(5)]
+    with pytest.raises(NetwrightError, match="Requantize it first"):
+        reduced(operator, x, [1, 2], (0.1, 3), (0.1, 4), False)

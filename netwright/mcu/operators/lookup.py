@@ -23,8 +23,6 @@ OPERATOR = Operator(
         "HARD_SWISH",
         "LEAKY_RELU",
         "LOGISTIC",
-        "MAXIMUM",
-        "MINIMUM",
         "NEG",
         "RELU",
         "RELU6",
