@@ -5,14 +5,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from netwright.graph.graph import Graph, Op, Ref, Storage, Tensor
 from netwright.graph.integers.builder import GraphBuilder, quantization
 from netwright.graph.integers.conv import window_padding
 from netwright.graph.integers.quantized import Quantization, QuantizedGraph
@@ -40,34 +39,6 @@ def random_case(number: int) -> Case:
         _values(rng, model.graph.tensors[index].shape, model.graph.tensors[index].dtype) for index in builder.inputs
     ]
     return Case(operator, model, inputs)
-
-
-def bundle(models: Sequence[QuantizedGraph]) -> QuantizedGraph:
-    """Return several networks side by side as one, which is compiled once: inputs and outputs follow one another."""
-    tensors: list[Tensor] = []
-    storages: list[Storage] = []
-    ops: list[Op] = []
-    inputs: list[int] = []
-    outputs: list[int] = []
-    names: list[str] = []
-    quantized: list[Quantization | None] = []
-    values: dict[int, NDArray[Any]] = {}
-    for number, model in enumerate(models):
-        graph, start = model.graph, len(tensors)
-        tensors += [replace(tensor, storage=tensor.storage + len(storages)) for tensor in graph.tensors]
-        storages += graph.storages
-        for op in graph.ops:
-            operands = [None if ref is None else Ref(ref.tensor + start) for ref in op.arguments["inputs"]]
-            read, made = (tuple(index + start for index in ends) for ends in (op.inputs, op.outputs))
-            arguments = {**op.arguments, "inputs": operands}
-            ops.append(replace(op, inputs=read, outputs=made, arguments=arguments, path=f"{op.path}_{number}"))
-        inputs += [index + start for index in graph.inputs]
-        outputs += [index + start for index in graph.outputs]
-        names += [f"{name}_{number}" for name in model.names]
-        quantized += model.quantization
-        values |= {index + start: array for index, array in model.values.items()}
-    graph = Graph(tuple(tensors), tuple(storages), tuple(ops), tuple(inputs), tuple(outputs), "bundle")
-    return QuantizedGraph(graph, tuple(names), tuple(quantized), values)
 
 
 def _values(rng: Rng, shape: tuple[int, ...], dtype: str) -> NDArray[Any]:
@@ -220,15 +191,21 @@ def _elementwise(rng: Rng, operator: str) -> Made:
     builder, x, w = GraphBuilder(), _tensor(rng), _tensor(rng)
     if rng.random() < 0.5:
         w = quantization(x.scale * np.float32(rng.uniform(0.3, 3)), w.zero_point)
-    if operator == "MUL":
+    if operator in ("MAXIMUM", "MINIMUM"):
+        y = w = x
+    elif operator == "MUL":
         y = quantization(_out_scale(rng, x.scale * w.scale, 1), int(rng.integers(-128, 128)))
     else:
         y = quantization(
             max(x.scale[0], w.scale[0]) * np.float32(10.0 ** rng.uniform(-1, 1)), int(rng.integers(-128, 128))
         )
-    if rng.random() < 0.1:
+    if operator == "SQUARED_DIFFERENCE":
+        most = np.float32((255 * float(max(x.scale[0], w.scale[0]))) ** 2)
+        y = quantization(most * np.float32(10.0 ** rng.uniform(-4, -1)), y.zero_point)
+    fuses = operator in ("ADD", "SUB", "MUL")
+    if fuses and rng.random() < 0.1:
         y = quantization(y.scale * np.float32(10.0 ** rng.uniform(-3, 3)), y.zero_point)
-    options: dict[str, Any] = {"fused_activation_function": _activation(rng)}
+    options: dict[str, Any] = {"fused_activation_function": _activation(rng)} if fuses else {}
     a = builder.input("a", shape, x)
     b = builder.input("b", second, w) if rng.random() < 0.6 else builder.constant("b", _values(rng, second, "int8"), w)
     return builder, [builder.op(operator, [a, b], shape, y, **options)]
@@ -255,7 +232,7 @@ def _pool(rng: Rng, operator: str) -> Made:
     ]
 
 
-def _mean(rng: Rng) -> Made:
+def _reduction(rng: Rng, operator: str) -> Made:
     shape = _shape(rng)
     kept = bool(rng.integers(2))
     axes = sorted(rng.choice([1, 2, 3], int(rng.integers(1, 4)), replace=False).tolist())
@@ -267,11 +244,11 @@ def _mean(rng: Rng) -> Made:
     builder, x = GraphBuilder(), _tensor(rng)
     y = (
         x
-        if rng.random() < 0.3
+        if operator.startswith("REDUCE") or rng.random() < 0.3
         else quantization(x.scale * np.float32(10.0 ** rng.uniform(-1, 1)), rng.integers(-128, 128))
     )
     at, which = builder.input("x", shape, x), builder.constant("axes", np.array(axes, np.int32))
-    return builder, [builder.op("MEAN", [at, which], left, y, keep_dims=kept)]
+    return builder, [builder.op(operator, [at, which], left, y, keep_dims=kept)]
 
 
 def _unary(rng: Rng, operator: str) -> Made:
@@ -287,6 +264,13 @@ def _unary(rng: Rng, operator: str) -> Made:
         y = quantization(1 / 256, -128)
     elif operator == "TANH":
         y = quantization(1 / 128, 0)
+    elif operator == "NEG":
+        y = quantization(x.scale, -max(-127, int(x.zero_point[0])))
+        x = quantization(x.scale, -y.zero_point[0])
+        builder = GraphBuilder()
+        operands = [builder.input("x", shape, x)]
+    elif operator == "RSQRT":
+        y = quantization(x.scale ** np.float32(-0.5) * np.float32(10.0 ** rng.uniform(-3, 0)), y.zero_point)
     if operator == "SOFTMAX":
         shape = (1, int(rng.integers(1, 60)))
         builder = GraphBuilder()
@@ -294,6 +278,8 @@ def _unary(rng: Rng, operator: str) -> Made:
         options["beta"] = float(rng.choice([1.0, 1.0, 0.5, 2.0]))
     if operator == "LEAKY_RELU":
         options["alpha"] = float(np.float32(rng.choice([0.01, 0.1, 0.3, 1.7])))
+    if operator == "GELU":
+        options["approximate"] = bool(rng.integers(2))
     if operator == "PRELU":
         slopes = rng.integers(-128, 128, (1, 1, shape[-1])).astype(np.int8)
         operands.append(builder.constant("alpha", slopes, quantization(_scale(rng) / 10, int(rng.integers(-20, 20)))))
@@ -468,7 +454,6 @@ MAKERS: dict[str, Callable[[Rng], Made]] = {
     "FULLY_CONNECTED": _dense,
     "TRANSPOSE_CONV": _transpose_conv,
     "BATCH_MATMUL": _batch_matmul,
-    "MEAN": _mean,
     "PAD": _pad,
     "TRANSPOSE": _transpose,
     "CONCATENATION": _concatenate,
@@ -482,6 +467,8 @@ MAKERS: dict[str, Callable[[Rng], Made]] = {
     "SPACE_TO_BATCH_ND": _blocks,
     "QUANTIZE": _quantize,
     **{name: _named(_elementwise, name) for name in ("ADD", "SUB", "MUL")},
+    **{name: _named(_elementwise, name) for name in ("MAXIMUM", "MINIMUM", "SQUARED_DIFFERENCE")},
+    **{name: _named(_reduction, name) for name in ("MEAN", "SUM", "REDUCE_MAX", "REDUCE_MIN")},
     **{name: _named(_pool, name) for name in ("AVERAGE_POOL_2D", "MAX_POOL_2D")},
     **{
         name: _named(_unary, name)
@@ -490,4 +477,5 @@ MAKERS: dict[str, Callable[[Rng], Made]] = {
         )
     },
     **{name: _named(_resize, name) for name in ("RESIZE_NEAREST_NEIGHBOR", "RESIZE_BILINEAR")},
+    **{name: _named(_unary, name) for name in ("ABS", "NEG", "RSQRT", "GELU")},
 }

@@ -35,7 +35,8 @@ from PIL import Image
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
-from benchmarks.mcu_cases import Case, bundle, random_case  # noqa: E402 - the checkout first
+from benchmarks.mcu_bundle import bundle  # noqa: E402 - the checkout first
+from benchmarks.mcu_cases import Case, random_case  # noqa: E402
 from benchmarks.results import save  # noqa: E402
 from netwright.core.errors import NetwrightError  # noqa: E402
 from netwright.core.files import read_json  # noqa: E402

@@ -45,6 +45,13 @@ FUNCTIONS: dict[str, tuple[Callable[[Tensor], Any], list[str]]] = {
     "hardswish": (functional.hardswish, ["HARD_SWISH"]),
     "sigmoid": (torch.sigmoid, ["LOGISTIC"]),
     "tanh": (torch.tanh, ["TANH"]),
+    "gelu": (functional.gelu, ["GELU"]),
+    "gelu with tanh": (lambda x: functional.gelu(x, approximate="tanh"), ["GELU"]),
+    "abs": (torch.abs, ["ABS"]),
+    "pixel shuffle": (
+        lambda x: functional.pixel_shuffle(x, 2),
+        ["RESHAPE", "TRANSPOSE", "RESHAPE", "DEPTH_TO_SPACE"],
+    ),
     "silu": (functional.silu, ["LOGISTIC", "MUL"]),
     "leaky": (functional.leaky_relu, ["LEAKY_RELU"]),
     "softmax over channels": (lambda x: x.softmax(1), ["SOFTMAX"]),

@@ -7,7 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from benchmarks.mcu_cases import MAKERS, bundle, random_case
+from benchmarks.mcu_bundle import bundle
+from benchmarks.mcu_cases import MAKERS, random_case
 from benchmarks.mcu_exact import side_by_side
 from netwright.core.errors import NetwrightError
 from netwright.graph.integers.builder import GraphBuilder, quantization

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -141,6 +142,27 @@ def _unary(kind: str) -> Callable[[Writing, Op], str]:
     return lambda writing, op: writing.node(kind, [writing.real(writing.needed(op, 0))])
 
 
+def _gelu(writing: Writing, op: Op) -> str:
+    """X / 2 times 1 + erf(x / sqrt(2)), or 1 + tanh(sqrt(2 / pi) times (x + 0.044715 x^3)): ONNX has an operator from version 20 on."""
+
+    def number(value: float) -> str:
+        return writing.constant(np.array(value, np.float32))
+
+    real = writing.real(writing.needed(op, 0))
+    if op.arguments["approximate"]:
+        cube = writing.node("Mul", [writing.node("Mul", [real, real]), real])
+        inner = writing.node("Add", [real, writing.node("Mul", [cube, number(0.044715)])])
+        gate = writing.node("Tanh", [writing.node("Mul", [inner, number(math.sqrt(2 / math.pi))])])
+    else:
+        gate = writing.node("Erf", [writing.node("Mul", [real, number(math.sqrt(0.5))])])
+    return writing.node("Mul", [writing.node("Mul", [real, number(0.5)]), writing.node("Add", [gate, number(1.0)])])
+
+
+def _unblocked(writing: Writing, op: Op) -> str:
+    block = op.arguments["block_size"]
+    return _last(writing, writing.node("DepthToSpace", [_first(writing, op)], blocksize=block, mode="DCR"))
+
+
 def _clipped(writing: Writing, op: Op) -> str:
     return _clamp(writing, op, writing.real(writing.needed(op, 0)), op.kind.removeprefix("tflite."))
 
@@ -254,14 +276,17 @@ def _product(writing: Writing, op: Op) -> str:
 
 
 OPERATORS: dict[str, Callable[[Any, Op], str]] = {
+    "ABS": _unary("Abs"),
     "ADD": _binary("Add"),
     "AVERAGE_POOL_2D": _pool,
     "BATCH_MATMUL": _product,
     "CONCATENATION": _concatenate,
     "CONV_2D": _conv,
     "DEPTHWISE_CONV_2D": _conv,
+    "DEPTH_TO_SPACE": _unblocked,
     "DEQUANTIZE": _as_it_is,
     "FULLY_CONNECTED": _dense,
+    "GELU": _gelu,
     "HARD_SWISH": _unary("HardSwish"),
     "LEAKY_RELU": _leaky,
     "LOGISTIC": _unary("Sigmoid"),

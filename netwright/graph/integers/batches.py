@@ -18,7 +18,8 @@ _ALWAYS = {
 }
 _PADS = {"MIRROR_PAD", "PAD", "PADV2"}
 # Which operand tells along which dimensions an operation works.
-_SAYS_WHERE = {"MEAN": 1, "SPLIT": 0, "SPLIT_V": 2, "TRANSPOSE": 1, **dict.fromkeys(_PADS, 1)}
+_REDUCTIONS = {"MEAN", "REDUCE_MAX", "REDUCE_MIN", "SUM"}
+_SAYS_WHERE = {"SPLIT": 0, "SPLIT_V": 2, "TRANSPOSE": 1, **dict.fromkeys(_PADS | _REDUCTIONS, 1)}
 
 
 def batches(model: QuantizedGraph, inputs: Sequence[NDArray[Any]]) -> int:

@@ -16,7 +16,7 @@ from netwright.graph.integers.moves import same_scale
 
 @dataclass(frozen=True)
 class Sum:
-    """Constants of ADD and SUB: (first, second, output) each, shifts > 0 to the left."""
+    """Constants of ADD, SUB and SQUARED_DIFFERENCE: (first, second, output) each, shifts > 0 to the left."""
 
     left_shift: int
     zero_points: tuple[int, int, int]
@@ -47,9 +47,9 @@ def sum_constants(call: Call) -> Sum:
     return Sum(left_shift, (zero_1, zero_2, zero_out), (m1, m2, m3), (s1, s2, s3), low, high)
 
 
-def _sum(call: Call, sign: int) -> NDArray[Any]:
-    constants = sum_constants(call)
-    terms = [
+def _terms(call: Call, constants: Sum) -> list[NDArray[np.int64]]:
+    """Return both operands in their common scale."""
+    return [
         rescale(
             (call.array(place).astype(np.int64) - constants.zero_points[place]) << constants.left_shift,
             constants.multipliers[place],
@@ -57,6 +57,11 @@ def _sum(call: Call, sign: int) -> NDArray[Any]:
         )
         for place in (0, 1)
     ]
+
+
+def _sum(call: Call, sign: int) -> NDArray[Any]:
+    constants = sum_constants(call)
+    terms = _terms(call, constants)
     total = rescale(terms[0] + sign * terms[1], constants.multipliers[2], constants.shifts[2])
     total += constants.zero_points[2]
     return np.clip(total, constants.low, constants.high).astype(call.out_dtype())
@@ -79,6 +84,62 @@ def multiply(call: Call) -> NDArray[Any]:
     result = rescale(product, *quantize_multiplier(float(first * second / output))) + zero_out
     low, high = activation_range(call.option("fused_activation_function"), float(output), zero_out, call.out_dtype())
     return np.clip(result, low, high).astype(call.out_dtype())
+
+
+def square_constants(call: Call) -> Sum:
+    """Return the constants of a SQUARED_DIFFERENCE (its Prepare): operands share twice the larger scale, times 2**7.
+
+    Raises:
+        NetwrightError: the output's scale is so small that the square would have to be multiplied by 1 or more.
+    """
+    (first, zero_1), (second, zero_2), (output, zero_out) = call.of(0), call.of(1), call.out()
+    common = 2.0 * float(max(first, second))
+    reals = float(first) / common, float(second) / common, common**2 / float(np.float32(1 << 14) * output)
+    pairs = [quantize_multiplier(real) for real in reals]
+    if not reals[2] < 1 or max(shift for _, shift in pairs) > 0:
+        raise NetwrightError(
+            f"{call.where}: its scales {first:g}, {second:g} and {output:g} lie too far apart for the square."
+        )
+    (m1, s1), (m2, s2), (m3, s3) = pairs
+    return Sum(7, (zero_1, zero_2, zero_out), (m1, m2, m3), (s1, s2, s3), *limits("int8"))
+
+
+def squared_difference(call: Call) -> NDArray[np.int8]:
+    """SQUARED_DIFFERENCE of int8 tensors.
+
+    Raises:
+        NetwrightError: other types.
+    """
+    if call.out_dtype() != "int8":
+        raise NetwrightError(f"{call.where} makes {call.out_dtype()}; int8 is known.")
+    constants = square_constants(call)
+    first, second = _terms(call, constants)
+    square = rescale((first - second) ** 2, constants.multipliers[2], constants.shifts[2])
+    return np.clip(square + constants.zero_points[2], constants.low, constants.high).astype(np.int8)
+
+
+def absolute(call: Call) -> NDArray[Any]:
+    """ABS, with requantization (AbsEvalQuantized)."""
+    (scale, zero_point), (output, zero_out) = call.of(0), call.out()
+    size = np.abs(call.array(0).astype(np.int64) - zero_point)
+    result = rescale(size, *quantize_multiplier(float(scale / output))) + zero_out
+    return np.clip(result, *limits(call.out_dtype())).astype(call.out_dtype())
+
+
+def negative(call: Call) -> NDArray[Any]:
+    """NEG: the stored value negated (reference_ops::Negate), so that the least value of the type stays itself.
+
+    Raises:
+        NetwrightError: the output is not quantized so that this is the negative: the same scale, the zero point negated.
+    """
+    (scale, zero_point), (output, zero_out) = call.of(0), call.out()
+    if scale != output or zero_point != -zero_out:
+        raise NetwrightError(
+            f"{call.where} negates stored values, from scale {scale:g} and zero point {zero_point} to {output:g} and "
+            f"{zero_out}: that is no negative unless the scales are equal and the zero points opposite. "
+            "Multiply by -1 instead."
+        )
+    return np.negative(call.array(0))
 
 
 def quantize(call: Call) -> NDArray[Any]:

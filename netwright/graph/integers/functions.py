@@ -1,4 +1,4 @@
-"""Softmax, logistic and tanh as LiteRT's reference kernels compute them: gemmlowp's fixed point, and tables.
+"""Softmax, logistic, tanh, GELU and 1 / square root as LiteRT's reference kernels compute them: gemmlowp's fixed point, and tables.
 
 A number "Qn" has n integer bits, a sign and 31 - n fractional bits. exp(x) is a Taylor expansion on [-1/4, 0) times
 powers for each higher bit; 1/(1 + x) three Newton steps from 48/17 - 32/17 x.
@@ -6,6 +6,7 @@ powers for each higher bit; 1/(1 + x) three Newton steps from 48/17 - 32/17 x.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -29,6 +30,7 @@ _POWERS = (1672461947, 1302514674, 790015084, 290630308, 39332535, 720401, 242)
 _EXP_EIGHTH, _THIRD = 1895147668, 715827883
 _48_17, _NEGATIVE_32_17 = 1515870810, -1010580540
 _DIFFERENCE_BITS, _SUM_BITS = 5, 12
+_ROOT_BITS, _HALF_ROOT_2 = 20, 1518500250
 
 
 def _saturate(values: NDArray[np.int64]) -> NDArray[np.int64]:
@@ -119,19 +121,25 @@ def _looked_up(
     """Return a function's value for every stored one, computed in float32 (LUTPopulate) and looked up.
 
     Raises:
-        NetwrightError: tensors that are not int8, or an output that has not `scale` and zero point `point`.
+        NetwrightError: tensors that are not int8.
     """
+    _demand_int8(call)
+    given, zero_point = call.of(0)
+    real = given * (np.arange(-128, 128, dtype=np.float32) - np.float32(zero_point))
+    with np.errstate(over="ignore"):
+        stored = (function(real) * (np.float32(1) / np.float32(scale))).astype(np.float64)
+    return _picked(call, np.copysign(np.floor(np.abs(stored) + 0.5), stored) + point)
+
+
+def _demand_int8(call: Call) -> None:
     if call.array(0).dtype != np.int8 or call.out_dtype() != "int8":
         raise NetwrightError(
             f"{call.where} from {call.array(0).dtype} to {call.out_dtype()} is not known; int8 to int8 is."
         )
-    _demand(call, scale, point)
-    given, zero_point = call.of(0)
-    real = given * (np.arange(-128, 128, dtype=np.float32) - np.float32(zero_point))
-    stored = (function(real) * np.float32(1 / scale)).astype(np.float64)
-    nearest = np.copysign(np.floor(np.abs(stored) + 0.5), stored) + point
-    table = np.clip(nearest, -128, 127).astype(np.int8)
-    return table[call.array(0).astype(np.int64) + 128]
+
+
+def _picked(call: Call, table: NDArray[Any]) -> NDArray[np.int8]:
+    return np.clip(table, -128, 127).astype(np.int8)[call.array(0).astype(np.int64) + 128]
 
 
 def logistic(call: Call) -> NDArray[np.int8]:
@@ -142,9 +150,67 @@ def logistic(call: Call) -> NDArray[np.int8]:
             power = np.exp(-x.astype(np.float64)).astype(np.float32)
         return np.float32(1) / (np.float32(1) + power)
 
+    _demand_int8(call)
+    _demand(call, 1 / 256, -128)
     return _looked_up(call, function, 1 / 256, -128)
+
+
+def _tanh(x: NDArray[np.float32]) -> NDArray[np.float32]:
+    return np.tanh(x.astype(np.float64)).astype(np.float32)
 
 
 def tanh(call: Call) -> NDArray[np.int8]:
     """TANH as a table; its output has scale 1/128 and zero point 0."""
-    return _looked_up(call, lambda x: np.tanh(x.astype(np.float64)).astype(np.float32), 1 / 128, 0)
+    _demand_int8(call)
+    _demand(call, 1 / 128, 0)
+    return _looked_up(call, _tanh, 1 / 128, 0)
+
+
+def gelu(call: Call) -> NDArray[np.int8]:
+    """GELU as a table (GeluTransform): x / 2 times erfc(-x / sqrt(2)), or the formula with tanh where `approximate`."""
+
+    def exact(x: NDArray[np.float32]) -> NDArray[np.float32]:
+        inner = x * np.float32(-math.sqrt(0.5))
+        tail = np.array([math.erfc(value) for value in inner.tolist()], np.float32)
+        return np.float32(0.5) * x * tail
+
+    def approximate(x: NDArray[np.float32]) -> NDArray[np.float32]:
+        with np.errstate(over="ignore"):
+            inner = np.float32(math.sqrt(2 / math.pi)) * (x + np.float32(0.044715) * x * x * x)
+        return np.float32(0.5) * x * (np.float32(1) + _tanh(inner))
+
+    return _looked_up(call, approximate if call.option("approximate") else exact, *call.out())
+
+
+def rsqrt(call: Call) -> NDArray[np.int8]:
+    """RSQRT, 1 / square root, in fixed point (RsqrtEvalQuantizedInt8).
+
+    What is not positive gives the largest value: 0 does so in the reference too, which stops at less.
+
+    Raises:
+        NetwrightError: tensors that are not int8, or scales so large that the fixed point does not hold the result.
+    """
+    _demand_int8(call)
+    (scale, zero_point), (output, zero_out) = call.of(0), call.out()
+    mantissa, shift = quantize_multiplier(1.0 / float(np.sqrt(scale) * output))
+    if shift < _ROOT_BITS - 31:
+        raise NetwrightError(
+            f"{call.where}: the output's scale {output:g} does not fit the fixed point of roots of steps of {scale:g}."
+        )
+    above = np.arange(-128, 128, dtype=np.int64) - zero_point
+    root, root_shift = inverse_root(np.maximum(above, 1))
+    fine = rescale(np.ones(256, np.int64), root, root_shift + _ROOT_BITS)
+    return _picked(call, np.where(above > 0, rescale(fine, mantissa, shift - _ROOT_BITS) + zero_out, 127))
+
+
+def inverse_root(a: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Return mantissas and left shifts of 1 / sqrt(a), 1 <= a < 2**29: five Newton steps (GetInvSqrtQuantizedMultiplierExp)."""
+    pairs = (31 - np.frexp(a)[1].astype(np.int64)) // 2 - 1
+    half = divide_by_power((a << (2 * pairs)) >> 1, 1)  # of a in Q3, brought to [1/2, 2)
+    x = np.full(a.shape, 1 << 28, np.int64)
+    for _ in range(5):
+        cubed = _saturate(high_multiply(high_multiply(x, x), x) << 6)
+        x = _saturate((high_multiply(x, 3 << 27) - high_multiply(half, cubed)) << 3)
+    mantissa, right = high_multiply(x, _HALF_ROOT_2), 11 - pairs
+    mantissa, right = mantissa << np.maximum(-right, 0), np.maximum(right, 0)
+    return np.where(a == 1, HIGHEST, mantissa), np.where(a == 1, 0, -right)

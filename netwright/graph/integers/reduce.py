@@ -1,7 +1,8 @@
-"""Pooling, means and interpolation of TensorFlow Lite's integer reference kernels."""
+"""Pooling, reductions and interpolation of TensorFlow Lite's integer reference kernels."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -11,6 +12,7 @@ from netwright.core.errors import NetwrightError
 from netwright.graph.integers.call import Call
 from netwright.graph.integers.conv import window_padding
 from netwright.graph.integers.fixed import activation_range, limits, quantize_multiplier, rescale
+from netwright.graph.integers.moves import same_scale
 
 
 def divide_nearest(sums: NDArray[np.int64], count: Any) -> NDArray[np.int64]:
@@ -78,21 +80,57 @@ def max_pool(call: Call) -> NDArray[Any]:
 
 def mean_constants(call: Call, count: int) -> tuple[int, int]:
     """Return mantissa and shift that requantize a sum of `count` values to their mean (QuantizedMeanOrSum)."""
-    mantissa, shift = quantize_multiplier(float(call.of(0)[0]) / float(call.out()[0]))
+    mantissa, shift = sum_multiplier(call)
     extra = min(count.bit_length() - 1, 32, 31 + shift)
     return (mantissa << extra) // count, shift - extra
 
 
-def mean(call: Call) -> NDArray[Any]:
-    """MEAN over any dimensions (reference_ops::QuantizedMeanOrSum)."""
+def sum_multiplier(call: Call) -> tuple[int, int]:
+    """Return mantissa and shift that requantize a sum (PrepareMeanOrSum)."""
+    return quantize_multiplier(float(call.of(0)[0]) / float(call.out()[0]))
+
+
+def _reduced_axes(call: Call) -> tuple[tuple[int, ...], int]:
+    """Return the axes that are reduced, and how many values each result is made of."""
     x = call.array(0)
     axes = tuple(sorted({axis % x.ndim for axis in call.whole(1)}))
     count = int(np.prod([x.shape[axis] for axis in axes], dtype=np.int64))
     if count == 0:
-        raise NetwrightError(f"{call.where} takes the mean of nothing.")
+        raise NetwrightError(f"{call.where} reduces nothing: one of its dimensions is 0.")
+    return axes, count
+
+
+def _requantized_sum(call: Call, *, mean: bool) -> NDArray[Any]:
+    x = call.array(0)
+    axes, count = _reduced_axes(call)
     sums = x.sum(axis=axes, dtype=np.int64, keepdims=call.option("keep_dims")) - call.of(0)[1] * count
-    result = rescale(sums, *mean_constants(call, count)) + call.out()[1]
-    return np.clip(result, *limits(x.dtype.name)).astype(x.dtype)
+    constants = mean_constants(call, count) if mean else sum_multiplier(call)
+    return np.clip(rescale(sums, *constants) + call.out()[1], *limits(x.dtype.name)).astype(x.dtype)
+
+
+def mean(call: Call) -> NDArray[Any]:
+    """MEAN over any dimensions (reference_ops::QuantizedMeanOrSum)."""
+    return _requantized_sum(call, mean=True)
+
+
+def total(call: Call) -> NDArray[Any]:
+    """SUM over any dimensions (reference_ops::QuantizedMeanOrSum)."""
+    return _requantized_sum(call, mean=False)
+
+
+def _extreme(call: Call, function: Callable[..., NDArray[Any]]) -> NDArray[Any]:
+    same_scale(call, range(1))
+    return function(call.array(0), axis=_reduced_axes(call)[0], keepdims=call.option("keep_dims"))
+
+
+def largest(call: Call) -> NDArray[Any]:
+    """REDUCE_MAX over any dimensions of what keeps its scale."""
+    return _extreme(call, np.max)
+
+
+def smallest(call: Call) -> NDArray[Any]:
+    """REDUCE_MIN over any dimensions of what keeps its scale."""
+    return _extreme(call, np.min)
 
 
 def bilinear_places(

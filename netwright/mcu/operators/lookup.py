@@ -18,14 +18,16 @@ def lower(work: Lowering, op: Op) -> None:
 
 OPERATOR = Operator(
     (
+        "ABS",
+        "GELU",
         "HARD_SWISH",
         "LEAKY_RELU",
         "LOGISTIC",
-        "MAXIMUM",
-        "MINIMUM",
+        "NEG",
         "RELU",
         "RELU6",
         "RELU_N1_TO_1",
+        "RSQRT",
         "TANH",
     ),
     lower,

@@ -26,6 +26,7 @@ from netwright.graph.integers.builder import quantization
 from netwright.graph.integers.quantized import Origin, Quantization, QuantizedGraph
 
 EMITTERS: dict[str, Callable[[Folding, Node, Fused], Int8Tensor]] = {
+    "abs": functions.function,
     "add": functions.arithmetic,
     "adaptive_avg_pool2d": layers.average_pool,
     "amax": moves.greatest,
@@ -35,6 +36,7 @@ EMITTERS: dict[str, Callable[[Folding, Node, Fused], Int8Tensor]] = {
     "conv2d": layers.conv,
     "conv_transpose2d": layers.transposed_conv,
     "flatten": moves.reshape,
+    "gelu": functions.function,
     "getitem": moves.cut,
     "hardswish": functions.function,
     "hardtanh": functions.function,
@@ -46,6 +48,7 @@ EMITTERS: dict[str, Callable[[Folding, Node, Fused], Int8Tensor]] = {
     "mul": functions.arithmetic,
     "pad": moves.pad,
     "permute": moves.transpose,
+    "pixel_shuffle": moves.pixel_shuffle,
     "prelu": functions.prelu,
     "relu": functions.function,
     "reshape": moves.reshape,

@@ -49,17 +49,18 @@ def _constant(folding: Folding, real: NDArray[np.float64], path: str, images: bo
 
 
 def function(folding: Folding, node: Node, fused: Fused) -> Int8Tensor:
-    """HARD_SWISH, LOGISTIC, TANH, LEAKY_RELU, RELU, RELU6; other clamps are a QUANTIZE of the same range."""
+    """ABS, GELU, HARD_SWISH, LOGISTIC, TANH, LEAKY_RELU, RELU, RELU6; other clamps are a QUANTIZE of the same range."""
     source: Any = node.args[0]
     value = folding.value(source, node)
     name, options = kind(node), {}
+    if name == "gelu":
+        options["approximate"] = argument(node, "approximate", "none") == "tanh"
     if name == "leaky_relu":
         options["alpha"] = float(argument(node, "negative_slope", 0.01))
     if name in ("relu", "hardtanh"):
         operator = fused.activation if fused.activation != "NONE" else "QUANTIZE"
     else:
-        names = {"hardswish": "HARD_SWISH", "sigmoid": "LOGISTIC", "tanh": "TANH", "leaky_relu": "LEAKY_RELU"}
-        operator = names[name]
+        operator = {"hardswish": "HARD_SWISH", "sigmoid": "LOGISTIC"}.get(name, name.upper())
     shape = folding.stored_shape(value)
     step = folding.op(operator, (value.index,), shape, fused.quantization, where(node), **options)
     return Int8Tensor(step, value.channels_last, value.flattened)

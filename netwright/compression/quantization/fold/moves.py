@@ -137,6 +137,21 @@ def pad(folding: Folding, node: Node, fused: Fused) -> Int8Tensor:
     return _finish(folding, folding.pad(value, edges, where(node), stored), node, fused.quantization)
 
 
+def pixel_shuffle(folding: Folding, node: Node, fused: Fused) -> Int8Tensor:
+    """DEPTH_TO_SPACE, whose channels are the innermost of each block, behind the channels in that order: torch has them outermost."""
+    x, path, block = folding.channels_last(_source(node), node), where(node), int(argument(node, "upscale_factor"))
+    batch, channels, height, width = folding.shape(node)
+    given, quantization = folding.stored_shape(x), folding.quantization(x)
+    tensor = x.index
+    if channels > 1 and block > 1:
+        tensor = folding.reshape(tensor, (*given[:3], channels, block * block), quantization, path)
+        tensor = folding.transpose(tensor, (0, 1, 2, 4, 3), path)
+        tensor = folding.reshape(tensor, given, quantization, path)
+    shape = (batch, height, width, channels)
+    result = folding.op("DEPTH_TO_SPACE", (tensor,), shape, quantization, path, block_size=block)
+    return _finish(folding, Int8Tensor(result, True), node, fused.quantization)
+
+
 def resize(folding: Folding, node: Node, fused: Fused) -> Int8Tensor:
     """RESIZE_NEAREST_NEIGHBOR or RESIZE_BILINEAR."""
     x, path = folding.channels_last(_source(node), node), where(node)
