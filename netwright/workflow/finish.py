@@ -1,0 +1,207 @@
+"""Training one network of a run alone, from the weights that it inherits, taught by the largest one."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import time as clock
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from netwright.core.errors import NetwrightError
+from netwright.workflow.archs import choose
+from netwright.workflow.open import OpenRun, open_run
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from netwright.core.metric import Metric
+    from netwright.models.arch import Arch
+    from netwright.models.own_space import GivenSpace
+    from netwright.tasks.task import Task
+    from netwright.training.recipe import Recipe
+
+FOLDER, RESULT = "finished", "finished.json"
+STEPS_MEASURED = 4
+Callback = Callable[[dict[str, Any]], Any]
+
+
+@dataclass(frozen=True)
+class Finished:
+    """What training on brought, by the task's metric.
+
+    Attributes:
+        held_out: on the images that searches choose by, before and after; they decide what is kept.
+        validation: on the validation images, before and after.
+        kept: "finished", or "inherited" where the held-out images say that it got worse.
+    """
+
+    arch: Arch
+    folder: Path
+    epochs: float
+    held_out: tuple[float, float]
+    validation: tuple[float, float]
+    kept: str
+    metric: Metric
+
+    def to_json(self) -> dict[str, Any]:
+        """Return plain JSON values."""
+        pairs = {"held_out": self.held_out, "validation": self.validation}
+        told = {name: {"inherited": round(a, 4), "finished": round(b, 4)} for name, (a, b) in pairs.items()}
+        return {
+            "arch": self.arch.to_json(),
+            "folder": str(self.folder),
+            "epochs": self.epochs,
+            **told,
+            "kept": self.kept,
+        }
+
+
+def finish(
+    run: str | Path | OpenRun,
+    arch: Any = "best",
+    *,
+    seconds: float | None = None,
+    epochs: float | None = None,
+    space: GivenSpace | None = None,
+    task: str | Task | None = None,
+    callback: Callback | None = None,
+    **settings: Any,
+) -> Finished:
+    """Train one network of a run alone, and keep its weights beside the run: `deploy` and `compile` take them from there.
+
+    A training that was begun with the same settings goes on where it was stopped.
+
+    Args:
+        run: the run directory of a trained supernet, or the run, opened.
+        arch: best (of the latest search), front:N, smallest, largest, a JSON file, an `Arch`, or what a search lists.
+        seconds: for the training; the epochs follow from a measured step.
+        epochs: passes over the training images, where no time is given; None: the recipe's.
+        space, task: the run's again, where they are your own.
+        callback: called with each record of the training; where it returns True, training stops.
+        settings: fields of the recipe.
+
+    Raises:
+        NetwrightError: a wrong name, value or path, or training diverged.
+    """
+    from netwright.core.files import write_json
+    from netwright.core.progress import say
+    from netwright.core.run import Run
+    from netwright.training.evaluate import calibrated, evaluate
+    from netwright.training.loop import train_network
+
+    if seconds is not None and (epochs is not None or not 0 < seconds < float("inf")):
+        raise NetwrightError(f"Give a time in seconds, greater than 0, or epochs, not both: {seconds!r}, {epochs!r}.")
+    opened = open_run(run, space=space, task=task)
+    opened.require_trained()
+    chosen, _ = choose(opened, arch)
+    folder = folder_of(opened, chosen)
+    net: nn.Module = calibrated(opened.supernet, chosen, opened.training)
+    teacher = calibrated(opened.supernet, opened.family.space.largest(), opened.training)
+    plan = finishing(opened, **settings)
+    if seconds is not None:
+        step_s = _step_seconds(net, teacher, opened, plan, chosen.resolution)
+        steps = max(1, -(-len(opened.training.train) // plan.batch_size))
+        epochs = max(1 / steps, round(seconds / step_s / steps, 2))
+        say(f"a step takes {1000 * step_s:.0f} ms: {epochs:g} epochs in {seconds:.0f} s")
+    kept = _begun(folder)
+    if kept is not None and seconds is not None:
+        epochs = float(
+            kept["epochs"]
+        )  # a step takes another time now; the training that was begun goes on as it was planned
+    plan = finishing(opened, **settings, **({} if epochs is None else {"epochs": epochs}))
+    config = {"kind": "network", "arch": chosen.to_json(), "recipe": plan.to_json(), "of": opened.path.resolve().name}
+    own = Run.create(folder, config)
+
+    def both(module: nn.Module) -> tuple[float, float]:
+        data = opened.training
+        shared = {"mean": data.mean, "std": data.std, "resolution": chosen.resolution, "task": opened.task}
+        prepared = [opened.task.prepare(_with(data, images)).val for images in (opened.held_out, opened.validation)]
+        first, second = (evaluate(module, images, **shared) for images in prepared)
+        return first, second
+
+    before = both(net)
+    trained = train_network(
+        net,
+        opened.training,
+        plan,
+        resolution=chosen.resolution,
+        run=own,
+        teacher=teacher,
+        task=opened.task,
+        callback=callback,
+    )
+    after = both(trained.cpu())
+    better = opened.metric.score(after[0]) >= opened.metric.score(before[0])
+    done = Finished(
+        chosen,
+        folder,
+        plan.epochs,
+        (before[0], after[0]),
+        (before[1], after[1]),
+        "finished" if better else "inherited",
+        opened.metric,
+    )
+    if own.path.joinpath("model.safetensors").is_file():  # not where a callback stopped it
+        write_json(folder / RESULT, done.to_json())
+    return done
+
+
+def finishing(run: OpenRun, **fields: Any) -> Recipe:
+    """Return the recipe for one network: that of the run's own kind of training, at a lower rate, with soft targets."""
+    from netwright.training.recipe import recipe
+
+    shared = {"seed": run.recipe.seed, "augment": run.recipe.augment, "evaluate_every": 0.0}
+    if run.config.get("start"):
+        pretrained = {"optimizer": "adamw", "learning_rate": 5e-4, "batch_size": 32, "weight_decay": 0.01}
+        shared |= {**pretrained, "epochs": 20.0, "warmup_epochs": 0.5, "ema_decay": 0.99}
+    else:
+        shared |= {"batch_size": run.recipe.batch_size}
+    return recipe("fine-tuning", **{**shared, **fields})
+
+
+def folder_of(run: OpenRun, arch: Arch) -> Path:
+    """Return the folder beside a run in which a network of it is finished."""
+    told = hashlib.sha256(json.dumps(arch.to_json(), sort_keys=True).encode()).hexdigest()[:12]
+    return run.path / FOLDER / told
+
+
+def finished_weights(run: OpenRun, arch: Arch) -> Path | None:
+    """Return the file of weights of a network that was finished, and is better than the inherited one; else None."""
+    from netwright.core.files import read_json
+
+    folder = folder_of(run, arch)
+    if not (folder / RESULT).is_file() or read_json(folder / RESULT).get("kept") != "finished":
+        return None
+    return folder / "model.safetensors"
+
+
+def _begun(folder: Path) -> dict[str, Any] | None:
+    from netwright.core.run import Run
+
+    return Run.open(folder).config["recipe"] if (folder / "config.json").is_file() else None
+
+
+def _with(dataset: Any, images: Any) -> Any:
+    import dataclasses
+
+    return dataclasses.replace(dataset, val=images)
+
+
+def _step_seconds(net: nn.Module, teacher: nn.Module, run: OpenRun, plan: Recipe, resolution: int) -> float:
+    """Return the seconds of a training step, the least of a few, on a copy."""
+    import copy
+
+    import torch
+
+    learner, least = copy.deepcopy(net).train(), float("inf")
+    x_BCHW = torch.randn(plan.batch_size, 3, resolution, resolution)
+    for _ in range(STEPS_MEASURED):
+        start = clock.perf_counter()
+        with torch.no_grad():
+            taught = teacher(x_BCHW)
+        (learner(x_BCHW) - taught).square().mean().backward()
+        least = min(least, clock.perf_counter() - start)
+    return least * 1.15  # the images' preparation and the optimizer
