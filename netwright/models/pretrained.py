@@ -164,7 +164,7 @@ def _names_in_timm(start: Start) -> list[str]:
 def _in_order(own: Mapping[str, Tensor], given: Mapping[str, Tensor]) -> dict[str, str]:
     """Return the network's names with those of the weights, both in order; counters of batches may be missing there."""
     names = list(own)
-    if not any(name.endswith("num_batches_tracked") for name in given):
+    if not any(tensor.ndim == 0 for tensor in given.values()):
         names = [name for name in names if not name.endswith("num_batches_tracked")]
     return dict(zip(names, given, strict=False))
 
