@@ -11,13 +11,14 @@ BENCHMARKS := exactness training_step search_vs_ofa nsga2_front latency_predicti
 
 CHECKS := check-format check-lint check-layers check-sizes check-internals check-types
 
-.PHONY: help demo test test-all check $(CHECKS) format bench docs clean
+.PHONY: help demo test test-all check $(CHECKS) format bench cases docs clean
 
 help:
 	@echo "make demo      the whole way on scikit-learn's digits: train, measure, search, export, report"
 	@echo "make test      the default tests (make test-all: the slow ones too)"
 	@echo "make check     formatting, lint, layers, sizes, types (make format: mend the formatting)"
 	@echo "make bench     the quick form of every benchmark"
+	@echo "make cases     files that once failed, with their right values: make cases DATA=path/to/data"
 	@echo "make docs      build the documentation into site/"
 	@echo "make clean     remove .venv and everything that is built"
 
@@ -66,6 +67,9 @@ bench: $(STAMP)
 		echo "$(BIN)/python benchmarks/$$name.py --quick"; OMP_NUM_THREADS=1 $(BIN)/python benchmarks/$$name.py --quick; \
 	done
 	@echo "Others take a path to data or models (benchmarks/cifar10*.py, mcu_networks.py, mcu_exact.py, ...): see the top of each."
+
+cases: $(STAMP)
+	NETWRIGHT_DATA="$(or $(DATA),$(NETWRIGHT_DATA))" OMP_NUM_THREADS=1 $(BIN)/python benchmarks/cases.py
 
 docs: $(STAMP)
 	$(BIN)/mkdocs build --strict

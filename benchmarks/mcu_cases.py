@@ -373,6 +373,72 @@ def _slice(rng: Rng) -> Made:
     return builder, [builder.op("STRIDED_SLICE", operands, lengths, x)]
 
 
+def _gather(rng: Rng) -> Made:
+    shape, axis = _shape(rng, 6, 6), int(rng.integers(1, 4))
+    builder, x = GraphBuilder(), _tensor(rng)
+    picked = rng.integers(0, shape[axis], int(rng.integers(1, 6))).astype(np.int32)
+    after = tuple(len(picked) if place == axis else side for place, side in enumerate(shape))
+    operands = [builder.input("x", shape, x), builder.constant("picked", picked)]
+    axis -= 4 * int(rng.integers(2))
+    return builder, [builder.op("GATHER", operands, after, x, axis=axis)]
+
+
+def _tile(rng: Rng) -> Made:
+    shape = _shape(rng, 6, 6)
+    builder, x = GraphBuilder(), _tensor(rng)
+    times = np.array([1, *rng.integers(1, 4, 3)], np.int32)
+    operands = [builder.input("x", shape, x), builder.constant("times", times)]
+    return builder, [builder.op("TILE", operands, tuple((shape * times).tolist()), x)]
+
+
+def _broadcast(rng: Rng) -> Made:
+    after = _shape(rng, 6, 6)
+    shape = tuple(side if rng.random() < 0.5 else 1 for side in after)
+    builder, x = GraphBuilder(), _tensor(rng)
+    operands = [builder.input("x", shape, x), builder.constant("shape", np.array(after, np.int32))]
+    return builder, [builder.op("BROADCAST_TO", operands, after, x)]
+
+
+def _reverse(rng: Rng) -> Made:
+    shape = _shape(rng)
+    builder, x = GraphBuilder(), _tensor(rng)
+    axes = rng.choice([1, 2, 3], int(rng.integers(1, 4)), replace=False).astype(np.int32)
+    operands = [builder.input("x", shape, x), builder.constant("axes", axes)]
+    return builder, [builder.op("REVERSE_V2", operands, shape, x)]
+
+
+def _blocks(rng: Rng) -> Made:
+    """SPACE_TO_BATCH_ND, at times a depthwise convolution of the blocks, BATCH_TO_SPACE_ND."""
+    _, height, width, channels = shape = _shape(rng, 9, 9)
+    builder, x = GraphBuilder(), _tensor(rng)
+    block = rng.integers(1, 4, 2)
+    low = rng.integers(0, 4, 2)
+    sides = [
+        -(-(side + int(extra)) // int(step)) for side, extra, step in zip((height, width), low, block, strict=True)
+    ]
+    high = [
+        int(n * step - side - extra) for n, step, side, extra in zip(sides, block, (height, width), low, strict=True)
+    ]
+    numbers = builder.constant("block", block.astype(np.int32))
+    widths = builder.constant("widths", np.stack([low, high], axis=1).astype(np.int32))
+    images, y = int(block.prod()), x
+    at = builder.op("SPACE_TO_BATCH_ND", [builder.input("x", shape, x), numbers, widths], (images, *sides, channels), x)
+    if rng.random() < 0.8:
+        kernel = [int(rng.integers(1, min(side, 3) + 1)) for side in sides]
+        filters, w = _filters(rng, (1, *kernel, channels), 3)
+        y = quantization(_out_scale(rng, x.scale * w.scale, 9), int(rng.integers(-128, 128)))
+        padding = str(rng.choice(["SAME", "VALID"]))
+        if padding == "VALID":
+            sides = [side - reach + 1 for side, reach in zip(sides, kernel, strict=True)]
+        operands = [at, builder.constant("weights", filters, w), *_bias(rng, builder, x, w, channels)]
+        options: dict[str, Any] = {"padding": padding, "stride_h": 1, "stride_w": 1, "depth_multiplier": 1}
+        at = builder.op("DEPTHWISE_CONV_2D", operands, (images, *sides, channels), y, **options)
+    whole = [side * int(step) for side, step in zip(sides, block, strict=True)]
+    crops = np.array([[int(rng.integers(0, side)), 0] for side in whole], np.int32)
+    after = (1, *(side - int(cut[0]) for side, cut in zip(whole, crops, strict=True)), channels)
+    return builder, [builder.op("BATCH_TO_SPACE_ND", [at, numbers, builder.constant("crops", crops)], after, y)]
+
+
 def _reshape(rng: Rng) -> Made:
     shape = _shape(rng)
     builder, x = GraphBuilder(), _tensor(rng)
@@ -409,6 +475,11 @@ MAKERS: dict[str, Callable[[Rng], Made]] = {
     "SPLIT": _split,
     "SLICE": _slice,
     "RESHAPE": _reshape,
+    "GATHER": _gather,
+    "TILE": _tile,
+    "BROADCAST_TO": _broadcast,
+    "REVERSE_V2": _reverse,
+    "SPACE_TO_BATCH_ND": _blocks,
     "QUANTIZE": _quantize,
     **{name: _named(_elementwise, name) for name in ("ADD", "SUB", "MUL")},
     **{name: _named(_pool, name) for name in ("AVERAGE_POOL_2D", "MAX_POOL_2D")},

@@ -29,6 +29,9 @@ def demo(
         f"Found for this machine in {done.seconds:.0f} s, from one training:",
         _table(done.networks),
         "",
+        f"Latency model: mean error {done.latency_model['mape']:.1f} % on networks it had not seen; noise floor of its timings "
+        f"{done.latency_model['noise_floor']:.1f} %.",
+        *(f"warning: {text}." for text in done.warnings),
         "Every export was run with ONNX Runtime on the validation images and compared with its network in PyTorch.",
         f"Networks with their cards: {done.run / 'deployed'}",
         f"Report: {done.report.resolve()}",
@@ -39,15 +42,18 @@ def demo(
 def _table(rows: Sequence[dict[str, Any]]) -> Any:
     from rich.table import Table
 
+    from netwright.searching.limits.table import exceeded_text
+
     heads = ("budget", "top-1 accuracy", "measured", "predicted", "MACs", "parameters", "largest difference")
     table = Table(*heads, box=None, pad_edge=False)
     for column in table.columns[1:]:
         column.justify = "right"
+    table.columns[2].no_wrap = True  # the mark of a budget exceeded stays beside its figure
     for row in rows:
         table.add_row(
             row["budget"],
             f"{row['accuracy']:.1f} %",
-            f"{row['latency_ms']:.3g} ms",
+            ", ".join(filter(None, [f"{row['latency_ms']:.3g} ms", exceeded_text(row["exceeds"])])),
             f"{row['predicted_ms']:.3g} ms",
             f"{row['macs'] / 1e6:.2f} M",
             f"{row['params'] / 1e3:.1f} k",

@@ -9,6 +9,7 @@ import typer
 
 from netwright.cli.result import SPACE_AGAIN, TASK_AGAIN, Result
 from netwright.deployment.targets import TARGETS
+from netwright.searching.limits.table import exceeded_text
 
 if TYPE_CHECKING:
     from netwright.deployment.artifact import Artifact
@@ -48,9 +49,12 @@ def describe(artifact: Artifact) -> list[Any]:
     if metric.key == "accuracy":
         same = f"same answer for {metric.text(checked.agreement)} of {checked.images} images"
     files = ", ".join(artifact.files)
+    above = exceeded_text(artifact.exceeds)
+    marked = f"; {above}, the limit that it was searched for" if above else ""
+    how = f" ({artifact.latency_ms.source})" if artifact.latency_ms.source else ""
     return [
         f"{artifact.folder}: {files}, its card README.md, model.json, and the weights as model.safetensors",
-        f"latency {artifact.latency_ms.value:.3g} ms measured{expected}, batch 1, one thread",
+        f"latency {artifact.latency_ms.value:.3g} ms measured{expected}, batch 1, one thread{marked}{how}",
         f"{metric.name} {metric.text(checked.deployed)} in {artifact.runtime}, {metric.text(checked.source)} in PyTorch, "
         f"{same}, largest difference {checked.max_abs_difference:.1e}",
     ]

@@ -95,7 +95,10 @@ def describe_machine(machine: Machine) -> list[Any]:
 
 def describe(model: LatencyModel) -> list[Any]:
     """Return what people want to know of a latency model."""
-    held, noise = model.held_out, model.noise_floor
+    held, noise, calm = model.held_out, model.noise_floor, model.measured.get("calm")
+    share = [] if calm is None else [f"{calm:.0%} of the timings fell in calm moments of the machine"]
+    again = f"Measure again when it is idle: netwright device this --measure --space {model.space}"
+    busy = [f"warning: {model.doubt}. {again}"] if model.doubt else []
     return [
         f"{model.device}, {model.runtime_version}, {model.threads} thread",
         f"space {model.space}: {len(model.blocks_ms)} blocks timed, {model.measured.get('networks', '?')} networks",
@@ -103,4 +106,6 @@ def describe(model: LatencyModel) -> list[Any]:
         f"{held['within_10pct']:.0f} % within 10 %, Kendall tau {held['kendall_tau']:.3f}",
         f"noise floor, two halves of the same measurements: mean difference {noise['mape']:.1f} %, "
         f"{noise['within_10pct']:.0f} % within 10 %, Kendall tau {noise['kendall_tau']:.3f}",
+        *share,
+        *busy,
     ]

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from netwright.cli.compile import top1_lines
 from netwright.cli.result import Result
 
 if TYPE_CHECKING:
@@ -47,6 +48,7 @@ def describe(done: Emulated) -> list[str]:
         f"Flash: {ran.flash_bytes:,} bytes, of which code {ran.code_bytes:,}",
         "Instructions are not cycles: the emulator models neither pipeline nor caches nor wait states.",
     ]
+    shown += top1_lines(done.top1)
     if done.hotspots is not None:
         for what in ("step", "function"):
             shown += [f"By {what}:", *(f"{total:14,}  {name}" for name, total in done.hotspots.by(what))]

@@ -80,7 +80,7 @@ def profile(
     data = found[0].to_json()
     if compare is not None:
         data = {"models": [one.to_json() for one in found]}
-    return Result(data, show)
+    return Result(data, show, " ".join(one.missing for one in found if one.missing) or None)
 
 
 def describe(one: Profile) -> Iterator[Any]:
@@ -103,13 +103,14 @@ def describe(one: Profile) -> Iterator[Any]:
 def totals(one: Profile) -> Iterator[tuple[str, str]]:
     """Yield name and value of each figure of a model."""
     yield "parameters", f"{one.params:,}"
-    yield "multiply-accumulates", f"{one.macs:,}"
-    yield "operations (flops)", f"{one.flops:,}"
-    yield "bytes moved", f"{one.bytes_moved:,}"
+    yield "multiply-accumulates", one.macs_text
+    yield "operations (flops)", one.flops_text
+    yield "bytes moved", one.bytes_moved_text
+    held = "at least " if one.memory.at_least else ""
     bound = one.memory.lower_bound_bytes
     best = f", least of any order {_bytes(bound)} ({one.memory.lower_bound_kind})" if bound is not None else ""
     as_if = f", {one.memory_dtype}" if one.memory_dtype else ""
-    yield f"peak memory, planned{as_if}", f"{_bytes(one.memory.peak_bytes)}{best}"
+    yield f"peak memory, planned{as_if}", f"{held}{_bytes(one.memory.peak_bytes)}{best}"
     if one.eager_memory_bytes is not None:
         more = one.eager_workspace_bytes or 0
         taken = (

@@ -115,7 +115,7 @@ def _fail(message: str, code: int) -> None:
 def _describe(error: OSError) -> str:
     where = f" while writing {error.filename}" if error.filename else ""
     if error.errno in _NO_SPACE:
-        return f"Error: no space left{where}. What was written before is kept: free some space and repeat the command."
+        return f"Error: no space left{where}. Free some space and repeat the command."
     return f"Error: {error.strerror or error}{f' ({error.filename})' if error.filename else ''}."
 
 

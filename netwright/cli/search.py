@@ -10,11 +10,12 @@ import typer
 from netwright.cli.result import SPACE_AGAIN, TASK_AGAIN, Result
 from netwright.core.metric import Metric
 from netwright.runtime.runtimes import RUNTIMES
-from netwright.searching.limits.table import LIMITS, SHORT, parse_limit
+from netwright.searching.limits.table import LIMITS, SHORT, exceeded_text, parse_limit
 from netwright.searching.strategies.table import LEAST_EVALUATIONS, STRATEGIES
 
 if TYPE_CHECKING:
     from netwright.searching.limits.kind import LimitKind
+    from netwright.specialization.candidate import Candidate
     from netwright.workflow.search import Found
 
 
@@ -35,7 +36,7 @@ def search(
     ] = None,
     strategy: Annotated[str, typer.Option(help=f"One of {STRATEGIES.help}.")] = "evolution",
     evaluations: Annotated[
-        int, typer.Option(help="Sub-networks to evaluate for the predictor.", min=LEAST_EVALUATIONS)
+        int, typer.Option(help="Most sub-networks to evaluate, all in all.", min=LEAST_EVALUATIONS)
     ] = 200,
     runtime: Annotated[str, typer.Option(help=f"What runs the networks: {RUNTIMES.help}.")] = "onnxruntime",
     seed: Annotated[int, typer.Option(help="Seed of the search.", min=0)] = 0,
@@ -65,13 +66,39 @@ def search(
         task=task,
     )
     told = found.to_json()
-    data = {key: told[key] for key in ("device", "budget", "candidates", "front")}
+    data = {key: told[key] for key in ("device", "budget", "candidates", "front")} | {"warnings": list(found.warnings)}
     closing = [
         "",
+        *describe_models(found),
+        *(f"warning: {text}" for text in found.warnings),
         f"{len(found.front)} networks on the front; all in {found.path}",
         f"Next: {next_verb(run, told)}; netwright report {run}",
     ]
-    return Result(data, [f"{found.name}, the most accurate first:", table(found), *closing])
+    return Result(data, [heading(found), table(found), *closing])
+
+
+def heading(found: Found) -> str:
+    """Return what the table lists, and in which order."""
+    images = found.to_json()["images"]
+    return (
+        f"{found.name}, best first by the {images['chosen_by']} images held out for the search, by which networks are chosen; then on "
+        f"the {images['validation']} validation images, by which nothing is chosen:"
+    )
+
+
+def describe_models(found: Found) -> list[str]:
+    """Return how good the figures of the table are that were not measured."""
+    told = found.to_json()
+    model, on_mcu = told["latency_model"], told["microcontroller"]
+    lines = []
+    if model:
+        held, noise = model["held_out"], model["noise_floor"]
+        lines.append(
+            f"latency model: mean error {held['mape']:.1f} %, noise floor of its timings {noise['mape']:.1f} %"
+        )
+    if on_mcu:
+        lines.append(f"latency: {on_mcu['milliseconds']}")
+    return lines
 
 
 def parse_limits(short: dict[str, str | None], texts: list[str]) -> dict[str | LimitKind, float]:
@@ -101,21 +128,33 @@ def table(found: Found) -> Any:
     metric: Metric = found.best.cost.metric
     on_mcu = found.best.microcontroller is not None
     more = ("arena", "flash", "instructions") if on_mcu else ()
-    shown = Table("#", metric.name, "latency", "MACs", "parameters", "input", *more, box=None, pad_edge=False)
+    scores = (f"{metric.name}, held out", "validation")
+    shown = Table("#", *scores, "latency", "MACs", "parameters", "input", *more, box=None, pad_edge=False)
     for column in shown.columns[1:]:
         column.justify = "right"
+    shown.columns[3].no_wrap = True  # the mark of a limit exceeded stays beside its figure
     for place, one in enumerate(found.candidates):
         cost, needs = one.cost, one.microcontroller
         shown.add_row(
             str(place),
-            f"{metric.text(cost.score.value)} {cost.score.kind}" if cost.score else "not measured",
-            f"{cost.latency_ms.value:.3g} ms {cost.latency_ms.kind}" if cost.latency_ms else "not measured",
+            *(
+                f"{metric.text(score.value)} {score.kind}" if score else "not measured"
+                for score in (one.chosen_by, cost.score)
+            ),
+            _latency(one),
             f"{cost.macs / 1e6:.2f} M",
             f"{cost.params / 1e3:.1f} k",
             f"{one.arch.resolution} px",
             *(_on_mcu(needs.to_json()) if needs else ()),
         )
     return shown
+
+
+def _latency(one: Candidate) -> str:
+    latency = one.cost.latency_ms
+    if latency is None:
+        return "not measured"
+    return ", ".join(filter(None, [f"{latency.value:.3g} ms {latency.kind}", exceeded_text(one.exceeds)]))
 
 
 def _on_mcu(one: dict[str, Any]) -> tuple[str, str, str]:

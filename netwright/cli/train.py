@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
@@ -11,6 +12,7 @@ import typer
 from netwright.cli.result import Result
 from netwright.core.errors import NetwrightError
 from netwright.core.tables import OWN
+from netwright.models.families import SPACES
 from netwright.tasks.tasks import TASKS
 from netwright.training.recipe import RECIPES
 from netwright.workflow.open import TASK
@@ -24,13 +26,16 @@ def train(
         str,
         typer.Argument(help="Folder or .zip of class folders, digits, torchvision:NAME[:ROOT], or a datasets folder."),
     ],
-    space: Annotated[str, typer.Option(help=f"Search space, for example mobilenet-v3-small, or {OWN}.")],
+    space: Annotated[str, typer.Option(help=f"Search space: {SPACES.help}.")],
     out: Annotated[Path, typer.Option(help="Run directory; if it holds the same run, that one is resumed.")],
     task: Annotated[str, typer.Option(help=f"What the networks are for: {TASKS.help}.")] = TASK,
     recipe: Annotated[str, typer.Option(help=f"How to train: {SHOWN}, or {OWN}.")] = "progressive",
     epochs: Annotated[float | None, typer.Option(help="Passes over the training images.")] = None,
     size: Annotated[
-        int | None, typer.Option(help="Height and width of the images in pixels (default: the space's largest).")
+        int | None,
+        typer.Option(
+            help="Height and width of the images in pixels (default: chosen from the images, or the space's own)."
+        ),
     ] = None,
     set_: Annotated[
         list[str] | None,
@@ -51,7 +56,9 @@ def train(
     metric, values = run.metric, final_values(run)
     shown = [f"{run.path} holds the trained supernet of space {space}."]
     shown += [f"{metric.name} of the {arch} network: {metric.text(value)}" for arch, value in values.items()]
-    shown += [f"Next: netwright device this --measure --space {space}; netwright search {run.path} --latency 2ms"]
+    where = shlex.quote(str(run.path))
+    device = f"netwright device this --measure --space {shlex.quote(space)}"
+    shown += [f"Next: {device}; netwright search {where} --latency 2ms"]
     data_shown = {"run": str(run.path), "space": space, "recipe": run.config["recipe"], metric.key: values}
     return Result(data_shown, shown)
 

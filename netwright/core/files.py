@@ -21,7 +21,8 @@ def atomic_path(path: Path) -> Iterator[Path]:
     On any failure (also a full disk or a kill) `path` keeps what it held before.
 
     Raises:
-        NetwrightError: the file cannot be written (no space, no permission, no such folder), or is none (a device).
+        NetwrightError: the file cannot be written (no space, no permission, no such folder), or is none (a device); says
+            whether there is an earlier one.
     """
     path = Path(os.path.realpath(path))
     if path.exists() and not path.is_file():
@@ -40,8 +41,7 @@ def atomic_path(path: Path) -> Iterator[Path]:
         temporary = None
         _sync_directory(path.parent)
     except OSError as error:
-        reason = error.strerror or error
-        raise NetwrightError(f"Cannot write {path}: {reason}. What it held before is kept.") from error
+        raise NetwrightError(f"Cannot write {path}: {error.strerror or error}. {told(path.exists())}") from error
     finally:
         if temporary is not None:
             temporary.unlink(missing_ok=True)
@@ -87,7 +87,7 @@ def publish_folder(
         earlier: files of the result that is replaced, which go where the new one has no such file.
 
     Raises:
-        NetwrightError: the target cannot be written; what it held before is kept.
+        NetwrightError: the target cannot be written; what it held before, if anything, is kept.
     """
     files = [str(file.relative_to(scratch)) for file in sorted(scratch.rglob("*")) if file.is_file()]
     files = files if names is None else list(names)
@@ -111,9 +111,12 @@ def publish_folder(
     except OSError as error:
         if new and target.is_dir() and not any(target.iterdir()):
             target.rmdir()
-        raise NetwrightError(
-            f"Cannot write {target}: {error.strerror or error}. What it held before is kept."
-        ) from error
+        raise NetwrightError(f"Cannot write {target}: {error.strerror or error}. {told(not new)}") from error
+
+
+def told(existed: bool) -> str:
+    """Say what is at a path that could not be written."""
+    return "What it held before is kept." if existed else "Nothing was there before."
 
 
 def _move_all(source: Path, target: Path, names: list[str]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import time
 from collections.abc import Iterable, Iterator
@@ -11,8 +12,9 @@ Item = TypeVar("Item")
 
 
 def say(text: str) -> None:
-    """Print one line of progress."""
-    print(text, file=sys.stderr, flush=True)
+    """Print one line of progress; of several processes that torchrun started, only the first does."""
+    if os.environ.get("RANK", "0") == "0":
+        print(text, file=sys.stderr, flush=True)
 
 
 def track(items: Iterable[Item], what: str, total: int, every_s: float = 10.0) -> Iterator[Item]:

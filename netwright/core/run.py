@@ -36,21 +36,48 @@ class Run:
             NetwrightError: the directory holds a run with another config, or other files.
         """
         path = Path(path)
-        config = {"schema": SCHEMA, **config}
+        begun = cls.begun(path)
+        if begun is not None:
+            begun.compare(config)
+            return begun
+        write_json(path / "environment.json", environment())
+        write_json(path / "config.json", {"schema": SCHEMA, **config})
+        return cls(path, {"schema": SCHEMA, **config})
+
+    @classmethod
+    def begun(cls, path: str | Path) -> Run | None:
+        """Return the run that a directory holds already, or None where one can be made.
+
+        Raises:
+            NetwrightError: the directory holds other files, or cannot be made.
+        """
+        path = Path(path)
         if (path / "config.json").exists():
-            run = cls.open(path)
-            differing = [key for key in {**config, **run.config} if run.config.get(key) != config.get(key)]
-            if differing:
-                raise NetwrightError(
-                    f"{path} holds a run with other settings ({', '.join(differing)} differ). "
-                    "Choose another --out, or repeat the same settings to resume it."
-                )
-            return run
+            return cls.open(path)
         if path.exists() and (not path.is_dir() or any(path.iterdir())):
             raise NetwrightError(f"{path} exists and is not a netwright run. Choose another --out.")
-        write_json(path / "environment.json", environment())
-        write_json(path / "config.json", config)
-        return cls(path, config)
+        nearest = next(parent for parent in (path, *path.absolute().parents) if parent.exists())
+        if not nearest.is_dir() or not os.access(nearest, os.W_OK | os.X_OK):
+            reason = "no folder" if not nearest.is_dir() else "not writable"
+            raise NetwrightError(f"{path} cannot be made: {nearest} is {reason}. Choose another --out.")
+        return None
+
+    def compare(self, config: dict[str, Any]) -> None:
+        """Refuse a config that differs from the run's.
+
+        Raises:
+            NetwrightError: names what differs, with both values.
+        """
+        run, config = self, {"schema": SCHEMA, **config}
+        differing = [key for key in {**config, **run.config} if run.config.get(key) != config.get(key)]
+        if not differing:
+            return
+        leaves = [leaf for key in differing for leaf in _differences(key, run.config.get(key), config.get(key))]
+        values = "; ".join(f"{name} is {_short(there)} there and {_short(now)} now" for name, there, now in leaves[:4])
+        raise NetwrightError(
+            f"{run.path} holds a run with other settings ({', '.join(name for name, _, _ in leaves)} differ): {values}. "
+            "Choose another --out, or repeat the same settings to resume it."
+        )
 
     @classmethod
     def open(cls, path: str | Path) -> Run:
@@ -66,6 +93,11 @@ class Run:
             )
         config = read_json(path / "config.json")
         version = config.get("schema") if isinstance(config, dict) else None
+        if version is None:
+            raise NetwrightError(
+                f"{path} is not a netwright run: its config.json names no schema, so another program wrote it, or it was "
+                "edited. Give the directory that `netwright train --out` made."
+            )
         if version != SCHEMA:
             raise NetwrightError(
                 f"{path} was written under schema {version}; this netwright reads schema {SCHEMA}. "
@@ -80,6 +112,20 @@ class Run:
     def metrics(self) -> list[dict[str, Any]]:
         """Return the records of metrics.jsonl."""
         return read_lines(self.path / "metrics.jsonl")
+
+
+def _differences(name: str, there: Any, now: Any) -> list[tuple[str, Any, Any]]:
+    """Return (name, value there, value now) of what differs, one level into objects."""
+    if not isinstance(there, dict) or not isinstance(now, dict):
+        return [(name, there, now)]
+    return [
+        (f"{name}.{key}", there.get(key), now.get(key)) for key in {**there, **now} if there.get(key) != now.get(key)
+    ]
+
+
+def _short(value: Any) -> str:
+    text = "missing" if value is None else repr(value)
+    return text if len(text) <= 60 else f"{text[:57]}..."
 
 
 def environment() -> dict[str, Any]:

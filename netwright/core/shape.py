@@ -11,7 +11,7 @@ from netwright.core.files import read_json
 from netwright.core.metric import TOP_1, Metric
 
 NUMBER, TEXT, OBJECT = "a number", "a text", "an object"
-FIGURE = {"value": NUMBER, "kind": TEXT, "error?": NUMBER}
+FIGURE = {"value": NUMBER, "kind": TEXT, "error?": NUMBER, "source?": TEXT}
 ENTRY = {"arch": OBJECT, "latency_ms?": FIGURE, "macs": NUMBER, "params": NUMBER}  # and the figure of the task's metric
 PAIRS = [(NUMBER, NUMBER)]
 HELD_OUT = {"networks?": NUMBER, "mape?": NUMBER, "within_10pct?": NUMBER, "kendall_tau?": NUMBER}
@@ -29,7 +29,7 @@ SEARCH = {
     "latency_model?": LATENCY_MODEL,
 }
 VERIFICATION = {"agreement": NUMBER, "max_abs_difference": NUMBER}
-DEPLOYED = {"folder": TEXT, "predicted": {"latency_ms?": FIGURE}, "latency_ms": FIGURE}
+DEPLOYED = {"folder": TEXT, "predicted": {"latency_ms?": FIGURE}, "latency_ms": FIGURE, "exceeds?": {"*": NUMBER}}
 TRAIN = {"epoch": NUMBER, "loss": NUMBER}
 
 

@@ -37,3 +37,11 @@ def parse_quantity(text: str, units: dict[str, float], name: str) -> float:
     if value <= 0:
         raise NetwrightError(f"{name}: a limit must be greater than zero, not {text!r}.")
     return value * factors[match[2].lower()]
+
+
+def rounded_up(value: float, digits: int = 4) -> float:
+    """Return a number of so many significant digits that is not below a value greater than 0, the next one at most."""
+    if not 0 < value < math.inf or float(f"{value:.{digits}g}") >= value:
+        return value
+    step = 10.0 ** (math.floor(math.log10(value)) - digits + 1)
+    return float(f"{value + step / 2:.{digits}g}")

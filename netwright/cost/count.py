@@ -38,6 +38,7 @@ class Counts:
     `works`: of each operation, None where nobody priced it. `macs`: multiply-accumulates of convolutions, linear layers, matrix
     products, attention and recurrent layers. `flops`: two for each of those and the operations of everything else.
     `in_convention`: the total in the convention asked for. `macs_by_dtype`: by the type of the data multiplied.
+    `at_least`: an operation has no price, or the shape of something is not known, so that MACs and flops are lower bounds.
     """
 
     works: tuple[Work | None, ...]
@@ -49,6 +50,7 @@ class Counts:
     totals: Mapping[tuple[Pass, Group], Work]
     macs_by_dtype: Mapping[str, int]
     unpriced: tuple[Unpriced, ...]
+    at_least: bool = False
 
 
 def work_of(graph: Graph, op: Op) -> Work | None:
@@ -84,6 +86,7 @@ def count(graph: Graph, convention: Convention = "macs", *, rules: OwnRules | No
         if work.macs:
             data = op.inputs[2 if graph.traits(op).formula in _SHAPE_FIRST else 0]
             by_dtype[graph.tensors[data].dtype] += work.macs
+    unpriced = _unpriced(graph, works)
     macs, flops = (sum(total[place] for total in sums.values()) for place in (0, 1))
     in_convention = {
         "macs": lambda: macs,
@@ -99,7 +102,8 @@ def count(graph: Graph, convention: Convention = "macs", *, rules: OwnRules | No
         in_convention=in_convention[convention](),
         totals={key: Work(key[1], *total) for key, total in sums.items()},
         macs_by_dtype=dict(by_dtype),
-        unpriced=_unpriced(graph, works),
+        unpriced=unpriced,
+        at_least=bool(unpriced or graph.without_shape),
     )
 
 

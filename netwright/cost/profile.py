@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from html import escape
 from typing import Any
 
@@ -100,16 +100,54 @@ class Profile:
         """Floating-point operations: twice the multiply-accumulates, and all elementwise, norm and pooling work."""
         return self.counts.flops
 
+    @property
+    def at_least(self) -> bool:
+        """Whether MACs and flops are lower bounds: an operation has no price, or something has no known shape."""
+        return self.counts.at_least
+
+    @property
+    def macs_text(self) -> str:
+        """The multiply-accumulates in words: what is only a lower bound says so."""
+        return self._text(self.macs, self.at_least)
+
+    @property
+    def flops_text(self) -> str:
+        """The operations in words."""
+        return self._text(self.flops, self.at_least)
+
+    @property
+    def bytes_moved_text(self) -> str:
+        """The bytes moved in words."""
+        return self._text(self.bytes_moved, self.memory.at_least)
+
+    @property
+    def missing(self) -> str | None:
+        """Why a figure is only a lower bound, where shapes are not known; None where all are."""
+        unknown = self.graph.without_shape if self.graph else 0
+        if not unknown:
+            return None
+        return (
+            f"{self.model}: the shapes of {unknown} results could not be found, so MACs, operations and memory are lower "
+            "bounds. Export it with fixed sizes, or without what makes a size depend on values."
+        )
+
+    def _text(self, value: int, at_least: bool) -> str:
+        if at_least and not value and self.missing:
+            return "not known"
+        return f"at least {value:,}" if at_least else f"{value:,}"
+
     def to_json(self) -> dict[str, Any]:
-        """Return plain JSON values."""
+        """Return plain JSON values; a count of which nothing is known is null."""
+        nothing = self.missing is not None and not self.macs
         return {
             "model": self.model,
             "input": [list(shape) for shape in self.inputs],
             "dtype": self.dtype,
             "memory_dtype": self.memory_dtype or self.dtype,
             "params": self.params,
-            "macs": self.macs,
-            "flops": self.flops,
+            "macs": None if nothing else self.macs,
+            "flops": None if nothing else self.flops,
+            "at_least": self.at_least,
             "conventions": dict(self.conventions),
             "groups": {
                 f"{stage}.{group}": {"macs": work.macs, "flops": work.flops}
@@ -118,6 +156,7 @@ class Profile:
             "macs_by_dtype": dict(self.counts.macs_by_dtype),
             "unpriced": [self._unpriced(one) for one in self.counts.unpriced],
             "peak_memory_bytes": self.memory.peak_bytes,
+            "peak_memory_at_least": self.memory.at_least,
             "peak_memory_bytes_eager": self.eager_memory_bytes,
             "peak_memory_bytes_eager_with_workspace": self.eager_workspace_bytes,
             "peak_memory_lower_bound_bytes": self.memory.lower_bound_bytes,
@@ -160,10 +199,10 @@ class Profile:
         rows = [
             ("input", ", ".join("x".join(map(str, shape)) for shape in self.inputs)),
             ("parameters", f"{self.params:,}"),
-            ("multiply-accumulates", f"{self.macs:,}"),
-            ("operations", f"{self.flops:,}"),
+            ("multiply-accumulates", self.macs_text),
+            ("operations", self.flops_text),
             ("peak memory, inference", f"{self.memory.peak_bytes:,} bytes"),
-            ("bytes moved", f"{self.bytes_moved:,}"),
+            ("bytes moved", self.bytes_moved_text),
         ]
         if self.training:
             rows.append((f"training memory, {self.training.mode}", f"{self.training.total_bytes:,} bytes"))
@@ -244,12 +283,19 @@ def profile(
         roofline=bounds,
         latency_ms=Figure(1e3 * timed.total_s, "measured") if timed else bounds.floor if bounds else None,
         timed=timed,
-        energy_mj=metered.figure if metered and metered.figure else energy(graph, counts, device) if device else None,
+        energy_mj=metered.figure if metered and metered.figure else _energy(graph, counts, device),
         training=training,
         savings=savings_of(graph, counts, memory, moved, training, eager_bytes=_with_inputs(graph, eager_bytes)),
         notes=(*_notes(graph, bounds, metered), *(_too_large(graph, memory, device) if device else ())),
         graph=graph,
     )
+
+
+def _energy(graph: Graph, counts: Counts, device: Machine | None) -> Figure | None:
+    if device is None:
+        return None
+    figure = energy(graph, counts, device)
+    return replace(figure, kind="bounded") if counts.at_least else figure
 
 
 def _run(graph: Graph, module: nn.Module, inputs: tuple[Any, ...]) -> tuple[Timed, Metered]:

@@ -18,7 +18,7 @@ from netwright.core.progress import say
 from netwright.data.decode import Decoded, decode_all
 from netwright.data.items import Items
 
-_VERSION = 1  # of how images are decoded: raised when the same file would give other bytes
+_VERSION = 2  # of how images are decoded: raised when the same file would give other bytes
 _CHUNK = 1 << 24
 
 
@@ -45,9 +45,10 @@ def _store(stored: Path, decoded: Decoded) -> None:
         np.save(file, images, allow_pickle=False)
     values = {
         "shape": list(images.shape),
-        "crc32": _crc32(images, decoded.labels_N.numpy(), decoded.positions_N.numpy()),
+        "crc32": _crc32(images, decoded.labels_N.numpy(), decoded.positions_N.numpy(), decoded.keys_N.numpy()),
         "labels": decoded.labels_N.tolist(),
         "positions": decoded.positions_N.tolist(),
+        "keys": decoded.keys_N.tolist(),
         "skipped": list(decoded.skipped),
     }
     write_json(stored, values)
@@ -57,14 +58,15 @@ def _load(stored: Path, count: int, size: int) -> Decoded:
     values: dict[str, Any] = read_json(stored)
     # Copy-on-write: the file never changes, whatever happens to the tensor.
     images = np.load(stored.with_suffix(".npy"), mmap_mode="c", allow_pickle=False)
-    labels, positions = (np.asarray(values[name], dtype=np.int64) for name in ("labels", "positions"))
+    labels, positions, keys = (np.asarray(values[name], dtype=np.int64) for name in ("labels", "positions", "keys"))
     if list(images.shape) != values["shape"] or images.shape[1:] != (3, size, size) or images.dtype != np.uint8:
         raise ValueError(f"unexpected shape {images.shape}")
-    if not labels.shape == positions.shape == images.shape[:1] or positions.max(initial=0) >= count:
+    if not labels.shape == positions.shape == keys.shape == images.shape[:1] or positions.max(initial=0) >= count:
         raise ValueError("labels and images differ in number")
-    if _crc32(images, labels, positions) != values["crc32"]:
+    if _crc32(images, labels, positions, keys) != values["crc32"]:
         raise ValueError("the checksum differs")
-    return Decoded(*map(torch.from_numpy, (images, labels, positions)), skipped=tuple(values["skipped"]))
+    tensors = map(torch.from_numpy, (images, labels, positions))
+    return Decoded(*tensors, skipped=tuple(values["skipped"]), keys_N=torch.from_numpy(keys))
 
 
 def _crc32(*arrays: np.ndarray) -> int:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import importlib.util
 import io
 import itertools
 import os
@@ -17,27 +19,34 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 from torch import Tensor
 
 from netwright.core.errors import NetwrightError
-from netwright.core.progress import say, track
+from netwright.core.progress import track
 from netwright.data.items import Items
 
+RESAMPLING = {"bicubic": Image.Resampling.BICUBIC, "bilinear": Image.Resampling.BILINEAR}
 MEMORY_SHARE = 0.6  # of the free memory, that decoded images may take
 MOST_PIXELS = 89_478_485  # a quarter gigabyte of RGB: PIL's own limit for what may be a decompression bomb
-FORMATS = ("JPEG", "PNG", "BMP", "GIF", "PPM", "TIFF", "WEBP")
+AVIF = importlib.util.find_spec("PIL.AvifImagePlugin") is not None  # since Pillow 11.3
+FORMATS = ("JPEG", "PNG", "BMP", "GIF", "PPM", "TIFF", "WEBP", *(("AVIF",) if AVIF else ()))
+SCALED_TO_16_BITS = ("PNG", "PPM")  # formats whose wide integers Pillow brings to 0 to 65535
 _CHUNK = 64
 
 
 @dataclass(frozen=True)
 class Decoded:
-    """The images that could be read: uint8 [N, 3, S, S], labels, positions in the items; and those that could not."""
+    """The images that could be read: uint8 [N, 3, S, S], labels, positions in the items; and those that could not.
+
+    `keys_N`: int64, of each image a digest of its content.
+    """
 
     images_NCHW: Tensor
     labels_N: Tensor
     positions_N: Tensor
     skipped: tuple[str, ...]
+    keys_N: Tensor
 
 
-def decode_all(items: Items, size: int) -> Decoded:
-    """Decode every image of a source to size x size.
+def decode_all(items: Items, size: int, *, resize: str = "bicubic", crop: float = 1.0) -> Decoded:
+    """Decode every image of a source to size x size; `resize` and `crop` as of a `Preparation`.
 
     Raises:
         NetwrightError: too large for the memory, or more than half of the images cannot be read.
@@ -45,7 +54,7 @@ def decode_all(items: Items, size: int) -> Decoded:
     count = len(items.names)
     check_memory(count, size)
     images_NCHW = torch.empty(count, 3, size, size, dtype=torch.uint8)
-    labels_N = torch.empty(count, dtype=torch.int64)
+    labels_N, keys_N = torch.empty(2, count, dtype=torch.int64)
     rows = images_NCHW.numpy()
     reasons: dict[int, str] = {}
 
@@ -53,8 +62,8 @@ def decode_all(items: Items, size: int) -> Decoded:
         for position in positions:
             try:
                 content, label = items.open(position)
-                rows[position] = square_rgb(content, size).transpose(2, 0, 1)
-                labels_N[position] = label
+                rows[position] = square_rgb(content, size, resize=resize, crop=crop).transpose(2, 0, 1)
+                labels_N[position], keys_N[position] = label, _key(content, rows[position])
             except MemoryError:
                 raise
             except Exception as error:  # noqa: BLE001 - image parsers raise anything on damaged files; the reason is kept
@@ -72,35 +81,56 @@ def decode_all(items: Items, size: int) -> Decoded:
     finally:
         pool.shutdown(cancel_futures=True)
     skipped = tuple(f"{items.names[position]}: {reasons[position]}" for position in sorted(reasons))
-    _report(items.name, count, skipped)
+    if 2 * len(skipped) > count:
+        text = unreadable(items.name, count, skipped)
+        raise NetwrightError(f"{text}. More than half are unreadable: is the source complete?")
     if reasons:
         kept_N = torch.tensor([position for position in range(count) if position not in reasons])
-        images_NCHW, labels_N = compact(images_NCHW, kept_N), labels_N[kept_N]
+        images_NCHW, labels_N, keys_N = compact(images_NCHW, kept_N), labels_N[kept_N], keys_N[kept_N]
     else:
         kept_N = torch.arange(count)
-    return Decoded(images_NCHW, labels_N, kept_N, skipped)
+    return Decoded(images_NCHW, labels_N, kept_N, skipped, keys_N)
 
 
-def square_rgb(content: bytes | Image.Image, size: int) -> np.ndarray:
-    """Return the centre square of an image, scaled (bicubic, antialiased) to uint8 [size, size, 3].
+def _key(content: bytes | Image.Image, decoded: np.ndarray) -> int:
+    """Return 64 bits of a digest of a file's bytes; where there is no file, of the decoded ones."""
+    told = content if isinstance(content, bytes) else decoded.tobytes()
+    return int.from_bytes(hashlib.blake2b(told, digest_size=8).digest(), "little", signed=True)
 
-    That is: the short side becomes `size`, and what the long side has beyond it is cut off at both ends.
-    Upright as the EXIF orientation says; transparent parts on white; 16-bit grey by its upper 8 bits.
+
+def square_rgb(content: bytes | Image.Image, size: int, *, resize: str = "bicubic", crop: float = 1.0) -> np.ndarray:
+    """Return the centre square of an image, scaled (antialiased) to uint8 [size, size, 3].
+
+    That is: the short side becomes `size`, and what the long side has beyond it is cut off at both ends; of both sides
+    only the middle remains where `crop` is a fraction below 1.
+    Upright as the EXIF orientation says; transparent parts on white; 16-bit grey by its upper 8 bits; 32-bit integers
+    likewise, or as they are where none is above 255.
     """
+    image = _upright(content, size)
+    if image.size != (size, size) or crop != 1:
+        short = min(image.size) * crop
+        left, top = (image.width - short) / 2, (image.height - short) / 2
+        image = image.resize((size, size), RESAMPLING[resize], box=(left, top, left + short, top + short))
+    return np.asarray(image)
+
+
+def upright_rgb(content: bytes | Image.Image) -> np.ndarray:
+    """Return all pixels of an image, uint8 [H, W, 3]: `square_rgb` before it is resized."""
+    return np.asarray(_upright(content))
+
+
+def _upright(content: bytes | Image.Image, size: int | None = None) -> Image.Image:
+    """Return an image as RGB; with `size`, possibly smaller than it is stored, but at least twice that."""
     image = content if isinstance(content, Image.Image) else Image.open(io.BytesIO(content), formats=FORMATS)
     if image.width * image.height > MOST_PIXELS:
         raise ValueError(f"{image.width} x {image.height} pixels are too many for one image")
-    image.draft(None, (2 * size, 2 * size))  # a large JPEG is decoded at a half, quarter or eighth: much faster
+    if size is not None:
+        image.draft(None, (2 * size, 2 * size))  # a large JPEG is decoded at a half, quarter or eighth: much faster
     if (
         image.format != "JPEG" or "exif" in image.info or "xmp" in image.info
     ):  # looking for it takes a fifth of the time
         ImageOps.exif_transpose(image, in_place=True)
-    image = _to_rgb(image)
-    if image.size != (size, size):
-        short = min(image.size)
-        left, top = (image.width - short) / 2, (image.height - short) / 2
-        image = image.resize((size, size), Image.Resampling.BICUBIC, box=(left, top, left + short, top + short))
-    return np.asarray(image)
+    return _to_rgb(image)
 
 
 def compact(images_NCHW: Tensor, keep_N: Tensor) -> Tensor:
@@ -150,8 +180,7 @@ def _to_rgb(image: Image.Image) -> Image.Image:
     if image.mode == "RGB":
         return image
     if image.mode.startswith("I"):
-        grey = np.clip(np.asarray(image).astype(np.int64), 0, 65535) >> 8
-        return Image.fromarray(grey.astype(np.uint8)).convert("RGB")
+        return Image.fromarray(_bytes_of_integers(image)).convert("RGB")
     if image.mode == "F":
         raise ValueError("floating-point pixels have no known range")
     if image.mode in ("RGBA", "LA", "PA", "RGBa", "La") or "transparency" in image.info:
@@ -161,19 +190,29 @@ def _to_rgb(image: Image.Image) -> Image.Image:
     return image.convert("RGB")
 
 
+def _bytes_of_integers(image: Image.Image) -> np.ndarray:
+    """Return the upper 8 of 16 bits; of 32 bits, which no file says the range of, those of the range that is used.
+
+    Raises:
+        ValueError: 32-bit integers outside 0 to 65535.
+    """
+    grey = np.asarray(image)
+    if image.mode != "I" or image.format in SCALED_TO_16_BITS:
+        return (grey.astype(np.int64) >> 8).astype(np.uint8)
+    if grey.min() < 0 or grey.max() > 65535:
+        raise ValueError("32-bit integers outside 0 to 65535 have no known range")
+    return (grey if grey.max() <= 255 else grey >> 8).astype(np.uint8)
+
+
 def _reason(error: Exception) -> str:
     if isinstance(error, UnidentifiedImageError):  # its own text names an address in memory
         return "not an image file, or damaged"
     return str(error).partition("\n")[0] or type(error).__name__
 
 
-def _report(name: str, count: int, skipped: tuple[str, ...]) -> None:
-    if not skipped:
-        return
-    text = f"{name}: {len(skipped)} of {count} images cannot be read, such as {'; '.join(skipped[:3])}"
-    if 2 * len(skipped) > count:
-        raise NetwrightError(f"{text}. More than half are unreadable: is the source complete?")
-    say(f"{text}. They are left out.")
+def unreadable(name: str, count: int, skipped: tuple[str, ...]) -> str:
+    """Say how many of the images of a source cannot be read, with examples."""
+    return f"{name}: {len(skipped)} of {count} images cannot be read, such as {'; '.join(skipped[:3])}"
 
 
 def _cores() -> int:

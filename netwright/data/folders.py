@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-from collections.abc import Iterable
+from collections import Counter
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
@@ -13,18 +14,37 @@ from netwright.core.progress import say
 from netwright.data.files import Tree, open_tree
 from netwright.data.items import Items
 
-SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".gif", ".pgm", ".ppm", ".tif", ".tiff", ".webp")
+SUFFIXES = (
+    *(
+        ".jpg",
+        ".jpeg",
+        ".jpe",
+        ".jfif",
+        ".png",
+        ".bmp",
+        ".gif",
+        ".pbm",
+        ".pgm",
+        ".ppm",
+        ".pnm",
+        ".tif",
+        ".tiff",
+        ".webp",
+    ),
+    ".avif",
+)
 _TRAIN = ("train", "training")
 _VAL = ("val", "validation", "valid", "test", "testing")  # the first that is there is used
 
 
 @dataclass(frozen=True)
 class _Classes:
-    """Class folders below one folder: class name to the sorted image files in it."""
+    """Class folders below the folder `base` of a tree: class name to the sorted image files in it; `loose`: images beside."""
 
     tree: Tree
+    base: str
     files: dict[str, list[str]]
-    left_out: tuple[str, ...]
+    loose: int
 
 
 def list_folders(paths: list[Path], stack: contextlib.ExitStack) -> Items:
@@ -38,9 +58,11 @@ def list_folders(paths: list[Path], stack: contextlib.ExitStack) -> Items:
         trees = [open_tree(path, stack) for path in pair]
     parts = _split_folders(trees[0]) if len(trees) == 1 else [_class_folders(tree, "") for tree in trees]
     for part in parts:
-        _check_classes(part)
+        _check_images(part)
     if len(parts) == 2:
         _check_same(parts[0], parts[1])
+    for part in parts:
+        _check_classes(part)
     return _items(parts, paths)
 
 
@@ -67,8 +89,44 @@ def _items(parts: list[_Classes], paths: list[Path]) -> Items:
         open=read,
         fingerprint=digest.hexdigest(),
         train_count=sum(map(len, parts[0].files.values())) if len(parts) == 2 else None,
-        left_out=tuple(reason for part in parts for reason in part.left_out),
+        left_out=tuple(_left_out(parts)),
     )
+
+
+def _left_out(parts: list[_Classes]) -> Iterator[str]:
+    """Yield, for each tree that has files or links that are no part of the data set, how many and why."""
+    for tree in {id(part.tree): part.tree for part in parts}.values():
+        of_tree = [part for part in parts if part.tree is tree]
+        used = {name for part in of_tree for names in part.files.values() for name in names}
+        splits = _above(of_tree)
+        counts: Counter[str] = Counter()
+        kinds: set[str] = set()
+        for name in tree.stamps.keys() - used:
+            top = name[len(splits) :].partition("/") if splits is not None and name.startswith(splits) else ("", "", "")
+            if _is_hidden(name):
+                counts["hidden images"] += name.lower().endswith(SUFFIXES) and not _is_of_system(name)
+            elif not is_image(name):
+                kinds.add(PurePosixPath(name).suffix.lower() or "no ending")
+                counts["files"] += 1
+            elif top[1] and not any(part.base == f"{splits}{top[0]}/" for part in of_tree):
+                counts[f"images in {top[0]}/, which is not one of the two parts used"] += 1
+            else:
+                counts["images outside class folders"] += 1
+        told = [f"{count} {what}" for what, count in sorted(counts.items()) if count and what != "files"]
+        if kinds:
+            told.append(f"{counts['files']} files of other kinds ({_some(sorted(kinds))})")
+        if tree.left_out:
+            told.append(f"{len(tree.left_out)} links ({'; '.join(tree.left_out[:2])})")
+        if told:
+            yield f"{tree.path}: {'; '.join(told)}"
+
+
+def _above(parts: list[_Classes]) -> str | None:
+    """Return, as a prefix, the folder that holds the split folders of a tree, or None where it has no two."""
+    if len(parts) == 1:
+        return None
+    above = parts[0].base.rstrip("/").rpartition("/")[0]
+    return f"{above}/" if above else ""
 
 
 def _pair_of_zips(path: Path) -> list[Path]:
@@ -96,7 +154,7 @@ def _split_folders(tree: Tree) -> list[_Classes]:
     parts = [_class_folders(tree, f"{base}{top}/") for top in (train, val)]
     if not parts[1].files:  # such as a test set without labels
         say(f"{tree.path}: {val}/ has no class folders and is left out; {train}/ is split instead.")
-        return [_Classes(tree, parts[0].files, (*parts[0].left_out, *parts[1].left_out))]
+        return parts[:1]
     return parts
 
 
@@ -114,13 +172,15 @@ def _class_folders(tree: Tree, base: str) -> _Classes:
     if not base:
         base = _unwrap(tree)
     files: dict[str, list[str]] = {name: [] for name in _children(tree.folders, base)}
-    loose = []
+    loose = 0
     for name in sorted(filter(is_image, tree.stamps)):
         if name.startswith(base):
             top, below, _ = name[len(base) :].partition("/")
-            files[top].append(name) if below else loose.append(name)
-    left_out = (f"{base or tree.path}: {len(loose)} images outside class folders",) if loose else ()
-    return _Classes(tree, files, left_out)
+            if below:
+                files[top].append(name)
+            else:
+                loose += 1
+    return _Classes(tree, base, files, loose)
 
 
 def _children(folders: Iterable[str], base: str) -> list[str]:
@@ -131,20 +191,31 @@ def _children(folders: Iterable[str], base: str) -> list[str]:
 
 def is_image(name: str) -> bool:
     """Say whether a path in a tree is an image by its name; what is hidden is not."""
-    parts = PurePosixPath(name).parts
-    hidden = any(part.startswith(".") or part == "__MACOSX" for part in parts)
-    return not hidden and name.lower().endswith(SUFFIXES)
+    return not _is_hidden(name) and name.lower().endswith(SUFFIXES)
 
 
-def _check_classes(part: _Classes) -> None:
-    path = part.tree.path
-    kinds = ", ".join(SUFFIXES)
+def _is_hidden(name: str) -> bool:
+    return any(part.startswith(".") or part == "__MACOSX" for part in PurePosixPath(name).parts)
+
+
+def _is_of_system(name: str) -> bool:
+    """Say whether a hidden file is one that macOS puts beside every file; those are no images, whatever their name."""
+    path = PurePosixPath(name)
+    return path.name.startswith("._") or "__MACOSX" in path.parts
+
+
+def _check_images(part: _Classes) -> None:
+    path, kinds = part.tree.path, ", ".join(SUFFIXES)
     if not any(part.files.values()):
-        hint = f" ({part.left_out[0]})" if part.left_out else ""
+        hint = f" ({part.base or path}: {part.loose} images outside class folders)" if part.loose else ""
         raise NetwrightError(
             f"{path} has no images in class folders{hint}. Expected CLASS/IMAGE, or train/CLASS/IMAGE and "
             f"val/CLASS/IMAGE, with files ending in {kinds}; or a training and a validation .zip."
         )
+
+
+def _check_classes(part: _Classes) -> None:
+    path, kinds = part.tree.path, ", ".join(SUFFIXES)
     empty = [name for name, files in part.files.items() if not files]
     if empty:
         raise NetwrightError(
@@ -156,11 +227,17 @@ def _check_classes(part: _Classes) -> None:
 
 def _check_same(train: _Classes, val: _Classes) -> None:
     for one, other, where in ((train, val, "validation"), (val, train, "training")):
-        lacking = sorted(set(one.files) - set(other.files))
+        lacking = sorted(name for name, files in one.files.items() if files and not other.files.get(name))
         if lacking:
+            absent = [name for name in lacking if name not in other.files]
+            what = (
+                f"the {where} images have no folder for class {_some(absent)}"
+                if absent
+                else f"the {where} class folder {_some(lacking)} holds no images"
+            )
             raise NetwrightError(
-                f"{other.tree.path}: the {where} images have no folder for class {_some(lacking)}. "
-                "Both parts need the same class folders."
+                f"{other.tree.path}: {what}. Both parts need images of the same classes: add {where} images of that class, or "
+                "remove it from both parts."
             )
 
 

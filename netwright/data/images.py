@@ -20,11 +20,13 @@ class ImageSet:
         labels_N: int64 [N], positions in `Dataset.classes`; subsets hold each label by its share. A set without
             classes has 0 everywhere.
         targets: of any type, [N, ...], what a network is to answer; None: the labels. Set by `Task.prepare`.
+        keys_N: int64 [N], of each image a digest of its content, by which it is found again; None: not known.
     """
 
     images_NCHW: Tensor
     labels_N: Tensor
     targets: Tensor | None = None
+    keys_N: Tensor | None = None
 
     def __post_init__(self) -> None:
         shape = tuple(self.images_NCHW.shape)
@@ -54,7 +56,8 @@ class ImageSet:
         """Return the images at these positions, in this order (a copy)."""
         index_N = index_N.to(self.labels_N.device)
         targets = None if self.targets is None else self.targets[index_N]
-        return ImageSet(self.images_NCHW[index_N], self.labels_N[index_N], targets)
+        keys_N = None if self.keys_N is None else self.keys_N[index_N.to(self.keys_N.device)]
+        return ImageSet(self.images_NCHW[index_N], self.labels_N[index_N], targets, keys_N)
 
     def take(self, count: int, seed: int = 0) -> ImageSet:
         """Return `count` images in the proportions of the classes, in shuffled order (all, when there are fewer).
@@ -77,6 +80,9 @@ class Dataset:
         classes: what the labels mean; empty where there are none.
         mean, std: of the training images, per channel, on the scale 0 to 1.
         skipped: what was left out, as "file: reason".
+        search_N: positions of the training images by which a search chooses, where a run's record says which
+            (`data.kept`); None: they are still to be drawn.
+        changes: in words, how the images differ from those that the run was trained with; empty: not at all.
     """
 
     name: str
@@ -86,6 +92,8 @@ class Dataset:
     mean: tuple[float, float, float]
     std: tuple[float, float, float]
     skipped: tuple[str, ...] = ()
+    search_N: Tensor | None = None
+    changes: str = ""
 
 
 def split(images: ImageSet, fraction: float, seed: int = 0) -> tuple[ImageSet, ImageSet]:

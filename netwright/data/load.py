@@ -9,13 +9,15 @@ import torch
 from torch import Tensor
 
 from netwright.core.errors import NetwrightError
+from netwright.core.progress import say
 from netwright.data.cache import decode_cached
-from netwright.data.decode import Decoded, compact, decode_all
+from netwright.data.decode import Decoded, compact, decode_all, unreadable
 from netwright.data.files import missing
 from netwright.data.folders import list_folders
 from netwright.data.images import Dataset, ImageSet, held_out
 from netwright.data.items import Items
 from netwright.data.named import is_hugging_face, list_digits, list_hugging_face, list_torchvision
+from netwright.data.sides import typical_side
 
 _SOURCES = (
     'a directory or .zip of class folders, "TRAIN.zip,VAL.zip", "digits", "torchvision:NAME[:ROOT]", '
@@ -57,9 +59,28 @@ def load_dataset(
     with contextlib.ExitStack() as stack:
         items = _list(source, download, stack)
         decoded = decode_all(items, size) if cache is None else decode_cached(items, size, Path(cache))
+    say_left_out(items, decoded)
     train, val = _parts(items, decoded, source, val_fraction, seed)
     mean, std = channel_statistics(train.images_NCHW)
     return Dataset(items.name, train, val, items.classes, mean, std, (*items.left_out, *decoded.skipped))
+
+
+def say_left_out(items: Items, decoded: Decoded) -> None:
+    """Say in one line what of a source is no part of the data set, and why; nothing where all of it is."""
+    told = [unreadable(items.name, len(items.names), decoded.skipped)] if decoded.skipped else []
+    if told or items.left_out:
+        say(f"{'; '.join((*told, *items.left_out))}. Left out.")
+
+
+def look_at(source: str) -> tuple[int, int | None]:
+    """Return how many images a source has, and the typical shorter side of them in pixels (None: none can be read).
+
+    Raises:
+        NetwrightError: nothing usable at the source.
+    """
+    with contextlib.ExitStack() as stack:
+        items = _list(source, False, stack)
+        return len(items.names), typical_side(items)
 
 
 def channel_statistics(images_NCHW: Tensor) -> tuple[tuple[float, float, float], tuple[float, float, float]]:
@@ -96,18 +117,22 @@ def _list(source: str, download: bool, stack: contextlib.ExitStack) -> Items:
 
 def _parts(items: Items, decoded: Decoded, source: str, val_fraction: float, seed: int) -> tuple[ImageSet, ImageSet]:
     """Divide the decoded images into training and validation without copying the training images."""
-    images_NCHW, labels_N = decoded.images_NCHW, decoded.labels_N
+    images_NCHW, labels_N, keys_N = decoded.images_NCHW, decoded.labels_N, decoded.keys_N
     if items.train_count is not None:
         count = int((decoded.positions_N < items.train_count).sum())
-        train = ImageSet(images_NCHW[:count], labels_N[:count])
-        val = ImageSet(images_NCHW[count:], labels_N[count:])
+        train = ImageSet(images_NCHW[:count], labels_N[:count], keys_N=keys_N[:count])
+        val = ImageSet(images_NCHW[count:], labels_N[count:], keys_N=keys_N[count:])
+        if shared := int(torch.isin(keys_N[count:], keys_N[:count]).sum()):
+            say(
+                f"{items.name}: {shared} of {len(val)} validation images are training images too: what is measured flatters."
+            )
     else:
         _check_present(labels_N, items.classes, source, least=2)
         held_N = held_out(labels_N, val_fraction, seed)
-        val = ImageSet(images_NCHW[held_N], labels_N[held_N])
+        val = ImageSet(images_NCHW[held_N], labels_N[held_N], keys_N=keys_N[held_N])
         rest_N = torch.ones(len(labels_N), dtype=torch.bool)
         rest_N[held_N] = False
-        train = ImageSet(compact(images_NCHW, rest_N.nonzero()[:, 0]), labels_N[rest_N])
+        train = ImageSet(compact(images_NCHW, rest_N.nonzero()[:, 0]), labels_N[rest_N], keys_N=keys_N[rest_N])
     _check_present(train.labels_N, items.classes, f"{source}, training", least=1)
     _check_present(val.labels_N, items.classes, f"{source}, validation", least=1)
     return train, val

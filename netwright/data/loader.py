@@ -108,8 +108,13 @@ def calibration_batches(
     return [normalized(x_BCHW, dataset.mean, dataset.std, resolution) for x_BCHW in chunks]
 
 
-def normalized(x_BCHW: Tensor, mean: Sequence[float], std: Sequence[float], resolution: int) -> Tensor:
-    """Return values 0 to 255 at another height and width (bilinear, antialiased), less the mean, over the deviation."""
+def normalized(
+    x_BCHW: Tensor, mean: Sequence[float], std: Sequence[float], resolution: int, *, scale: float = 255.0
+) -> Tensor:
+    """Return values 0 to 255 at another height and width (bilinear, antialiased), less the mean, over the deviation.
+
+    `scale`: what `mean` and `std` have as 1.
+    """
     if resolution < 1:
         raise NetwrightError(f"The resolution must be at least 1 pixel, not {resolution}.")
     x_BCHW = x_BCHW.float()
@@ -117,4 +122,4 @@ def normalized(x_BCHW: Tensor, mean: Sequence[float], std: Sequence[float], reso
         x_BCHW = F.interpolate(x_BCHW, size=(resolution, resolution), mode="bilinear", antialias=True)
     mean_C11 = torch.tensor(mean, device=x_BCHW.device)[:, None, None]
     std_C11 = torch.tensor(std, device=x_BCHW.device)[:, None, None]
-    return (x_BCHW - 255 * mean_C11).div_(255 * std_C11)
+    return (x_BCHW - scale * mean_C11).div_(scale * std_C11)

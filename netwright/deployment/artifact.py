@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -16,13 +16,15 @@ from netwright.core.run import environment
 from netwright.core.tables import name_of
 from netwright.cost.figures import Cost, Figure
 from netwright.data.images import ImageSet
+from netwright.data.preparation import Preparation
 from netwright.deployment.card import card
 from netwright.deployment.contract import Contract
 from netwright.deployment.network import save_network
 from netwright.deployment.targets import TARGETS, Exported, Target
 from netwright.deployment.verify import TOLERANCE, Verification, verify
 from netwright.models.arch import Arch
-from netwright.tasks.task import OutputContract, Task
+from netwright.searching.limits.table import exceeded, exceeded_text
+from netwright.tasks.task import Task
 from netwright.tasks.tasks import TASKS
 
 BESIDE = ("model.safetensors", "arch.json", "model.json", "README.md")
@@ -35,6 +37,7 @@ class Artifact:
     Attributes:
         files: the files of the format itself, the model first; the card and the weights are beside them.
         runtime: what ran it for the verification.
+        budget: the limits that it was searched for on this machine, by key; empty where there are none.
     """
 
     folder: Path
@@ -44,6 +47,12 @@ class Artifact:
     verification: Verification
     files: tuple[str, ...] = ("model.onnx",)
     runtime: str = "ONNX Runtime"
+    budget: Mapping[str, float] = field(default_factory=dict)
+
+    @property
+    def exceeds(self) -> dict[str, float]:
+        """The limits, by key, that the deployed network was measured to be above."""
+        return exceeded(self.budget, {"latency_ms": self.latency_ms.value})
 
     def to_json(self) -> dict[str, Any]:
         """Return plain JSON values, as they are in model.json."""
@@ -52,28 +61,9 @@ class Artifact:
             "predicted": self.predicted.to_json(),
             "latency_ms": self.latency_ms.to_json(),
             "verification": self.verification.to_json(),
+            "budget": dict(self.budget),
+            "exceeds": self.exceeds,
         }
-
-
-@dataclass(frozen=True)
-class Preparation:
-    """How images are made ready for a network.
-
-    Attributes:
-        size: height and width of the input in pixels.
-        mean, std: per channel, on the scale 0 to 1.
-        classes: of the data set; of a classifier, the meaning of each logit, in order.
-    """
-
-    size: int
-    mean: Sequence[float]
-    std: Sequence[float]
-    classes: Sequence[str]
-
-    def contract(self, outputs: OutputContract, task: Task) -> Contract:
-        """Return what a network of a task expects and returns."""
-        statistics = tuple(self.mean), tuple(self.std)
-        return Contract(self.size, *statistics, tuple(self.classes), output_name=outputs.name, task=task.name)
 
 
 def make_artifact(
@@ -83,12 +73,14 @@ def make_artifact(
     arch: Arch,
     family: Mapping[str, Any],
     preparation: Preparation,
+    classes: Sequence[str],
     task: str | Task,
     out_dir: str | Path,
     images: ImageSet,
     predicted: Cost,
     origin: Mapping[str, Any],
-    measure: Callable[[Exported, Path], float],
+    measure: Callable[[Exported, Path], float | Figure],
+    budget: Mapping[str, float] | None = None,
 ) -> Artifact:
     """Export, verify, measure, and only then put the artifact into `out_dir`.
 
@@ -96,11 +88,14 @@ def make_artifact(
         net: the extracted network, calibrated, in eval mode.
         to: the format: a name, FILE.py:NAME, or a target's function.
         family: the family's record (`models.own_space.record_family`), from which `load_network` makes the network again.
-        preparation: how images are made ready for the network.
+        preparation: from an image file to the network's input.
+        classes: of the data set; of a classifier, the meaning of each logit, in order.
         task: what the network is for: a name in TASKS, FILE.py:NAME, or a Task.
         images: real images with their targets, on which the export is compared with `net`.
         origin: texts for the card: where the network comes from.
-        measure: returns the latency in milliseconds, on this machine, of what was exported into a folder.
+        measure: returns the latency in milliseconds, on this machine, of what was exported into a folder; as a figure, it
+            says how.
+        budget: limits on the network on this machine, by the keys of `LIMITS`; what it exceeds is written everywhere.
 
     Raises:
         NetwrightError: no such format, the network cannot be exported, the export computes something else, or nothing can
@@ -109,8 +104,8 @@ def make_artifact(
     export, task = TARGETS.find(to), TASKS.find(task)
     out_dir = Path(out_dir)
     check_folder(out_dir)
-    outputs = task.contract(tuple(preparation.classes))
-    contract = preparation.contract(outputs, task)
+    outputs = task.contract(tuple(classes))
+    contract = Contract(preparation, tuple(classes), output_name=outputs.name, task=task.name)
     with tempfile.TemporaryDirectory(prefix="netwright-") as scratch:
         folder = Path(scratch)
         exported = _checked(export(net, contract, folder, origin), folder, to)
@@ -120,8 +115,10 @@ def make_artifact(
                 f"The exported network differs from its source by {verification.max_abs_difference:.3g} on real images, "
                 f"more than {TOLERANCE:g} of the largest output {verification.scale:.3g}. Nothing was written to {out_dir}."
             )
-        latency = Figure(measure(exported, folder), "measured")
-        artifact = Artifact(out_dir, arch, predicted, latency, verification, exported.files, exported.runtime)
+        found = measure(exported, folder)
+        latency = found if isinstance(found, Figure) else Figure(found, "measured")
+        made = (exported.files, exported.runtime, dict(budget or {}))
+        artifact = Artifact(out_dir, arch, predicted, latency, verification, *made)
         save_network(folder, net, arch=arch, **family)
         machine = environment()
         about = {"schema": 1, "input": contract.to_json(), **artifact.to_json(), "origin": dict(origin)}
@@ -138,6 +135,7 @@ def make_artifact(
             origin=origin,
             environment=machine,
             usage=exported.usage,
+            exceeds=exceeded_text(artifact.exceeds),
         )
         write_bytes(folder / "README.md", text.encode())
         publish_folder(folder, out_dir, (*exported.files, *BESIDE))

@@ -7,20 +7,40 @@ from typing import Any
 
 from netwright.core.metric import Metric
 from netwright.cost.figures import Cost, Figure
-from netwright.deployment.contract import PREPARATION, Contract
+from netwright.deployment.contract import Contract
 from netwright.deployment.verify import Verification
 from netwright.models.arch import Arch
 from netwright.tasks.task import OutputContract
 
-USAGE = """import json, sys
+USAGE = """import io, json, pathlib, sys
 import numpy as np, onnxruntime
 from PIL import Image, ImageOps
 
 session = onnxruntime.InferenceSession("model.onnx")
 told = {key: json.loads(text) for key, text in session.get_modelmeta().custom_metadata_map.items()}
-image = ImageOps.fit(Image.open(sys.argv[1]).convert("RGB"), (told["size"], told["size"]), Image.Resampling.BICUBIC)
-x = (np.asarray(image, np.float32) / 255 - told["mean"]) / told["std"]
-output = session.run(None, {told["input_name"]: x.transpose(2, 0, 1)[None].astype(np.float32)})[0][0]
+first, size = told["decoded_size"], told["size"]
+mean, std = (told["scale"] * np.array(told[name], np.float32)[:, None, None] for name in ("mean", "std"))
+
+image = Image.open(io.BytesIO(pathlib.Path(sys.argv[1]).read_bytes()))
+image.draft(None, (2 * first, 2 * first))  # a large JPEG is decoded smaller
+ImageOps.exif_transpose(image, in_place=True)
+if image.mode.startswith("I"):  # the upper 8 of 16 bits
+    deep = np.asarray(image)
+    bytes_only = image.mode == "I" and image.format not in ("PNG", "PPM") and deep.max() <= 255
+    image = Image.fromarray((deep if bytes_only else deep.astype(int) >> 8).astype(np.uint8))
+elif image.mode in ("RGBA", "LA", "PA", "RGBa", "La") or "transparency" in image.info:
+    image = image.convert("RGBA")
+    image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
+image = image.convert("RGB")
+if image.size != (first, first):  # the centre square
+    left, top = ((side - min(image.size)) / 2 for side in image.size)
+    box = (left, top, left + min(image.size), top + min(image.size))
+    image = image.resize((first, first), Image.Resampling.BICUBIC, box=box)
+step, x = first / size, np.asarray(image, np.float32).transpose(2, 0, 1)
+weights = np.maximum(1 - abs((np.arange(size)[:, None] + 0.5) * step - np.arange(first) - 0.5) / max(step, 1), 0)
+weights = (weights / weights.sum(1, keepdims=True)).astype(np.float32)  # bilinear, antialiased: from first to size
+x = (weights @ x @ weights.T - mean) / std
+output = session.run(None, {told["input_name"]: x[None]})[0][0]
 """
 
 
@@ -36,6 +56,7 @@ def card(
     origin: Mapping[str, Any],
     environment: Mapping[str, Any],
     usage: str = USAGE,
+    exceeds: str = "",
 ) -> str:
     """Return the card as Markdown.
 
@@ -45,13 +66,17 @@ def card(
         measured: figures of the deployed program by name: "latency_ms", and the key of the task's metric.
         origin: texts on where the network comes from (run, space, data, ...), shown in order.
         usage: Python that runs the model beside the card, see `targets.Exported`; empty: none is shown.
+        exceeds: the limits of its search that it was measured to be above, in words; empty: none.
     """
     metric = verification.metric
     score = _shown(measured.get(metric.key), metric.unit)
+    latency = measured.get("latency_ms")
+    timed = ["batch 1, one thread", *([_plain(latency.source)] if latency and latency.source else [])]
+    timed += [f"**{exceeds}, the limit it was searched for**"] if exceeds else []
     rows = [
         (f"{metric.name}, this file", score, f"{verification.images} validation images"),
         (f"{metric.name}, as the search saw it", _shown(predicted.score, metric.unit), ""),
-        ("latency, this file", _shown(measured.get("latency_ms"), "ms"), "batch 1, one thread"),
+        ("latency, this file", _shown(measured.get("latency_ms"), "ms"), ", ".join(timed)),
         ("latency, as the search saw it", _shown(predicted.latency_ms, "ms"), ""),
         ("multiply-accumulates", f"{predicted.macs / 1e6:.4g} M (exact)", "one image"),
         ("parameters", f"{predicted.params / 1e3:.4g} k (exact)", ""),
@@ -84,7 +109,7 @@ Against its source network in PyTorch, on {verification.images} real validation 
 
 ## Input and output
 
-- input `{contract.input_name}`: {PREPARATION}; size {contract.size}, mean {list(contract.mean)}, std {list(contract.std)}
+- input `{contract.input_name}`: {contract.preparation.words()}; mean {list(contract.mean)}, std {list(contract.std)}
 - output `{contract.output_name}`: {_plain(outputs.meaning)}
 
 ## Run it

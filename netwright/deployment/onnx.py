@@ -11,7 +11,8 @@ from torch import nn
 
 from netwright.cost.figures import Cost
 from netwright.data.images import ImageSet
-from netwright.deployment.artifact import BESIDE, Artifact, Preparation, make_artifact
+from netwright.data.preparation import Preparation
+from netwright.deployment.artifact import BESIDE, Artifact, make_artifact
 from netwright.deployment.card import USAGE
 from netwright.deployment.contract import Contract
 from netwright.deployment.targets import Exported
@@ -79,7 +80,8 @@ def deploy_onnx(
         to="onnx",
         arch=arch,
         family={"space": space, "settings": dict(settings)},
-        preparation=Preparation(resolution, mean, std, classes),
+        preparation=Preparation(resolution, resolution, tuple(mean), tuple(std), decoded_size=images.size),
+        classes=classes,
         task=task,
         out_dir=out_dir,
         images=images,

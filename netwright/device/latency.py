@@ -10,6 +10,7 @@ from typing import Any
 from netwright.core.errors import NetwrightError
 from netwright.core.files import read_json, write_json
 from netwright.device.features import block_key, features
+from netwright.device.timing import doubt
 from netwright.models.family import PlacedBlock
 from netwright.nn.block import Block, Shape
 
@@ -60,10 +61,25 @@ class LatencyModel:
         )
         return guessed / max(self.predict(priced_blocks), 1e-12)
 
+    @property
+    def reference_ms(self) -> float | None:
+        """What the reference program of the timings took at least; None in older files."""
+        return self._told("reference_ms")
+
+    @property
+    def doubt(self) -> str | None:
+        """Why the timings that this model stands on may be too high, None where nothing speaks against them."""
+        return doubt(self._told("calm"), self._told("unsettled"), self.noise_floor["mape"] / 100)
+
+    def _told(self, name: str) -> float | None:
+        found = self.measured.get(name)
+        return float(found) if found is not None and _finite(found) else None
+
     def summary(self) -> dict[str, Any]:
         """Return what `netwright device --measure --json` prints.
 
         `mape` and `noise_floor` are comparable: mean absolute errors in percent, of the model and of measuring twice.
+        `busy`: why the timings are doubtful, null where they are not.
         """
         names = ("networks", "mape", "within_10pct", "kendall_tau")
         return {
@@ -72,6 +88,9 @@ class LatencyModel:
             **{name: self.held_out[name] for name in names},
             "noise_floor": self.noise_floor["mape"],
             "noise": {name: self.noise_floor[name] for name in names[1:]},
+            "calm": self._told("calm"),
+            "unsettled": self._told("unsettled"),
+            "busy": self.doubt,
         }
 
     def save(self, path: str | Path) -> None:

@@ -178,6 +178,7 @@ def _model(
             "rounds": timing.rounds,
             "calm": round(timing.calm, 3),
             "unsettled": round(timing.unsettled, 3),
+            "reference_ms": timing.reference_ms,
             "sum_of_blocks_alone": quality(figures.counts_NU[held] @ alone_ms_U, ms_N[held]),
             "held_out_ms": np.stack([predicted_N, ms_N], 1)[held].round(6).tolist(),  # (predicted, measured), for plots
             "cross_validated_mape": round(100 * error, 3),

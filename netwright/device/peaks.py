@@ -11,7 +11,7 @@ import datetime
 import os
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -28,8 +28,11 @@ from netwright.device.store import device_folder
 
 SCHEMA = 1
 KIND = "peaks"
+SLOWER = 0.9  # with more threads a rate below this times the one with fewer tells of other work
 SIDES = (256, 512, 1024)  # of the matrices; small ones end before other work interrupts them
 VISIT_S = 0.004
+TRIES = 3  # measurements, while one of them says that the machine was busy
+MOST_NOISE = 0.1  # difference between the best rates of two halves of the visits
 SETS = tuple(2**20 * size for size in (0.75, 3, 12, 48))  # bytes that an operation touches, before the largest
 _COMMAND = "netwright device this --measure --peaks"
 
@@ -49,6 +52,33 @@ class Peaks:
     beyond_cache: bool
     measured: Mapping[str, Any] = field(default_factory=dict)
 
+    @property
+    def busy(self) -> str | None:
+        """What showed that other work disturbed the measurement, None where nothing did."""
+        found = self.measured.get("busy")
+        return found if isinstance(found, str) else None
+
+    def together(self, other: Peaks) -> Peaks:
+        """Return the better rate of two measurements of the same machine, with the later one's date and doubts.
+
+        What disturbs only ever lowers a rate.
+        """
+        rates = {name: max(rate, other.macs_per_s.get(name, 0.0)) for name, rate in self.macs_per_s.items()}
+        known = dict(self.bytes_per_s)
+        moved = tuple((size, max(rate, known.get(size, 0.0))) for size, rate in other.bytes_per_s)
+        return replace(other, macs_per_s={**other.macs_per_s, **rates}, bytes_per_s=moved)
+
+    def at_least(self, fewer: Peaks) -> Peaks:
+        """Return these rates, none below that with fewer threads: the others can rest. Where one was below, the machine was busy."""
+        below = [name for name, rate in fewer.macs_per_s.items() if self.macs_per_s.get(name, rate) < SLOWER * rate]
+        known = dict(fewer.bytes_per_s)
+        below += [f"{size:,} bytes" for size, rate in self.bytes_per_s if rate < SLOWER * known.get(size, 0.0)]
+        raised = fewer.together(self)
+        if not below:
+            return raised
+        text = f"{self.threads} threads were slower than {fewer.threads} ({', '.join(below)})"
+        return replace(raised, measured={**raised.measured, "busy": "; ".join(filter(None, [self.busy, text]))})
+
     def machine(self) -> Machine:
         """Return the machine that has these rates.
 
@@ -60,6 +90,10 @@ class Peaks:
         rates = [Sourced(rate, "measured", f"{source}: sweeping {size:,} bytes") for size, rate in fastest]
         sizes = [size for size, _ in self.bytes_per_s]
         notes = () if self.beyond_cache else ("too little free memory to measure beyond the last cache",)
+        if self.busy:
+            notes += (
+                f"the machine was busy when its peaks were measured, so they may be too low and bounds too high: {self.busy}",
+            )
         return Machine(
             name=self.device,
             scope=f"{self.threads} thread(s), measured",
@@ -88,7 +122,7 @@ def measure_peaks(threads: int = 1, *, seconds: float = 1.4) -> Peaks:
     try:
         with torch.inference_mode():
             sets, beyond_cache = _working_sets()
-            best = _best_rates([*_products(), *_sweeps(sets)], start + seconds)
+            best, noisy = _best_rates([*_products(), *_sweeps(sets)], start + seconds)
     finally:
         torch.set_num_threads(before)
     return Peaks(
@@ -102,8 +136,26 @@ def measure_peaks(threads: int = 1, *, seconds: float = 1.4) -> Peaks:
             "seconds": round(time.monotonic() - start, 2),
             "last_cache_bytes": _last_cache(),
             "environment": environment(),
+            "busy": f"two halves of the visits differ ({', '.join(noisy)})" if noisy else None,
         },
     )
+
+
+def measure_calm(
+    threads: int = 1, fewer: Peaks | None = None, *, measure: Callable[[int], Peaks] = measure_peaks
+) -> Peaks:
+    """Measure peak rates, and again while the machine is found busy, three times at most; the best of all stands.
+
+    `fewer`: what was measured with fewer threads, than which more cannot be slower. Peaks of a machine that stayed busy say so.
+    """
+    found: Peaks | None = None
+    for _ in range(TRIES):
+        now = measure(threads)
+        found = now if found is None else found.together(now)
+        checked = found if fewer is None else found.at_least(fewer)
+        if not checked.busy:
+            break
+    return checked
 
 
 def thread_counts() -> tuple[int, ...]:
@@ -174,16 +226,23 @@ class _Task:
     run: Callable[[], object]
 
 
-def _best_rates(tasks: Sequence[_Task], end: float) -> dict[str | int, float]:
-    """Visit all tasks in turn until the time `end`, at least twice, some milliseconds each; return the best rates."""
-    best: dict[str | int, float] = {}
+def _best_rates(tasks: Sequence[_Task], end: float) -> tuple[dict[str | int, float], list[str]]:
+    """Visit all tasks in turn until the time `end`, at least twice, some milliseconds each; return the best rates.
+
+    Returns also what was disturbed: of which rates the best in every other round are far from those in the rounds between.
+    """
+    halves: tuple[dict[str | int, float], dict[str | int, float]] = ({}, {})
     rounds = 0
     while rounds < 2 or time.monotonic() < end:
+        half = halves[rounds % 2]
         for task in tasks:
             rate = task.amount / _least(task.run)
-            best[task.rate_of] = max(best.get(task.rate_of, 0.0), rate)
+            half[task.rate_of] = max(half.get(task.rate_of, 0.0), rate)
         rounds += 1
-    return best
+    one, other = halves
+    best = {name: max(rate, other[name]) for name, rate in one.items()}
+    noisy = [name for name, rate in best.items() if min(one[name], other[name]) < (1 - MOST_NOISE) * rate]
+    return best, [name if isinstance(name, str) else f"{name:,} bytes" for name in noisy]
 
 
 def _least(run: Callable[[], object]) -> float:

@@ -20,6 +20,9 @@ CALM = 1.06  # a moment is calm while the reference takes at most this times its
 ENOUGH = 6  # calm visits of a program
 VISIT_MS = 2.0
 LEAST_ROUNDS = 6
+MOST_UNSETTLED = 0.05  # share of the programs; beyond it, or beyond the noise below, timings are called doubtful
+MOST_NOISE = 0.05  # the predictions that rest on timings are a few percent off themselves
+SLOWER = 1.1  # the reference takes at most this times what it took when the machine was measured
 
 
 @dataclass(frozen=True)
@@ -27,6 +30,7 @@ class Timing:
     """Milliseconds of every program, and of the same programs by two disjoint halves of their visits.
 
     `calm` is the share of all visits in calm moments, `unsettled` the share of programs with less than two such visits.
+    `reference_ms`: the least time of the reference program.
     """
 
     ms_N: np.ndarray
@@ -34,6 +38,43 @@ class Timing:
     calm: float
     unsettled: float
     rounds: int
+    reference_ms: float = 0.0
+
+    @property
+    def noise(self) -> float:
+        """The mean difference between the two halves, as a share (0.03 is 3 %)."""
+        return float(np.abs(self.halves_2N[0] / self.halves_2N[1] - 1).mean())
+
+    def doubt(self, usual_reference_ms: float | None = None) -> str | None:
+        """Return why these timings may be too high, None where nothing speaks against them.
+
+        `usual_reference_ms`: what the reference took when this machine was measured. It tells of work that went on all the
+        time, among which no moment was calm.
+        """
+        slower = self.reference_ms / usual_reference_ms if usual_reference_ms else 1.0
+        return doubt(self.calm, self.unsettled, self.noise, slower)
+
+
+def doubt(calm: float | None, unsettled: float | None, noise: float, slower: float = 1.0) -> str | None:
+    """Return why timings may be too high, in words, None where nothing speaks against them.
+
+    Args:
+        calm: share of the visits in calm moments; None: unknown.
+        unsettled: share of the programs with fewer than two such visits; None: unknown.
+        noise: mean difference between two halves of the same timings, as a share.
+        slower: how many times as long as usual the reference took.
+    """
+    if (unsettled or 0.0) <= MOST_UNSETTLED and noise <= MOST_NOISE and slower <= SLOWER:
+        return None
+    parts = [f"two halves of the same timings differ by {noise:.1%}"]
+    if calm is not None and unsettled is not None:
+        parts += [
+            f"{calm:.0%} of them fell in calm moments",
+            f"{unsettled:.0%} of the programs had fewer than two such",
+        ]
+    if slower > SLOWER:
+        parts.append(f"a reference program takes {slower:.2f} times as long as when the machine was measured")
+    return f"the machine was busy: {', '.join(parts)}"
 
 
 def time_programs(
@@ -68,6 +109,7 @@ def time_programs(
         calm=sum(calm) / sum(len(rows) for rows in visits),
         unsettled=float(np.mean([count < 2 for count in calm])),
         rounds=rounds,
+        reference_ms=min(reference_ms for rows in visits for _, reference_ms in rows),
     )
 
 

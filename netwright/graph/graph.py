@@ -112,6 +112,12 @@ class Graph:
         """Return the storage of a tensor."""
         return self.storages[self.tensors[tensor].storage]
 
+    @property
+    def without_shape(self) -> int:
+        """Number of results whose shape is not known; they stand there as one element that takes no memory."""
+        made = {index for op in self.ops for index in op.outputs}
+        return sum(self.tensors[index].dtype == "unknown" for index in made)
+
     def tensors_of(self, role: Role) -> Iterator[tuple[int, Tensor]]:
         """Yield index and tensor of every tensor of a role."""
         for index, tensor in enumerate(self.tensors):

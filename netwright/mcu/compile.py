@@ -9,16 +9,18 @@ import os
 import shutil
 import tempfile
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from netwright.core.errors import NetwrightError
-from netwright.core.files import publish_folder, read_json, write_json
+from netwright.core.files import publish_folder, read_json, told, write_json
+from netwright.graph.integers.comparison import Comparison
 from netwright.graph.integers.quantized import QuantizedGraph
 from netwright.mcu.emit.emit import Weights, emit
+from netwright.mcu.emit.preprocess import with_preprocessing
 from netwright.mcu.layer import Network
 from netwright.mcu.lower.lower import lower
 from netwright.mcu.operators.operator import Operator
@@ -36,7 +38,11 @@ PROVEN_ON = 4  # random inputs on which the host's C is held against the interpr
 
 @dataclass(frozen=True)
 class Compiled:
-    """What was written, what it needs, and whether it fits the limits that were given (None: no limit)."""
+    """What was written, what it needs, and whether it fits the limits that were given (None: no limit).
+
+    `comparison`: how far the integers are from the network in float; None where there was none. `checks`: what else was
+    found on the finished C, by name.
+    """
 
     directory: Path
     cpu: str
@@ -48,6 +54,8 @@ class Compiled:
     weights: Weights
     proven: str
     advice: tuple[str, ...]
+    comparison: Comparison | None = None
+    checks: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def sram_bytes(self) -> int:
@@ -79,6 +87,8 @@ class Compiled:
             "schedule": {"mode": plan.mode, "steps": len(plan.steps)},
             "ops": step_table(self.network, plan),
             "proven": self.proven,
+            "float": None if self.comparison is None else self.comparison.to_json(),
+            **self.checks,
             "notes": [*self.network.notes, *self.advice],
         }
 
@@ -95,6 +105,7 @@ def compile_network(
     weights: Weights = "flash",
     emulated: bool = False,
     operators: Given | Iterable[Given] | Mapping[str, Operator] | None = None,
+    checks: Mapping[str, Callable[[Path], Any]] | None = None,
     note: Callable[[str], None] = lambda _: None,
 ) -> Compiled:
     """Write the C of a network to the directory `out`, which must be new, empty or an earlier result.
@@ -112,6 +123,7 @@ def compile_network(
         weights: flash, or sram.
         emulated: with emulated/net-CPU.elf, the program that the emulator runs.
         operators: of one's own: an `Operator`, several, or FILE.py:NAME.
+        checks: what else is found out from the finished folder, as JSON values by name.
         note: called with lines that tell the progress.
 
     Raises:
@@ -134,8 +146,9 @@ def compile_network(
             tempfile.TemporaryDirectory(prefix="netwright-") as made,
             tempfile.TemporaryDirectory(prefix="netwright-") as objects,
         ):
-            scratch, files = Path(made), [*source.files, MANIFEST]
-            source.write(scratch)
+            written = with_preprocessing(source, network, model.images)
+            scratch, files = Path(made), [*written.files, MANIFEST]
+            written.write(scratch)
             sizes = predicted_sizes(source, len(network.layers))
             if emulated or not missing(*TOOLS):
                 elf = build_elf(scratch, cpu=cpu, folder=Path(objects))
@@ -147,11 +160,15 @@ def compile_network(
             proven = prove(model, network, scratch, own)
             note(proven)
             advice = _advice(network, plan, sizes, sram_bytes, flash_bytes, weights)
-            result = Compiled(out, cpu, network, plan, sizes, sram_bytes, flash_bytes, weights, proven, advice)
+            result = Compiled(
+                *(out, cpu, network, plan, sizes, sram_bytes, flash_bytes, weights, proven, advice),
+                comparison=model.comparison,
+                checks={word: check(scratch) for word, check in (checks or {}).items()},
+            )
             write_json(scratch / MANIFEST, {"made_by": MADE_BY, **result.to_json(), "files": files})
             publish_folder(scratch, out, files, earlier=earlier)
     except OSError as error:
-        raise NetwrightError(f"Cannot write {out}: {error.strerror or error}. What it held before is kept.") from error
+        raise NetwrightError(f"Cannot write {out}: {error.strerror or error}. {told(out.exists())}") from error
     return result
 
 

@@ -42,6 +42,22 @@ def make_family(
     return _call(space, source, settings_for(space, classes=classes, size=size, given=given or {}))
 
 
+def open_size(space: GivenSpace, given: Mapping[str, Any]) -> tuple[bool, int | None]:
+    """Say whether the size of the images is open (the space's function takes one, and `given` does not set it).
+
+    Returns:
+        That, and the size that the function takes when it is called without; None: none.
+
+    Raises:
+        NetwrightError: no such space.
+    """
+    source = _source(space)
+    taken = None if isinstance(source, Family) else inspect.signature(source).parameters.get("size")
+    if taken is None or "size" in given:
+        return False, None
+    return True, taken.default if isinstance(taken.default, int) else None
+
+
 def settings_for(space: GivenSpace, *, classes: int, size: int | None, given: Mapping[str, Any]) -> dict[str, Any]:
     """Return the settings of a space's function for a dataset: its classes, and the image size where it takes one.
 

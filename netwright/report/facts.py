@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -19,6 +20,7 @@ class Facts:
     """The contents of a run directory.
 
     Attributes:
+        path: of the run directory, as it was given, for commands.
         metric: how well a network does, by the run's task.
         searches: results of `netwright search` by name, the latest last.
         deployed: the artifacts made from the run, oldest first; one folder counts once.
@@ -34,6 +36,12 @@ class Facts:
     finished: bool
     metric: Metric = TOP_1
     damaged: list[str] = field(default_factory=list)
+    path: str = "RUN"
+
+    @property
+    def run(self) -> str:
+        """The run directory as a word of a command, quoted where it needs to be."""
+        return shlex.quote(self.path)
 
     @classmethod
     def of(cls, run: Run) -> Facts:
@@ -59,6 +67,7 @@ class Facts:
             finished=(run.path / "model.safetensors").is_file(),
             metric=metric,
             damaged=damaged,
+            path=str(run.path),
         )
 
     def losses(self) -> list[tuple[float, float]]:

@@ -33,9 +33,9 @@ def _compared(profiles: Sequence[Profile]) -> Markup:
     rows = [
         ("input", *(_shapes(one) for one in profiles)),
         ("parameters", *(f"{one.params:,}" for one in profiles)),
-        ("multiply-accumulates", *(f"{one.macs:,}" for one in profiles)),
-        ("operations (flops)", *(f"{one.flops:,}" for one in profiles)),
-        ("bytes moved", *(f"{one.bytes_moved:,}" for one in profiles)),
+        ("multiply-accumulates", *(one.macs_text for one in profiles)),
+        ("operations (flops)", *(one.flops_text for one in profiles)),
+        ("bytes moved", *(one.bytes_moved_text for one in profiles)),
         ("peak memory, planned (bytes)", *(f"{one.memory.peak_bytes:,}" for one in profiles)),
         ("peak memory, PyTorch eager (bytes)", *(f"{one.eager_memory_bytes or 0:,}" for one in profiles)),
         ("latency", *(_figure(one, "latency_ms", "ms") for one in profiles)),
@@ -50,7 +50,7 @@ def _one(one: Profile, number: int) -> Markup:
         tag("p", f"Input {_shapes(one)}, {one.dtype}.", class_="soft"),
         _tiles(one),
     ]
-    parts += [tag("p", note, class_="missing") for note in one.notes]
+    parts += [tag("p", note, class_="missing") for note in (*filter(None, [one.missing]), *one.notes)]
     if one.savings:
         parts.append(tag("h2", "What would make it cheaper"))
         rows = [(saving.what, f"{saving.share:.0%} of the {saving.unit}") for saving in one.savings]
@@ -64,11 +64,13 @@ def _one(one: Profile, number: int) -> Markup:
 
 
 def _tiles(one: Profile) -> Markup:
+    bound, held = ("at least " * one.at_least, "at least " * one.memory.at_least)
+    macs = "not known" if one.missing and not one.macs else f"{bound}{one.macs / 1e6:,.1f} M"
     tiles = [
         (f"{one.params:,}", "parameters"),
-        (f"{one.macs / 1e6:,.1f} M", "multiply-accumulates"),
-        (f"{one.memory.peak_bytes / 1e6:,.2f} MB", "peak memory of inference, planned"),
-        (f"{one.bytes_moved / 1e6:,.1f} MB", "moved"),
+        (macs, "multiply-accumulates"),
+        (f"{held}{one.memory.peak_bytes / 1e6:,.2f} MB", "peak memory of inference, planned"),
+        (f"{held}{one.bytes_moved / 1e6:,.1f} MB", "moved"),
     ]
     if one.latency_ms:
         where = f" on {one.device.name}" if one.device and one.latency_ms.kind != "measured" else " here"

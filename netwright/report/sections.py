@@ -9,13 +9,14 @@ from typing import Any
 
 from netwright.core.errors import NetwrightError
 from netwright.core.metric import Metric
+from netwright.core.tables import is_own
 from netwright.models.arch import Arch
 from netwright.models.family import Family
 from netwright.report import plots
 from netwright.report.drawing import Scale, draw, legend
 from netwright.report.facts import Facts
 from netwright.report.html import Markup, figure, join, missing, table, tag
-from netwright.searching.limits.table import budget_options, budget_text
+from netwright.searching.limits.table import budget_options, budget_text, exceeded, exceeded_text
 from netwright.training.recipe import RECIPES
 
 MOST_DRAWN = 6
@@ -49,11 +50,14 @@ def summary(facts: Facts) -> Markup:
 def networks(facts: Facts, family: Family) -> Markup:
     """The best network of every budget: its figures, and its drawing."""
     if not facts.searches:
-        return missing("No search was made yet.", f"netwright search {facts.name} --device this --latency 2ms")
+        return missing("No search was made yet.", f"netwright search {facts.run} --device this --latency 2ms")
     best = {name: found["candidates"][0] for name, found in facts.searches.items()}
     metric = facts.metric
-    rows = [(limits_of(facts.searches[name]), *figures(one, metric)) for name, one in best.items()]
+    rows = [
+        (limits_of(facts.searches[name]), *figures(one, metric, facts.searches[name])) for name, one in best.items()
+    ]
     parts: list[object] = [table(("budget", metric.name, "latency", "MACs", "parameters"), rows)]
+    parts += [tag("p", text, class_="warning") for text in doubts(facts)]
     shown = dict(list(best.items())[-MOST_DRAWN:])
     archs: dict[str, Arch] = {}
     for name, one in shown.items():
@@ -70,7 +74,7 @@ def networks(facts: Facts, family: Family) -> Markup:
             legend(int(getattr(placed.block, "kernel", 0) or 0) for blocks in priced.values() for placed in blocks)
         )
     for name, blocks in priced.items():
-        text = f"{limits_of(facts.searches[name])}: {', '.join(figures(shown[name], metric)[:2])}"
+        text = f"{limits_of(facts.searches[name])}: {', '.join(figures(shown[name], metric, facts.searches[name])[:2])}"
         parts.append(tag("h3", text))
         parts.append(tag("div", draw(blocks, text, scale), class_="drawing"))
     if len(best) > len(shown):
@@ -85,7 +89,9 @@ def trade_off(facts: Facts) -> Markup:
         return missing(f"The plot of {noun(metric)} against cost needs a search.", "See the commands at the end.")
     latest = list(facts.searches.values())[-1]
     by_latency = all(value(found["candidates"][0], "latency_ms") is not None for found in facts.searches.values())
-    key, unit, label = (0, 1.0, "predicted latency (ms)") if by_latency else (1, 1e6, "multiply-accumulates (M)")
+    bounded = any((one.get("latency_ms") or {}).get("kind") == "bounded" for one in latest.get("front", []))
+    latency = f"{'bound on' if bounded else 'predicted'} latency (ms)"
+    key, unit, label = (0, 1.0, latency) if by_latency else (1, 1e6, "multiply-accumulates (M)")
     points = [point for found in facts.searches.values() for point in found.get("points", [])]
     evaluated = [(point[key] / unit, point[2]) for point in points if point[key] is not None]
 
@@ -120,13 +126,16 @@ def latency(facts: Facts) -> Markup:
     def both(name: str, unit: str = "") -> tuple[str, str]:
         return f"{number(held.get(name))}{unit}", f"{number(noise.get(name))}{unit}"
 
+    calm, busy = model.get("calm"), model.get("busy")
     rows = [
         ("networks it had not seen", held.get("networks", "unknown"), noise.get("networks", "unknown")),
         ("mean absolute error", *both("mape", " %")),
         ("within 10 %", *both("within_10pct", " %")),
         ("Kendall tau", *both("kendall_tau")),
+        *([("timings in calm moments", f"{calm:.0%}", "")] if isinstance(calm, int | float) else []),
     ]
     parts: list[object] = [table(("latency model", "prediction", "noise floor"), rows)]
+    parts += [tag("p", f"Measured while {busy}.", class_="warning")] if busy else []
     pairs = [(pair[0], pair[1]) for pair in model.get("pairs", [])]
     if pairs:
         caption = (
@@ -142,7 +151,7 @@ def predictor(facts: Facts) -> Markup:
     found = [found["predictor"] for found in facts.searches.values() if found.get("predictor")]
     metric = facts.metric
     if not found:
-        return missing(f"No {noun(metric)} predictor was trained yet.", f"netwright search {facts.name} trains one.")
+        return missing(f"No {noun(metric)} predictor was trained yet.", f"netwright search {facts.run} trains one.")
     latest = found[-1]
     rows = [
         ("networks evaluated to train it", latest.get("networks", "unknown")),
@@ -155,6 +164,7 @@ def predictor(facts: Facts) -> Markup:
         ),
     ]
     parts: list[object] = [table((f"{noun(metric)} predictor", "value"), rows)]
+    parts += [tag("p", f"Warning: {latest['doubt']}.", class_="warning")] if latest.get("doubt") else []
     pairs = [(pair[0], pair[1]) for pair in latest.get("pairs", [])]
     if pairs:
         caption = (
@@ -191,7 +201,7 @@ def candidates(facts: Facts) -> Markup:
         for label in ("candidates", "front"):
             listed = found.get(label, [])
             rows = [
-                (i, *figures(one, facts.metric), tag("code", json.dumps(one.get("arch"))))
+                (i, *figures(one, facts.metric, found), tag("code", json.dumps(one.get("arch"))))
                 for i, one in enumerate(listed[:MOST_ROWS])
             ]
             more = f", the first {MOST_ROWS} shown" if len(listed) > MOST_ROWS else ""
@@ -203,7 +213,7 @@ def candidates(facts: Facts) -> Markup:
 def deployed(facts: Facts) -> Markup:
     """The artifacts, with what their verification found."""
     if not facts.deployed:
-        return missing("Nothing was deployed yet.", f"netwright deploy {facts.name} --arch best --to onnx --out build/")
+        return missing("Nothing was deployed yet.", f"netwright deploy {facts.run} --arch best --to onnx --out build/")
     metric = facts.metric
     head = (
         "folder",
@@ -213,6 +223,7 @@ def deployed(facts: Facts) -> Markup:
         "largest difference",
         "latency",
         "predicted",
+        "limits exceeded",
     )
     rows = []
     for one in facts.deployed:
@@ -224,8 +235,9 @@ def deployed(facts: Facts) -> Markup:
                 _unit(checked.get(f"{metric.key}_source"), metric),
                 _unit(checked.get("agreement"), metric),
                 number(checked.get("max_abs_difference"), 2),
-                f"{number(value(one, 'latency_ms'))} ms",
+                f"{number(value(one, 'latency_ms'))} ms{_measured_how(one, 'this file')}",
                 f"{number(value(one.get('predicted', {}), 'latency_ms'))} ms",
+                exceeded_text(one.get("exceeds") or {}) or "none",
             )
         )
     return table(head, rows)
@@ -248,23 +260,9 @@ def reproduce(facts: Facts) -> Markup:
 
 
 def commands(facts: Facts) -> list[str]:
-    """Return the commands from data to report, with the settings of this run."""
-    config, data, recipe = facts.config, facts.config.get("data", {}), facts.config.get("recipe", {})
-    run = f"runs/{facts.name}"
-    train = ["netwright", "train", data.get("source", "DATA"), "--space", config.get("space", "SPACE"), "--out", run]
-    train += ["--recipe", recipe.get("method", "progressive"), "--size", data.get("size", 32)]
-    usual = RECIPES[recipe["method"]]().to_json() if recipe.get("method") in RECIPES else {}
-    for name, setting in recipe.items():
-        if setting != usual.get(name):
-            text = ",".join(map(str, setting)) if isinstance(setting, list) else setting
-            train += ["--set", f"{name}={text}"]
-    for name in ("seed", "val_fraction", "search_fraction"):
-        if name in data:
-            train += ["--set", f"data.{name}={data[name]}"]
-    for name, setting in config.get("settings", {}).items():
-        if name not in ("classes", "size"):
-            train += ["--set", f"space.{name}={setting}"]
-    lines = [shlex.join(map(str, train)), f"netwright device this --measure --space {run}"]
+    """Return the commands from data to report, with the settings of this run; they work where the report was made."""
+    run = facts.path
+    lines = [*_train_command(facts), shlex.join(["netwright", "device", "this", "--measure", "--space", run])]
     for found in facts.searches.values():
         budget = found.get("budget", {})
         limits = budget_options(budget)
@@ -273,8 +271,41 @@ def commands(facts: Facts) -> list[str]:
         lines.append(
             shlex.join(["netwright", "search", run, "--device", str(found.get("device", "this")), *limits, *options])
         )
-    lines += [f"netwright deploy {run} --arch best --to onnx --out build/", f"netwright report {run}"]
+    lines += [f"netwright deploy {facts.run} --arch best --to onnx --out build/", f"netwright report {facts.run}"]
     return lines
+
+
+def _train_command(facts: Facts) -> list[str]:
+    config, data, recipe = facts.config, facts.config.get("data", {}), facts.config.get("recipe", {})
+    own = config.get("own") or {}
+    given = {"space": own.get("space"), "task": config.get("task")}
+    lost = [f"{kind} {name!r}" for kind, name in given.items() if name and not is_own(name)]
+    words = ["netwright", "train", data.get("source", "DATA"), "--out", facts.path]
+    words += ["--space", own.get("space") or config.get("space", "SPACE")]
+    words += ["--task", config["task"]] if "task" in config else []
+    words += ["--size", data["size"]] if "size" in data else []
+    method = recipe.get("method", "progressive")
+    words += ["--recipe", method] if method in RECIPES else []
+    usual = RECIPES[method]().to_json() if method in RECIPES else {}
+    for name, setting in recipe.items():
+        if setting != usual.get(name):
+            words += ["--set", f"{name}={_text(setting)}"]
+    words += [
+        word
+        for name in ("seed", "val_fraction", "search_fraction")
+        if name in data
+        for word in ("--set", f"data.{name}={data[name]}")
+    ]
+    for name, setting in (own.get("called_with") or config.get("settings", {})).items():
+        if name not in ("classes", "size"):
+            words += ["--set", f"space.{name}={_text(setting)}"]
+    python = f"# In Python: the {' and '.join(lost)} were given as objects, which no command can name."
+    return [*([python] if lost else []), shlex.join(map(str, words))]
+
+
+def _text(setting: Any) -> str:
+    """Write a setting as `--set` reads it."""
+    return json.dumps(setting) if isinstance(setting, list | dict | bool) or setting is None else str(setting)
 
 
 def limits_of(found: Mapping[str, Any]) -> str:
@@ -282,12 +313,47 @@ def limits_of(found: Mapping[str, Any]) -> str:
     return budget_text(found.get("budget", {}))
 
 
-def figures(one: Mapping[str, Any], metric: Metric) -> tuple[str, str, str, str]:
-    """Return the metric, latency, MACs and parameters of a candidate as texts, each with where it comes from."""
+def doubts(facts: Facts) -> list[str]:
+    """Return what makes the figures of the networks doubtful, each once: limits exceeded, a busy machine, bounds."""
+    found: dict[str, None] = {}
+    for search in facts.searches.values():
+        best = search["candidates"][0]
+        if above := exceeded_text(_above(best, search)):
+            found[f"The best network within {limits_of(search)} measures {above}: none within the limit was found."] = (
+                None
+            )
+        if busy := (search.get("latency_model") or {}).get("busy"):
+            found[f"Latencies are doubtful: when this device was measured, {busy}."] = None
+        if value(best, "latency_ms") is not None and best["latency_ms"].get("kind") == "bounded":
+            found[f"Latency is {best['latency_ms'].get('source', 'a bound; what it leaves out is not known')}."] = None
+    for one in facts.deployed:
+        if above := exceeded_text(one.get("exceeds") or {}):
+            found[f"{one['folder']} measures {above}, the limit it was searched for."] = None
+    return list(found)
+
+
+def _above(one: Mapping[str, Any], search: Mapping[str, Any]) -> dict[str, float]:
+    return exceeded(search.get("budget", {}), {"latency_ms": value(one, "latency_ms")})
+
+
+def _measured_how(one: Mapping[str, Any], otherwise: str) -> str:
+    """Return how and when a latency was measured, in brackets; older files do not tell."""
+    return f" (measured: {(one.get('latency_ms') or {}).get('source') or f'{otherwise}, at a time not recorded'})"
+
+
+def figures(one: Mapping[str, Any], metric: Metric, search: Mapping[str, Any]) -> tuple[str, str, str, str]:
+    """Return the metric, latency, MACs and parameters of a candidate as texts, each with where it comes from.
+
+    `search`: which listed it. A latency says how and when it was measured, and whether it exceeds the limit.
+    """
     parts = []
     for name, unit in ((metric.key, metric.unit), ("latency_ms", "ms")):
         found, kind = value(one, name), (one.get(name) or {}).get("kind", "")
-        parts.append("unknown" if found is None else f"{number(found)} {unit}".rstrip() + f" ({kind})")
+        how = f" ({kind})"
+        if name == "latency_ms" and kind == "measured":
+            above = exceeded_text(_above(one, search))
+            how = f"{f', {above}' if above else ''}{_measured_how(one, 'by the search')}"
+        parts.append("unknown" if found is None else f"{number(found)} {unit}".rstrip() + how)
     macs, params = value(one, "macs"), value(one, "params")
     parts.append("unknown" if macs is None else f"{macs / 1e6:.2f} M")
     parts.append("unknown" if params is None else f"{params / 1e3:.1f} k")

@@ -7,6 +7,7 @@ Rasmussen and Williams 2006, "Gaussian Processes for Machine Learning", Algorith
 
 from __future__ import annotations
 
+import math
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -25,6 +26,7 @@ Floats = NDArray[np.float64]
 
 FOLDS = 5
 LEAST = 10
+LEAST_TAU = 0.5  # three of four pairs are ranked right; below, the best by prediction are hardly the best
 _NOISES = (1e-3, 1e-2, 3e-2, 1e-1, 3e-1, 1.0)
 _SCALES = (0.0, 0.03, 0.1, 0.3, 1.0)  # of the squared distance in the Gaussian kernel; 0: a linear model only
 
@@ -37,6 +39,25 @@ class Quality:
     kendall_tau: float
     spearman: float
     rmse: float
+
+    @property
+    def chance_tau(self) -> float:
+        """The rank correlation that a predictor without any knowledge exceeds in one case of 20 (Kendall 1938)."""
+        count = self.networks
+        return 1.645 * math.sqrt(2 * (2 * count + 5) / (9 * count * (count - 1)))
+
+    @property
+    def doubt(self) -> str | None:
+        """Why the predictor should not be trusted and what to do, None where it ranks well enough to search with."""
+        if self.kendall_tau >= LEAST_TAU:
+            return None
+        found = f"of {self.networks} held-out sub-networks it ranks {(1 + self.kendall_tau) / 2:.0%} of the pairs right"
+        if self.kendall_tau <= self.chance_tau:
+            found += ", no better than a coin: what the search proposes is a random draw within the limits"
+        return (
+            f"the predictor has Kendall tau {self.kendall_tau:.2f}, less than {LEAST_TAU:g}: {found}. Evaluate more sub-networks "
+            "(--evaluations), or train the supernet longer"
+        )
 
     def to_json(self) -> dict[str, float]:
         """Return plain JSON values."""

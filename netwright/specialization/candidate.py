@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -22,15 +22,23 @@ MOST_FRONT = 30
 
 @dataclass(frozen=True)
 class Candidate:
-    """A network and its cost. `microcontroller`: what it needs on one, where the search was for one."""
+    """A network and its cost. `microcontroller`: what it needs on one, where the search was for one.
+
+    `exceeds`: the limits, by key, that it was measured to be above. `chosen_by`: the metric on the images held out for the
+    search, where `cost.score` is that on other images.
+    """
 
     arch: Arch
     cost: Cost
     microcontroller: NetworkCost | None = None
+    exceeds: Mapping[str, float] = field(default_factory=dict)
+    chosen_by: Figure | None = None
 
     def to_json(self) -> dict[str, Any]:
-        """Return plain JSON values."""
-        more = {"microcontroller": self.microcontroller.to_json()} if self.microcontroller else {}
+        """Return plain JSON values; what does not apply is left out."""
+        more: dict[str, Any] = {"microcontroller": self.microcontroller.to_json()} if self.microcontroller else {}
+        more |= {"exceeds": dict(self.exceeds)} if self.exceeds else {}
+        more |= {"chosen_by": self.chosen_by.to_json()} if self.chosen_by else {}
         return {"arch": self.arch.to_json(), **self.cost.to_json(), **more}
 
 
@@ -58,13 +66,15 @@ class Describe:
         return Candidate(arch, cost, needs(self.model, self.family, arch) if on_mcu else None)  # type: ignore[arg-type]
 
     def latency(self, arch: Arch) -> Figure | None:
-        """Return the predicted milliseconds of a network, None where no model is known; with the model's error, if known."""
+        """Return the predicted milliseconds of a network with the model's error, if known; None where no model is known.
+
+        On a microcontroller they are a bound, and its source says what it leaves out.
+        """
         if self.model is None:
             return None
         milliseconds = self.family.total(arch, self.model.block_ms, self.model.offset_ms)
         if isinstance(self.model, McuPrices):
-            source = f"{self.model.cpu} at {self.model.clock_hz / 1e6:g} MHz, one instruction a clock"
-            return Figure(milliseconds, "predicted", self.model.instructions.error, source)
+            return Figure(milliseconds, "bounded", source=self.model.latency_source)
         error = self.model.held_out["mape"] / 100 if isinstance(self.model, LatencyModel) else None
         return Figure(milliseconds, "predicted", error)
 

@@ -74,6 +74,7 @@ def specialize(
     samples: int = 200,
     top: int = 10,
     rounds: int = 2,
+    refined: int | None = None,
     strategy: str | Strategy = "evolution",
     search_settings: Mapping[str, Any] | None = None,
     workers: int | None = None,
@@ -96,8 +97,9 @@ def specialize(
         images: what to evaluate on, as a rule a held-out part of the training images; None: the validation images.
         calibration_images: how many training images BatchNorm is calibrated on.
         samples: how many sub-networks the predictor is first fitted to.
-        top: how many candidates to evaluate a round, and to return.
+        top: how many candidates to return, and to evaluate a round, besides as many along the front.
         rounds: how often to search, evaluate and learn.
+        refined: how many networks to evaluate in all rounds together at most; None: 2 x `top` a round.
         strategy: a name in `STRATEGIES`, FILE.py:NAME, or a function.
         search_settings: further arguments of the strategy, such as `generations`.
         workers: see `Evaluator`.
@@ -112,26 +114,23 @@ def specialize(
             failed evaluation, or it was stopped before ten networks were evaluated.
     """
     check_strategy(strategy, search_settings or {})
-    _check_counts(samples=(samples, LEAST), top=(top, 1), rounds=(rounds, 0))
+    refined = 2 * top * rounds if refined is None else refined
+    _check_counts(samples=(samples, LEAST), top=(top, 1), rounds=(rounds, 0), refined=(refined, 0))
     space = supernet.family.space
     limits = budget.limits(supernet.family, latency)
     reach(space, limits, np.random.default_rng(0))
     folder, watch = Path(folder), _Watch(callback)
-    shared: dict[str, Any] = {
-        "images": images,
-        "calibration_images": calibration_images,
-        "workers": workers,
-        "task": task,
-    }
-    evaluator = Evaluator(supernet, dataset, folder / "evaluations.jsonl", callback=watch.evaluated, **shared)
+    shared: dict[str, Any] = {"calibration_images": calibration_images, "workers": workers, "task": task}
+    shared |= {"images": images, "callback": watch.evaluated}
+    evaluator = Evaluator(supernet, dataset, folder / "evaluations.jsonl", **shared)
     genes, scores = _measure(evaluator, spread_sample(space, samples, seed))
     considered = 0
-    for number in range(rounds if not watch.stopped else 0):
+    for number, most in enumerate(_shares(refined, rounds) if not watch.stopped else ()):
         predictor = AccuracyPredictor.fit(space, genes, scores, seed=seed)
         settings = {"seed": seed + number, **(search_settings or {})}
         found, along = _find(watch.score(predictor, number), space, limits, strategy, settings)
         considered += found.evaluated + along.evaluated
-        new = _without(np.concatenate([found.genes[: 10 * top], _spaced(along, top)]), genes, top)
+        new = _without(np.concatenate([found.genes[: 10 * top], _spaced(along, top)]), genes, most)
         new, of_new = _measure(evaluator, new)
         genes, scores = np.concatenate([genes, new]), np.concatenate([scores, of_new])
         if watch.stopped:
@@ -192,6 +191,8 @@ def spread_sample(space: SearchSpace, count: int, seed: int) -> Genes:
 def _say_quality(quality: Quality) -> None:
     tau, count = quality.kendall_tau, quality.networks
     say(f"accuracy predictor: Kendall tau {tau:.3f} on held-out sub-networks, {count} evaluated")
+    if quality.doubt:
+        say(f"warning: {quality.doubt}")
 
 
 class _Watch:
@@ -259,11 +260,20 @@ def _spaced(result: Result, count: int) -> Genes:
     return result.genes[rows[np.unique(np.linspace(0, len(rows) - 1, count).round().astype(int))]]
 
 
+def _shares(count: int, rounds: int) -> list[int]:
+    """Divide a count among the rounds, nearly evenly; rounds that get nothing are left out."""
+    shares = (count // rounds + (number < count % rounds) for number in range(rounds))
+    return [share for share in shares if share]
+
+
 def _without(genes: Genes, known: Genes, count: int) -> Genes:
-    """Return the first `count` rows that are not known, and as many of the last ones, each once."""
+    """Return `count` rows that are not known, each once: half of them the first ones, half the last."""
     seen = set(map(bytes, known))
     fresh = [row for row in genes if bytes(row) not in seen and not seen.add(bytes(row))]
-    return np.array(fresh[:count] + fresh[count:][-count:], np.int64).reshape(-1, known.shape[1])
+    last = count // 2
+    first = fresh[: count - last]
+    rest = fresh[len(first) :]
+    return np.array(first + rest[max(0, len(rest) - last) :], np.int64).reshape(-1, known.shape[1])
 
 
 def _measure(evaluator: Evaluator, genes: Genes) -> tuple[Genes, Floats]:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import shutil
 import time
 from typing import Any
 
@@ -18,11 +20,31 @@ FREE = ("evaluate_every", "checkpoint_seconds", "checkpoint_steps", "log_every")
 
 
 class Saver:
-    """Writes the state of a training now and then; without a run it writes nothing."""
+    """Writes the state of a training now and then; without a run it writes nothing.
+
+    `training`: as it was restored, so that the step it is at says whether the run has a checkpoint already.
+    """
 
     def __init__(self, training: Training, run: Run | None, about: dict[str, Any] | None = None):
         self._training, self._run, self._about = training, run, about or {}
         self._saved = time.monotonic()
+        self._kept = training.step  # the step of the checkpoint on the disk; 0: there is none
+
+    def check_space(self) -> None:
+        """Refuse a disk that has no room for one checkpoint and the model, before a step is done.
+
+        Raises:
+            NetwrightError: says how much is needed and how much is free.
+        """
+        if self._run is None:
+            return
+        with contextlib.suppress(OSError):  # what does not say how much is free is found out by writing
+            free, needed = shutil.disk_usage(self._run.path).free, self._training.state_bytes()
+            if free < needed:
+                raise NetwrightError(
+                    f"{self._run.path}: {free / 1e6:.1f} MB are free on this disk; a checkpoint and the model need about "
+                    f"{needed / 1e6:.1f} MB. Free some space, or choose another --out."
+                )
 
     def due(self) -> bool:
         """Whether it is time, by the recipe's steps or seconds."""
@@ -42,11 +64,42 @@ class Saver:
             return
         if not training.finite():
             raise NetwrightError(
-                f"Training diverged: weights are not finite after step {training.step - 1}. The last checkpoint in "
-                f"{run.path} is kept. Try a lower learning_rate or a smaller grad_clip (--set), into another --out."
+                f"Training diverged: weights are not finite after step {training.step - 1}. {self._what_is_kept()} "
+                "Try a lower learning_rate or a smaller grad_clip (--set), into another --out."
             )
+        self._saved = time.monotonic()  # also where it fails: the next try has its time
         save_state(run.path / NAME, {"recipe": training.recipe.to_json(), **self._about, **training.state()})
-        self._saved = time.monotonic()
+        self._kept = training.step
+
+    def try_to_save(self, last: bool) -> None:
+        """Write the state; where the disk does not take it, say so and let the training go on. `last`: it is at its end.
+
+        Raises:
+            NetwrightError: weights are not finite.
+        """
+        try:
+            self.save()
+        except NetwrightError as error:
+            if not isinstance(error.__cause__, OSError):
+                raise
+            then = "Only the model is written." if last else "The training goes on, and tries again later."
+            say(f"{error} {self._what_is_kept()} {then}")
+
+    def explained(self, error: NetwrightError) -> NetwrightError:
+        """Return an error of writing with what is kept of the training, after one more try to keep all of it."""
+        if self._run is not None and self._kept < self._training.step:
+            with contextlib.suppress(NetwrightError):  # the error at hand is the one to tell
+                self.save()
+        begin = "go on from there" if self._kept else "begin anew"
+        return NetwrightError(
+            f"{error} {self._what_is_kept()} Free some space, or make it writable, and repeat the command to {begin}."
+        )
+
+    def _what_is_kept(self) -> str:
+        where = self._run.path if self._run else "the run"
+        if not self._kept:
+            return f"{where} has no checkpoint yet: of the {self._training.step} steps nothing is kept."
+        return f"The checkpoint after step {self._kept} of {self._training.step} done is kept in {where}."
 
     def say_how_to_resume(self) -> None:
         """Tell a person who interrupted the training what was kept."""

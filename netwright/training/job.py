@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import torch
 from torch import nn
 
@@ -23,6 +25,9 @@ from netwright.training.evaluate import arguments
 from netwright.training.lesson import Extra
 from netwright.training.method import Method
 from netwright.training.recipe import Recipe
+from netwright.training.schedule import Schedule
+
+WORK_SAMPLES = 8  # steps drawn to tell what a stage costs
 
 
 @dataclass(frozen=True)
@@ -55,6 +60,23 @@ class Job:
         """Return the outputs of one network in a step."""
         computes = self.steps_with or self.module
         return computes(*inputs, arch=arch) if isinstance(computes, Supernet) else computes(*inputs)
+
+    def work(self, schedule: Schedule, recipe: Recipe) -> list[float]:
+        """Return about what a step of each stage costs, beside the others: in multiply-accumulates an image of a supernet."""
+        if len(schedule.spans) == 1 or not isinstance(self.module, Supernet):
+            return [1.0] * len(schedule.spans)
+        family, rng = self.module.family, np.random.default_rng(0)
+        macs = functools.lru_cache(maxsize=None)(family.macs)
+        costs = []
+        for span in schedule.spans:
+            drawn = [self.method.lessons(self.space, span.stage, rng) for _ in range(WORK_SAMPLES)]
+            learnt = 3.0 * sum(macs(lesson.arch) for lessons in drawn for lesson in lessons)  # there and back
+            taught = [lessons[0].arch.resolution for lessons in drawn if lessons and lessons[0].target == "teacher"]
+            largest = self.space.largest()
+            asked = taught if span.stage.distils and recipe.distillation_weight else []
+            learnt += sum(macs(dataclasses.replace(largest, resolution=size)) for size in asked)
+            costs.append(learnt / WORK_SAMPLES or 1.0)
+        return costs
 
     def about(self, changes: Sequence[Change]) -> dict[str, Any]:
         """Return what a checkpoint notes, beside the recipe."""

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import os
 import time
 from collections.abc import Callable, Iterator, Sequence
 
@@ -15,8 +16,9 @@ import torch
 from torch import nn
 
 from netwright.core.errors import NetwrightError
+from netwright.core.lock import sole_writer
 from netwright.core.progress import say
-from netwright.core.run import Run
+from netwright.core.run import Run, processor
 from netwright.core.seeds import derive_seed
 from netwright.core.state import save_state
 from netwright.core.tables import name_of
@@ -32,12 +34,13 @@ from netwright.training.evaluate import evaluate, evaluate_subnet, landmarks
 from netwright.training.interrupt import Interruption, interruptible
 from netwright.training.job import Job
 from netwright.training.learn import learn
+from netwright.training.lesson import Stage
 from netwright.training.methods.table import METHODS
 from netwright.training.monitor import Callback, Monitor
 from netwright.training.recipe import Recipe
 from netwright.training.recipe import recipe as find_recipe
 from netwright.training.schedule import Schedule
-from netwright.training.training import Training
+from netwright.training.training import Training, check_precision
 
 GivenRecipe = str | Recipe | Callable[..., Recipe]
 
@@ -114,10 +117,26 @@ def train_network(
     return _train(job, dataset, plan, run, changes, callback)
 
 
+def check_plan(recipe: Recipe, space: SearchSpace) -> None:
+    """Refuse what cannot train on this machine, before any image is read.
+
+    Raises:
+        NetwrightError: the method does not take the recipe, a precision that needs a GPU, or a batch that cannot be shared.
+    """
+    METHODS.find(recipe.method).stages(space, recipe)
+    check_precision(recipe, "cuda" if torch.cuda.is_available() else "cpu")
+    _parts(recipe, int(os.environ.get("WORLD_SIZE", 1)))
+
+
 def _train(
     job: Job, dataset: Dataset, recipe: Recipe, run: Run | None, changes: Sequence[Change], callback: Callback | None
 ) -> nn.Module:
-    with processes() as group, _own_randomness(group.device), interruptible() as asked:
+    with (
+        processes() as group,
+        sole_writer(run.path) if run and group.first else contextlib.nullcontext(),
+        _own_randomness(group.device),
+        interruptible() as asked,
+    ):
         loader = _loader(job.task, dataset, recipe, group)
         stages = job.method.stages(job.space, recipe)
         schedule = Schedule.of(stages, recipe, loader.steps_per_epoch // recipe.accumulate)
@@ -130,15 +149,23 @@ def _train(
             say(f"Resuming {run.path} after step {training.step} of {schedule.steps}.")
         job = job.planned(changes, loader, dataset, group.device)
         own_run = run if group.first else None  # one process writes
-        monitor = Monitor(schedule, job.task.metric, own_run, group.first, callback if group.first else None)
+        callback = callback if group.first else None
+        monitor = Monitor(schedule, job.task.metric, own_run, group.first, callback, job.work(schedule, recipe))
         saver = checkpoint.Saver(training, own_run, about)
-        job.module.train()
-        stopped = False
-        while training.step < schedule.steps and not stopped:
-            stopped = _step(job, training, schedule, loader, group, monitor, saver, asked)
-        training.finish()
-        if own_run and training.step == schedule.steps:
-            save_state(own_run.path / "model.safetensors", job.module.state_dict())
+        if training.step < schedule.steps:
+            saver.check_space()
+        if group.first and training.step < schedule.steps:
+            say(_plan(schedule, stages, group))
+        try:
+            job.module.train()
+            stopped = False
+            while training.step < schedule.steps and not stopped:
+                stopped = _step(job, training, schedule, loader, group, monitor, saver, asked)
+            training.finish()
+            if own_run and training.step == schedule.steps:
+                save_state(own_run.path / "model.safetensors", job.module.state_dict())
+        except NetwrightError as error:
+            raise (saver.explained(error) if isinstance(error.__cause__, OSError) else error) from error.__cause__
         group.wait()  # no process leaves before the files are there
     return job.module
 
@@ -177,13 +204,29 @@ def _step(
     stopped = stopped and training.step < schedule.steps
     if interrupted or stopped or training.step == schedule.steps or saver.due():
         monitor.check()
-        saver.save()
+        if interrupted or stopped:
+            saver.save()
+        else:
+            saver.try_to_save(last=training.step == schedule.steps)
     monitor.skip_time(started)
     if interrupted or stopped:
         saver.say_how_to_resume()
     if interrupted:
         asked.stop()
     return stopped
+
+
+def _plan(schedule: Schedule, stages: Sequence[Stage], group: Group) -> str:
+    """Say what is about to be done, and on what."""
+    on = torch.cuda.get_device_name(group.device) if group.device.type == "cuda" else processor()
+    threads = "" if group.device.type == "cuda" else f", {torch.get_num_threads()} threads"
+    several = f", {group.size} processes" if group.size > 1 else ""
+    without = ", ".join(stage.name for stage in stages[len(schedule.spans) :])
+    return (
+        f"Training: {schedule.steps} steps of {schedule.recipe.batch_size} images, {schedule.epochs:.4g} epochs of "
+        f"{schedule.steps_per_epoch} steps, on {on}{threads}{several}."
+        + (f" That is too few steps for the stages {without}: they are left out." if without else "")
+    )
 
 
 @contextlib.contextmanager
@@ -194,12 +237,7 @@ def _own_randomness(device: torch.device) -> Iterator[None]:
 
 
 def _loader(task: Task, dataset: Dataset, recipe: Recipe, group: Group) -> Loader:
-    parts = recipe.accumulate * group.size
-    if recipe.batch_size % parts:
-        raise NetwrightError(
-            f"batch_size {recipe.batch_size} cannot be cut into {recipe.accumulate} parts for each of {group.size} "
-            f"processes: make it a multiple of {parts}."
-        )
+    parts = _parts(recipe, group.size)
     augment = task.augment(dataset)
     if recipe.augment != "auto":
         augment = dataclasses.replace(augment, kind=recipe.augment, flip=augment.flip and recipe.augment != "none")
@@ -220,3 +258,14 @@ def _loader(task: Task, dataset: Dataset, recipe: Recipe, group: Group) -> Loade
             f"{recipe.accumulate} parts. Choose a smaller batch_size or accumulate."
         )
     return loader
+
+
+def _parts(recipe: Recipe, processes: int) -> int:
+    """Return how many parts a batch is cut into, over all processes."""
+    parts = recipe.accumulate * processes
+    if recipe.batch_size % parts:
+        raise NetwrightError(
+            f"batch_size {recipe.batch_size} cannot be cut into {recipe.accumulate} parts for each of {processes} "
+            f"processes: make it a multiple of {parts}."
+        )
+    return parts

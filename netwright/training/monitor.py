@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -23,11 +23,19 @@ Callback = Callable[[dict[str, Any]], Any]
 class Monitor:
     """Collects the losses of the steps and looks at them now and then, so that a GPU is seldom waited for.
 
-    `run`, `speaks` and `callback` are None, False and None in all processes but the first. `stop`: the callback returned True.
+    It shows a line of progress after the first step, then every ten seconds. `work`: what a step of each stage costs, in any
+    unit, for the time that is left; None: all cost the same. `run`, `speaks` and `callback` are None, False and None in all
+    processes but the first. `stop`: the callback returned True.
     """
 
     def __init__(
-        self, schedule: Schedule, metric: Metric, run: Run | None, speaks: bool, callback: Callback | None = None
+        self,
+        schedule: Schedule,
+        metric: Metric,
+        run: Run | None,
+        speaks: bool,
+        callback: Callback | None = None,
+        work: Sequence[float] | None = None,
     ):
         self._schedule, self._metric, self._run, self._speaks = schedule, metric, run, speaks
         self._callback = callback
@@ -35,13 +43,19 @@ class Monitor:
         self._losses: list[tuple[int, Tensor]] = []
         self._mean = math.nan
         self._mark = self._shown = time.monotonic()
+        self._first_unshown: int | None = None  # step
         self._per_log = min(schedule.recipe.log_every, schedule.steps_per_epoch)
+        self._work = work or [1.0] * len(schedule.spans)
 
     def step(self, step: int, loss: Tensor) -> None:
         """Take in the loss of one step; now and then check, record and show."""
         self._losses.append((step, loss))
-        if (step + 1) % self._per_log == 0 or step + 1 == self._schedule.steps:
+        last = step + 1 == self._schedule.steps
+        if (step + 1) % self._per_log == 0 or last:
             self._report(step)
+        first, due = self._first_unshown is None, time.monotonic() - self._shown >= SHOW_EVERY_S
+        if self._speaks and (first or due or last):
+            self._show(step)
 
     def check(self) -> None:
         """Look at all losses since the last report.
@@ -62,7 +76,8 @@ class Monitor:
 
     def skip_time(self, since: float) -> None:
         """Leave the time since then (of time.monotonic) out of the rate: evaluation, saving."""
-        self._mark += time.monotonic() - since
+        passed = time.monotonic() - since
+        self._mark, self._shown = self._mark + passed, self._shown + passed
 
     def evaluated(self, step: int, values: dict[str, float]) -> None:
         """Record and show the metric of each watched network on the validation images."""
@@ -82,20 +97,31 @@ class Monitor:
     def _report(self, step: int) -> None:
         self.check()
         now = time.monotonic()
-        steps_per_s = len(self._losses) / max(now - self._mark, 1e-9)
-        images_per_s = steps_per_s * self._schedule.recipe.batch_size
+        images_per_s = len(self._losses) * self._schedule.recipe.batch_size / max(now - self._mark, 1e-9)
         self._losses.clear()
         self._mark = now
         record = {"kind": "train", "epoch": self._epochs(step), "step": step + 1, "loss": round(self._mean, 6)}
         record["learning_rate"] = float(f"{self._schedule.learning_rate(step):.6g}")
         self._record({**record, "images_per_s": round(images_per_s, 1)})
-        if self._speaks and (now - self._shown >= SHOW_EVERY_S or step + 1 == self._schedule.steps):
-            self._shown = now
-            say(
-                f"epoch {self._epochs(step):.2f} of {self._schedule.recipe.epochs:g} "
-                f"({self._schedule.span(step).stage.name}), loss {self._mean:.3f}, {images_per_s:.0f} images/s, "
-                f"about {_duration((self._schedule.steps - step - 1) / steps_per_s)} left"
-            )
+
+    def _show(self, step: int) -> None:
+        self.check()
+        schedule, now, begin = self._schedule, time.monotonic(), self._first_unshown
+        begin = step if begin is None else begin
+        seconds = max(now - self._shown, 1e-9)
+        images_per_s = (step + 1 - begin) * schedule.recipe.batch_size / seconds
+        left_s = seconds * self._work_of(step + 1, schedule.steps) / self._work_of(begin, step + 1)
+        self._shown, self._first_unshown = now, step + 1
+        say(
+            f"step {step + 1} of {schedule.steps}, epoch {self._epochs(step):.4g} of {schedule.epochs:.4g} "
+            f"({schedule.span(step).stage.name}): loss {self._mean:.3f}, {images_per_s:.0f} images/s, "
+            f"about {_duration(left_s)} left"
+        )
+
+    def _work_of(self, start: int, end: int) -> float:
+        """Return the work of the steps from `start` to below `end`."""
+        parts = zip(self._schedule.spans, self._work, strict=True)
+        return sum(work * max(0, min(end, span.end) - max(start, span.start)) for span, work in parts)
 
     def _epochs(self, step: int) -> float:
         return round((step + 1) / self._schedule.steps_per_epoch, 4)

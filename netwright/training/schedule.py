@@ -31,15 +31,27 @@ class Schedule:
 
     @classmethod
     def of(cls, stages: list[Stage], recipe: Recipe, steps_per_epoch: int) -> Schedule:
-        """Lay the stages out by their shares of the recipe's epochs, each at least one step."""
-        total = recipe.epochs * steps_per_epoch / sum(stage.share for stage in stages)
+        """Lay the stages out by their shares of the recipe's epochs, rounded to steps; at least one step in all.
+
+        Every stage gets at least one step. Where there are fewer steps than stages, the first stages get one each and
+        the others none: the training is never longer than it was asked to be.
+        """
+        total = recipe.epochs * steps_per_epoch
+        shares = [total * stage.share / sum(stage.share for stage in stages) for stage in stages]
+        steps = max(1, round(total))
+        stages = stages[:steps]
         spans: list[Span] = []
-        done = 0.0
-        for stage in stages:
+        for index, stage in enumerate(stages):
             start = spans[-1].end if spans else 0
-            done += stage.share * total
-            spans.append(Span(stage, start, max(start + 1, round(done))))
+            left = len(stages) - index - 1  # stages that each need a step after this one
+            end = round(sum(shares[: index + 1])) if left else steps
+            spans.append(Span(stage, start, min(max(start + 1, end), steps - left)))
         return cls(tuple(spans), steps_per_epoch, recipe)
+
+    @property
+    def epochs(self) -> float:
+        """Passes over the training images that the steps make; it differs from the recipe's by less than a step."""
+        return self.steps / self.steps_per_epoch
 
     @property
     def steps(self) -> int:

@@ -19,6 +19,16 @@ from netwright.training.recipe import Recipe
 from netwright.training.schedule import Span
 
 
+def check_precision(recipe: Recipe, device: str) -> None:
+    """Refuse a precision that a kind of device (cpu, cuda) does not have.
+
+    Raises:
+        NetwrightError: says what to use.
+    """
+    if recipe.precision == "fp16" and device != "cuda":
+        raise NetwrightError("precision fp16 needs a GPU; on a CPU use fp32, or bf16 where it is faster.")
+
+
 class Training:
     """Module, optimizer, averaged weights, loss scaler, teacher, and the number of the next step.
 
@@ -34,8 +44,7 @@ class Training:
         teacher: nn.Module | None = None,
         extras: Sequence[Extra] = (),
     ):
-        if recipe.precision == "fp16" and device.type != "cuda":
-            raise NetwrightError("precision fp16 needs a GPU; on a CPU use fp32, or bf16 where it is faster.")
+        check_precision(recipe, device.type)
         self.module = module.to(device)
         self.recipe = recipe
         self.device = device
@@ -123,6 +132,14 @@ class Training:
                 for extra, optimizer in zip(self.extras, self.extra_optimizers, strict=True)
             ],
         }
+
+    def state_bytes(self) -> int:
+        """Return about how many bytes a checkpoint and the finished model take together on the disk."""
+        weights = sum(tensor.nbytes for tensor in self.module.state_dict().values())
+        learning = sum(parameter.nbytes for parameter in self.parameters())
+        moments = 1 if self.recipe.optimizer == "sgd" else 2
+        copies = 2 + (self.ema is not None) + (self._owns_teacher and self.teacher is not None)
+        return copies * weights + moments * learning
 
     @torch.no_grad()
     def restore(self, state: dict[str, Any]) -> None:

@@ -4,60 +4,67 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import io
-import logging
-import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from netwright.core.errors import NetwrightError
+from netwright.workflow.quantizing import BATCH, IMAGES, Quantizing, of_run, quiet
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
     from netwright.data.items import Items
+    from netwright.data.preparation import Preparation
     from netwright.graph.integers.quantized import QuantizedGraph
     from netwright.models.own_space import GivenSpace
 
-IMAGES = 256  # more change the found ranges little
-BATCH = 32
+DEFAULT = Quantizing()
 LARGEST_SIDE = 4096
-GREY = (0.299, 0.587, 0.114)  # the luma of ITU-R BT.601, as PIL's mode L
 
 
 def quantized_module(
-    model: str, data: str | None, shape: str | None = None, *, space: GivenSpace | None = None
+    model: str,
+    data: str | None,
+    shape: str | None = None,
+    *,
+    space: GivenSpace | None = None,
+    how: Quantizing = DEFAULT,
+    preparation: Mapping[str, Any] | None = None,
 ) -> QuantizedGraph:
     """Return the integers of a module, its activations calibrated on images of `data`.
 
     A run's network takes the run's own images where `data` is None, and its trained weights; a module of a file brings its
     weights itself; by name alone a model has random ones. `shape`, as 1x3x32x32, is the module's input where its name does
-    not say it. `space`: the run's space again, or the one that `model` names an architecture of, where it is your own.
+    not say it. `how`: what was asked of it. `space`: the run's space again, or the one that `model` names an architecture of, where it is your own.
+    `preparation`: fields of a `Preparation`, how images become the module's input where it does not say so itself.
 
     Raises:
         NetwrightError: no such model, no images, an input that is not known or not taken, or an operation that has no
             integer form.
     """
-    from netwright.compression.quantization.post_training import quantize
-
     head = model.partition(":")[0]
     if (Path(head) / "config.json").is_file():
         if shape is not None:
             raise NetwrightError(f"{model} has the size of its architecture: leave --input out.")
-        module, batches = _of_run(model, data, space)
-        with _quiet():
-            return quantize(module, batches)
+        if preparation is not None:
+            raise NetwrightError(
+                f"{model} is prepared for as its run was: leave --mean, --std, --scale, --channels out."
+            )
+        if data is not None:
+            raise NetwrightError(f"{model} is calibrated on the images of its run: leave --data out.")
+        return of_run(model, how, space)[0]
     if data is None:
         raise NetwrightError(
             f"{model} is not quantized: images are needed to find the ranges of its activations. Give a folder of images "
             "with --data."
         )
-    module, batches = _of_name(model, data, shape, space)
+    module, batches, prepared_as = _of_name(model, data, shape, space, preparation)
     tried = "x".join(map(str, (1, *batches[0].shape[1:])))
     try:
-        with _quiet():
-            return quantize(module, batches)
+        with quiet():
+            made = how.quantize(module, batches)
+        return dataclasses.replace(made, images={"preparation": prepared_as.to_json(), "classes": []})
     except NetwrightError as error:
         raise NetwrightError(
             f"{error} Tried with one input, images of {tried}; --input states another shape. "
@@ -65,44 +72,19 @@ def quantized_module(
         ) from error
 
 
-@contextlib.contextmanager
-def _quiet() -> Iterator[None]:
-    """Keep torch from logging tracebacks and printing graphs where it fails: the error is raised and told anyway."""
-    before, written = logging.root.manager.disable, io.StringIO()
-    logging.disable(logging.CRITICAL)
-    try:
-        with contextlib.redirect_stderr(written):
-            yield
-    finally:
-        logging.disable(before)
-    sys.stderr.write(written.getvalue())  # nothing failed: what the module says is its own
-
-
-def _of_run(model: str, data: str | None, space: GivenSpace | None) -> tuple[nn.Module, list[Tensor]]:
-    """Extract a network of a run, calibrated, with some of the run's training images."""
-    from netwright.data.loader import calibration_batches
-    from netwright.workflow.archs import choose
-    from netwright.workflow.deploy import extract
-    from netwright.workflow.open import open_run
-
-    if data is not None:
-        raise NetwrightError(f"{model} is calibrated on the images of its run: leave --data out.")
-    head, _, tail = model.partition(":")
-    run = open_run(Path(head), space=space)
-    run.require_trained()
-    arch, _ = choose(run, tail or "best")
-    module = extract(run, arch)
-    return module, calibration_batches(run.training, resolution=arch.resolution, images=IMAGES, batch_size=BATCH)
-
-
 def _of_name(
-    model: str, data: str, text: str | None, space: GivenSpace | None = None
-) -> tuple[nn.Module, list[Tensor]]:
-    """Build a module by name and bring images to its input, normalized as its weights expect where that is known."""
+    model: str,
+    data: str,
+    text: str | None,
+    space: GivenSpace | None = None,
+    given: Mapping[str, Any] | None = None,
+) -> tuple[nn.Module, list[Tensor], Preparation]:
+    """Build a module by name and bring images to its input, prepared as its weights expect."""
     from torch import nn
 
     from netwright.core.progress import say
-    from netwright.data.loader import normalized
+    from netwright.data.load import channel_statistics
+    from netwright.data.preparation import Preparation, in_channels, prepared
     from netwright.workflow.models import read_model
 
     asked = None if text is None else _image_shape(text)
@@ -116,17 +98,53 @@ def _of_name(
         raise NetwrightError(f"{model} does not say the size of its images. State it: --input 1x3x224x224.")
     if len(shape) != 4 or shape[1] not in (1, 3):
         raise NetwrightError(f"{model} takes {shape}; images of 1 or 3 channels are calibrated here. State --input.")
-    if not model.partition(":")[0].endswith(".py"):
+    own = model.partition(":")[0].endswith(".py")
+    if not own:
         say(f"{model} has random weights: what it needs is told rightly, what it answers means nothing")
+    fields = _stated(model, read.made, shape, given, own=own)
+    how = Preparation(**fields)
+    images_NCHW = _images(data, how)
+    if "mean" not in fields:  # random weights expect nothing
+        mean, std = channel_statistics(images_NCHW)
+        if how.count == 1:
+            mean, std = (
+                part[:1] for part in channel_statistics(in_channels(images_NCHW, "grey").expand(-1, 3, -1, -1))
+            )
+        how = dataclasses.replace(how, mean=mean, std=std)
+    return read.made.eval(), [prepared(part, how) for part in images_NCHW.split(BATCH)], how
+
+
+def _stated(
+    model: str, module: nn.Module, shape: Sequence[int], given: Mapping[str, Any] | None, *, own: bool
+) -> dict[str, Any]:
+    """Return the fields of a module's preparation: what is given goes before what the module says.
+
+    Raises:
+        NetwrightError: a module of a file, with weights that expect something, and nothing says what.
+    """
+    from netwright.data.preparation import of_pretrained
+
     _, channels, height, width = shape
-    side = max(height, width)
-    images_NCHW, mean, std = _images(data, side, grey=channels == 1)
-    if made_for := getattr(read.made, "pretrained_cfg", None):
-        mean, std = made_for["mean"], made_for["std"]
-    mean, std = mean[:channels], std[:channels]
-    top, left = (side - height) // 2, (side - width) // 2
-    images_NCHW = images_NCHW[:, :channels, top : top + height, left : left + width]
-    return read.made.eval(), [normalized(part, mean, std, width) for part in images_NCHW.split(BATCH)]
+    fields: dict[str, Any] = {"channels": "grey"} if channels == 1 else {}
+    made_for = getattr(module, "pretrained_cfg", None)
+    if own and made_for is None and not given:
+        raise NetwrightError(
+            f"{model} does not say how images become its input. State it as in its training, (byte / scale - mean) / std: "
+            "--scale 255 for values from 0 to 1, --scale 1 for 0 to 255; --mean 0.485,0.456,0.406 --std 0.229,0.224,0.225 (of "
+            "the scaled values); --channels BGR where it takes them so. In Python: compile(..., preparation={'scale': 255}). "
+            "A module with timm's `pretrained_cfg` says it itself."
+        )
+    fields |= {"height": height, "width": width}
+    if made_for:
+        of_timm = of_pretrained(made_for, height, width)
+        fields |= {name: value[:channels] if name in ("mean", "std") else value for name, value in of_timm.items()}
+    fields |= given or {}
+    if own or given or made_for:
+        fields = {"mean": (0.0,), "std": (1.0,), **fields}
+    count = 1 if fields.get("channels") == "grey" else 3
+    if count != channels:
+        raise NetwrightError(f"{model} takes {channels} channels; --channels {fields['channels']} has {count}.")
+    return fields
 
 
 def _image_shape(text: str) -> tuple[int, ...]:
@@ -146,33 +164,26 @@ def _image_shape(text: str) -> tuple[int, ...]:
     return shape
 
 
-def _images(data: str, side: int, *, grey: bool) -> tuple[Tensor, Sequence[float], Sequence[float]]:
-    """Return some images, uint8 [N, 3, side, side], and mean and deviation a channel; with `grey` the channels are equal.
+def _images(data: str, how: Preparation) -> Tensor:
+    """Return some images, uint8 [N, 3, S, S] with S the decoded size.
 
     Classes are not needed: any directory or .zip with images will do, besides what `load_dataset` takes.
 
     Raises:
         NetwrightError: no images there.
     """
-    import torch
-
     from netwright.data.decode import decode_all
-    from netwright.data.load import channel_statistics, load_dataset
+    from netwright.data.load import load_dataset, say_left_out
     from netwright.data.named import is_hugging_face
 
-    path = Path(data)
+    path, side = Path(data), how.decoded_size
     if data in ("", "digits") or not path.exists() or (path.is_dir() and is_hugging_face(path)):
-        dataset = load_dataset(data, size=side)
-        images_NCHW, mean, std = dataset.train.take(IMAGES, 0).images_NCHW, dataset.mean, dataset.std
-    else:
-        with contextlib.ExitStack() as stack:
-            images_NCHW = decode_all(_some(_listed(path, stack)), side).images_NCHW
-        mean, std = channel_statistics(images_NCHW)
-    if grey:
-        luma_N1HW = torch.einsum("nchw,c->nhw", images_NCHW.float(), torch.tensor(GREY))[:, None]
-        images_NCHW = luma_N1HW.round().to(torch.uint8).expand(-1, 3, -1, -1)
-        mean, std = channel_statistics(images_NCHW)
-    return images_NCHW, mean, std
+        return load_dataset(data, size=side).train.take(IMAGES, 0).images_NCHW
+    with contextlib.ExitStack() as stack:
+        items = _some(_listed(path, stack))
+        decoded = decode_all(items, side, resize=how.resize, crop=how.crop)
+    say_left_out(items, decoded)
+    return decoded.images_NCHW
 
 
 def _listed(path: Path, stack: contextlib.ExitStack) -> Items:

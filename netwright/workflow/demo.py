@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from netwright.device.latency import LatencyModel
     from netwright.models.family import Family
     from netwright.workflow.open import OpenRun
 
@@ -25,7 +26,7 @@ class Size:
     )
     networks: int = 64
     seconds: float = 20.0
-    evaluations: int = 80
+    evaluations: int = 125
     calibration_images: int = 512
     budgets: tuple[float, ...] = (0.15, 0.35, 0.7)  # places between the least and the largest latency of the space
     workers: int = 1  # starting more takes longer than they save here
@@ -33,12 +34,17 @@ class Size:
 
 @dataclass(frozen=True)
 class Demo:
-    """What the demo made: its run, the report, how long it took, and a row for each network."""
+    """What the demo made: its run, the report, how long it took, and a row for each network.
+
+    `latency_model`: what `LatencyModel.summary` tells of the model that predicted. `warnings`: what makes the result doubtful.
+    """
 
     run: Path
     report: Path
     seconds: float
     networks: tuple[dict[str, Any], ...]
+    latency_model: Mapping[str, Any] = field(default_factory=dict)
+    warnings: tuple[str, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         """Return plain JSON values."""
@@ -47,6 +53,8 @@ class Demo:
             "report": str(self.report),
             "seconds": round(self.seconds, 1),
             "networks": list(self.networks),
+            "latency_model": dict(self.latency_model),
+            "warnings": list(self.warnings),
         }
 
 
@@ -71,7 +79,23 @@ def demo(out: str | Path, size: Size | None = None) -> Demo:
     clock.step("extracting, exporting to ONNX, verifying with ONNX Runtime")
     rows = [_deploy(run, one, size) for one in found]
     clock.step("writing the report")
-    return Demo(run.path, report(run), clock.seconds(), tuple(rows))
+    model = _model(run.family)
+    return Demo(run.path, report(run), clock.seconds(), tuple(rows), model.summary(), warnings_of(model, found, rows))
+
+
+def warnings_of(
+    model: LatencyModel, found: Sequence[dict[str, Any]], rows: Sequence[dict[str, Any]]
+) -> tuple[str, ...]:
+    """Return what makes the result doubtful: a busy machine, a poor predictor, networks above their budgets."""
+    told = (
+        [f"{model.doubt}; latencies are doubtful. Repeat it on an idle machine with another --out"]
+        if model.doubt
+        else []
+    )
+    told += {one["predictor"]["doubt"]: None for one in found if one["predictor"].get("doubt")}
+    above = [row["budget"] for row in rows if row["exceeds"]]
+    told += [f"{len(above)} of {len(rows)} networks measure above their budgets: {', '.join(above)}"] if above else []
+    return tuple(told)
 
 
 class Clock:
@@ -106,13 +130,20 @@ def _measure(run: OpenRun, size: Size) -> None:
 def _budgets(made: Family, size: Size) -> list[float]:
     """Return limits in milliseconds between what the space's fastest and its largest network take."""
     from netwright.searching.limits.budget import Budget
+
+    model = _model(made)
+    least, _ = Budget(latency_ms=1.0).limits(made, model)[0].table.minimum()
+    most = model.predict(made.priced_blocks(made.space.largest()))
+    return [float(f"{least + share * (most - least):.3g}") for share in size.budgets]
+
+
+def _model(made: Family) -> LatencyModel:
+    """Return the latency model of this machine that the demo made."""
     from netwright.workflow.measure import latency_model
 
     model = latency_model(made, "this", "onnxruntime", needed=True)
     assert model is not None
-    least, _ = Budget(latency_ms=1.0).limits(made, model)[0].table.minimum()
-    most = model.predict(made.priced_blocks(made.space.largest()))
-    return [float(f"{least + share * (most - least):.3g}") for share in size.budgets]
+    return model
 
 
 def _search(run: OpenRun, latency_ms: float, size: Size) -> dict[str, Any]:
@@ -138,6 +169,7 @@ def _search(run: OpenRun, latency_ms: float, size: Size) -> dict[str, Any]:
 def _deploy(run: OpenRun, found: dict[str, Any], size: Size) -> dict[str, Any]:
     """Deploy the best network of a search, unless that was done; return the row of the closing table."""
     from netwright.core.files import read_json
+    from netwright.searching.limits.table import exceeded
     from netwright.workflow.deploy import deploy
 
     folder = run.path / "deployed" / found["name"]
@@ -149,6 +181,8 @@ def _deploy(run: OpenRun, found: dict[str, Any], size: Size) -> dict[str, Any]:
         "folder": str(folder),
         "accuracy": told["verification"]["accuracy_deployed"],
         "latency_ms": told["latency_ms"]["value"],
+        "budget_ms": found["budget"]["latency_ms"],
+        "exceeds": exceeded(found["budget"], {"latency_ms": told["latency_ms"]["value"]}),
         "predicted_ms": told["predicted"]["latency_ms"]["value"],
         "macs": told["predicted"]["macs"],
         "params": told["predicted"]["params"],

@@ -12,11 +12,15 @@ from netwright.workflow.open import OpenRun, open_run
 if TYPE_CHECKING:
     from torch import nn
 
+    from netwright.cost.figures import Figure
     from netwright.deployment.artifact import Artifact
     from netwright.deployment.targets import Exported, Target
     from netwright.models.arch import Arch
+    from netwright.models.family import Family
     from netwright.models.own_space import GivenSpace
     from netwright.tasks.task import Task
+
+SECONDS = 3.0  # of timing
 
 
 def deploy(
@@ -49,7 +53,7 @@ def deploy(
     """
     from netwright.core.json_lines import append_line
     from netwright.core.progress import say
-    from netwright.deployment.artifact import Preparation, check_folder, make_artifact
+    from netwright.deployment.artifact import check_folder, make_artifact
     from netwright.deployment.targets import TARGETS
     from netwright.models.own_space import record_of
 
@@ -63,19 +67,21 @@ def deploy(
     chosen, predicted = choose(opened, arch, found)
     say(f"extracting and exporting the network to {out}")
     net = extract(opened, chosen, fine_tune=fine_tune, calibration_images=calibration_images)
-    data = opened.config["data"]
+    budget = searched_for(opened, arch, chosen, found)
     artifact = make_artifact(
         net,
         to=target,
         arch=chosen,
         family=record_of(opened.config, opened.family),
-        preparation=Preparation(chosen.resolution, data["mean"], data["std"], data["classes"]),
+        preparation=opened.preparation(chosen.resolution),
+        classes=opened.config["data"]["classes"],
         task=opened.task,
         out_dir=out,
         images=opened.task.prepare(opened.dataset).val,
         predicted=predicted,
         origin=_origin(opened, fine_tune),
-        measure=lambda exported, folder: measure_exported(exported, chosen),
+        measure=lambda exported, folder: measure_exported(opened.family, exported, chosen),
+        budget=budget,
     )
     append_line(opened.path / "deployed.jsonl", {"folder": str(out), **artifact.to_json()})
     return artifact
@@ -107,11 +113,31 @@ def extract(run: OpenRun, arch: Arch, *, fine_tune: float = 0.0, calibration_ima
     return net.cpu().eval()
 
 
-def measure_exported(exported: Exported, arch: Arch) -> float:
-    """Return the latency of an exported network on this machine in milliseconds, batch 1, one thread."""
-    from netwright.device.measure import measure_program
+def searched_for(run: OpenRun, asked: Any, arch: Arch, found: dict[str, Any] | None = None) -> dict[str, float]:
+    """Return the limits, by key, that a network was searched for on this machine; empty where there are none to hold it to.
 
-    return measure_program(exported.program, (3, arch.resolution, arch.resolution))
+    `asked`: what names it; `found`: the search whose places it names, None: the latest.
+    """
+    from netwright.device.machine import THIS
+
+    by_hand = isinstance(asked, Path) or (isinstance(asked, str) and asked != "best" and not asked.startswith("front:"))
+    if found is None and (by_hand or not (run.path / "search").is_dir()):
+        return {}
+    search = found or run.latest_search()
+    listed = (one.get("arch") for one in [*search["candidates"], *search["front"]])
+    return dict(search["budget"]) if search["device"] == THIS and arch.to_json() in listed else {}
+
+
+def measure_exported(made: Family, exported: Exported, arch: Arch) -> Figure:
+    """Return the latency of an exported network on this machine, batch 1, one thread, with how and when it was measured."""
+    from netwright.device.measure import measure_programs
+    from netwright.workflow.measure import kept_model, measured_figures, warn_of_doubt
+
+    model = kept_model(made)
+    if model is not None:
+        warn_of_doubt(model)
+    timing = measure_programs([(exported.program, (3, arch.resolution, arch.resolution))], seconds=SECONDS)
+    return measured_figures(timing, f"the file itself, in {exported.runtime}", model)[0]
 
 
 def _origin(run: OpenRun, fine_tune: float) -> dict[str, str]:
@@ -121,6 +147,7 @@ def _origin(run: OpenRun, fine_tune: float) -> dict[str, str]:
         "run": run.path.resolve().name,
         "space": config["space"],
         "training data": f"{dataset.name}, {len(dataset.train)} images for training, {len(dataset.val)} for validation",
+        **({"training data since then": dataset.changes} if dataset.changes else {}),
         "training": f"{config['recipe'].get('method')}, {config['recipe'].get('epochs')} epochs"
         + (f", then {fine_tune:g} epochs of fine-tuning" if fine_tune else ""),
         "selection": f"by {run.metric.key} on images held out from training; the validation images had no part in it",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
@@ -9,12 +10,13 @@ from typing import TYPE_CHECKING, Any
 
 from netwright.core.errors import NetwrightError, unknown
 from netwright.core.progress import say
-from netwright.core.tables import OWN, is_own
+from netwright.core.tables import OWN, is_own, name_of
 
 if TYPE_CHECKING:
     from netwright.cost.figures import Figure
     from netwright.device.latency import LatencyModel
     from netwright.device.machine import Machine
+    from netwright.device.timing import Timing
     from netwright.models.arch import Arch
     from netwright.models.family import Family
     from netwright.models.own_space import GivenSpace
@@ -59,12 +61,19 @@ def measure_device(
 
 
 def measure_rates() -> list[Machine]:
-    """Measure the peak rates of this machine with one thread and with all, keep them, and return them."""
-    from netwright.device.peaks import measure_peaks, save_peaks, thread_counts
+    """Measure the peak rates of this machine with one thread and with all, keep them, and return them.
 
+    A busy machine is measured again; where it stays busy, what is kept says so.
+    """
+    from netwright.device.peaks import Peaks, measure_calm, save_peaks, thread_counts
+
+    fewer: Peaks | None = None
     for threads in thread_counts():
         say(f"measuring peak rates with {threads} thread(s)")
-        save_peaks(measure_peaks(threads))
+        fewer = measure_calm(threads, fewer)
+        if fewer.busy:
+            say(f"warning: the machine is busy: {fewer.busy}. Its peaks may be too low; measure again when it is idle")
+        save_peaks(fewer)
     return known_rates()
 
 
@@ -154,6 +163,27 @@ def latency_model(made: Family, device: str, runtime: str, *, needed: bool) -> L
     return model
 
 
+def warn_of_doubt(model: LatencyModel) -> None:
+    """Say where a latency model that is about to be used was measured on a busy machine."""
+    if model.doubt:
+        say(
+            f"warning: the latency model of {model.device} stands on doubtful timings: {model.doubt}. Measure again when the "
+            f"machine is idle: netwright device this --measure --space {model.space}."
+        )
+
+
+def kept_model(made: Family, runtime: str = "onnxruntime") -> LatencyModel | None:
+    """Return the latency model of this machine that is kept for a space, without a word; None if there is none that can be read."""
+    from netwright.device.latency import LatencyModel
+    from netwright.device.store import model_path
+
+    path = model_path("this", made.space.name, runtime)
+    try:
+        return LatencyModel.load(path) if path.is_file() else None
+    except NetwrightError:
+        return None
+
+
 def predicted_latency(model: LatencyModel, made: Family, arch: Arch) -> Figure:
     """Return the latency of a network with the error the model showed on networks it had not seen."""
     from netwright.cost.figures import Figure
@@ -161,9 +191,13 @@ def predicted_latency(model: LatencyModel, made: Family, arch: Arch) -> Figure:
     return Figure(model.predict(made.priced_blocks(arch)), "predicted", model.held_out["mape"] / 100)
 
 
-def measured_latencies(made: Family, archs: Sequence[Arch], runtime: str) -> dict[Arch, Figure]:
-    """Time networks of the family on this machine, interleaved; their weights do not matter for that."""
-    from netwright.cost.figures import Figure
+def measured_latencies(
+    made: Family, archs: Sequence[Arch], runtime: str, model: LatencyModel | None = None
+) -> dict[Arch, Figure]:
+    """Time networks of the family on this machine, interleaved; their weights do not matter for that.
+
+    `model`: of this machine, by which a busy one is known. Every figure says when and how it was measured.
+    """
     from netwright.device.measure import measure_programs
     from netwright.runtime.runtimes import runtime as runtime_of
 
@@ -171,7 +205,23 @@ def measured_latencies(made: Family, archs: Sequence[Arch], runtime: str) -> dic
     compiled = [runtime_of(runtime).compile(made.build(arch), at) for arch, at in zip(archs, shapes, strict=True)]
     programs = list(zip(compiled, shapes, strict=True))
     timing = measure_programs(programs, runtime, seconds=SECONDS_EACH * len(archs))
-    return {arch: Figure(float(ms), "measured") for arch, ms in zip(archs, timing.ms_N, strict=True)}
+    found = measured_figures(timing, f"by the search, with {name_of(runtime)}, in turn with the others found", model)
+    return dict(zip(archs, found, strict=True))
+
+
+def measured_figures(timing: Timing, how: str, model: LatencyModel | None = None) -> list[Figure]:
+    """Return the latency of each program timed, with how and when it was measured, and why it is doubtful where it is.
+
+    `model`: the latency model of this machine, if there is one; it knows how fast the reference program can be.
+    """
+    from netwright.cost.figures import Figure
+
+    doubt = timing.doubt(model.reference_ms if model else None)
+    if doubt:
+        say(f"warning: {doubt}; the latencies measured just now may be too high")
+    when = f"{datetime.datetime.now(datetime.UTC):%Y-%m-%d %H:%M} UTC"
+    source = f"{how}, {when}{f'; {doubt}' if doubt else ''}"
+    return [Figure(float(ms), "measured", source=source) for ms in timing.ms_N]
 
 
 def describe_model(model: LatencyModel) -> dict[str, Any]:
@@ -185,6 +235,8 @@ def describe_model(model: LatencyModel) -> dict[str, Any]:
         "noise_floor": dict(model.noise_floor),
         "pairs": model.measured.get("held_out_ms", []),
         "date": model.measured.get("date"),
+        "calm": model.measured.get("calm"),
+        "busy": model.doubt,
     }
 
 

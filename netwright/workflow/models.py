@@ -6,7 +6,7 @@ import difflib
 import importlib
 import importlib.util
 import inspect
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -39,13 +39,19 @@ class Model:
 
 
 def read_model(
-    text: str, *, shape: tuple[int, ...] | None = None, real: bool = False, space: GivenSpace | None = None
+    text: str,
+    *,
+    shape: tuple[int, ...] | None = None,
+    shapes: Sequence[tuple[int, ...]] = (),
+    real: bool = False,
+    space: GivenSpace | None = None,
 ) -> Model:
     """Return what a word stands for.
 
     Args:
         text: the word.
         shape: the asked input, for spaces that are built for a size.
+        shapes: of all inputs, for a file that leaves them free.
         real: with weights in memory (random ones, where the name alone is given), so that the module can run.
         space: a space of one's own: then a word such as smallest, or a JSON file, names an architecture of it; it is also
             given to a run.
@@ -57,7 +63,7 @@ def read_model(
     if path.suffix in GRAPH_FILES:
         from netwright.graph.files.read import read_graph
 
-        return Model(text, read_graph(path))
+        return Model(text, read_graph(path, shapes=shapes))
     head, _, tail = text.partition(":")
     if is_own(text):
         return _from_python(Path(head), tail)

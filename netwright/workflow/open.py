@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +16,7 @@ from netwright.workflow.source import Source
 
 if TYPE_CHECKING:
     from netwright.data.images import Dataset, ImageSet
+    from netwright.data.preparation import Preparation
     from netwright.models.family import Family
     from netwright.models.own_space import GivenSpace
     from netwright.supernet.supernet import Supernet
@@ -99,6 +101,14 @@ class OpenRun:
         data = self.config["data"]
         return Source(**{name: data[name] for name in Source.__dataclass_fields__ if name in data})
 
+    def preparation(self, resolution: int) -> Preparation:
+        """Return how files become the input of a network of a resolution; older runs say it by size, mean and deviation."""
+        from netwright.data.preparation import Preparation
+
+        data, side = self.config["data"], {"height": resolution, "width": resolution}
+        of_data = {"decoded_size": data["size"], "mean": data["mean"], "std": data["std"]}
+        return Preparation.from_json({**of_data, **self.config.get("preparation", {}), **side})
+
     @functools.cached_property
     def dataset(self) -> Dataset:
         """All images of the run.
@@ -106,7 +116,9 @@ class OpenRun:
         Raises:
             NetwrightError: they are gone, or have other classes by now.
         """
-        dataset = self.source.load()
+        from netwright.data.kept import kept_split
+
+        dataset = kept_split(self.path, self.source.load())
         if list(dataset.classes) != self.config["data"]["classes"]:
             raise NetwrightError(
                 f"{self.config['data']['source']} has other classes than when {self.path} was trained. "
@@ -116,14 +128,14 @@ class OpenRun:
 
     @functools.cached_property
     def _parts(self) -> tuple[ImageSet, ImageSet]:
-        from netwright.data.images import split
+        from netwright.data.kept import search_parts
 
-        return split(self.dataset.train, self.source.search_fraction, self.source.seed)
+        return search_parts(self.dataset, self.source.search_fraction, self.source.seed)
 
     @functools.cached_property
     def training(self) -> Dataset:
         """The dataset without the images that are held out for the search."""
-        return dataclasses.replace(self.dataset, train=self._parts[0])
+        return dataclasses.replace(self.dataset, train=self._parts[0], search_N=None)
 
     @property
     def held_out(self) -> ImageSet:
@@ -145,9 +157,10 @@ class OpenRun:
 
         files = sorted((self.path / "search").glob("*.json"), key=lambda file: (file.stat().st_mtime_ns, file.name))
         if not files:
+            where = shlex.quote(str(self.path))
             raise NetwrightError(
-                f"{self.path} was not searched yet. Begin with: netwright search {self.path} --latency 2ms; "
-                f"for a microcontroller: netwright search {self.path} --device stm32f746"
+                f"{self.path} was not searched yet. Begin with: netwright search {where} --latency 2ms; "
+                f"for a microcontroller: netwright search {where} --device stm32f746"
             )
         return read_search(files[-1], self.metric)
 
@@ -181,7 +194,7 @@ def open_run(run: str | Path | OpenRun, *, space: GivenSpace | None = None, task
     if not isinstance(run, str | Path):
         raise NetwrightError(f"A run is given by the path of its directory, not by a {type(run).__name__}.")
     opened = Run.open(run)
-    _check(opened)
+    check_config(opened)
     _check_task(opened, task)
     made = OpenRun(opened, space, task)
     if space is None:
@@ -201,7 +214,12 @@ def _check_task(run: Run, task: str | Task | None) -> None:
         raise NetwrightError(f"{run.path} was trained for task {recorded!r}, not {name_of(task)!r}.")
 
 
-def _check(run: Run) -> None:
+def check_config(run: Run) -> None:
+    """Refuse a run of another kind, or whose config.json is not what was written.
+
+    Raises:
+        NetwrightError: names what is wrong.
+    """
     where = run.path / "config.json"
     if run.config.get("kind") != KIND:
         raise NetwrightError(

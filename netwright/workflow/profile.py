@@ -123,13 +123,10 @@ def refuse_unpriced(found: Sequence[Profile]) -> None:
 
 
 def _read(word: str, inputs: Sequence[Any], measure: bool, space: GivenSpace | None) -> Model:
-    from netwright.graph.graph import Graph
     from netwright.workflow.models import read_model
 
-    read = read_model(word, shape=tuple(inputs[0].shape) if inputs else None, real=measure, space=space)
-    if isinstance(read.made, Graph) and inputs:
-        raise NetwrightError(f"{word} states its own input shapes: leave --input out.")
-    return read
+    shapes = [tuple(one.shape) for one in inputs]
+    return read_model(word, shape=shapes[0] if shapes else None, shapes=shapes, real=measure, space=space)
 
 
 def _default(read: Model) -> tuple[Tensor, ...]:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import dataclasses
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,8 @@ import numpy as np
 
 from netwright.core.errors import NetwrightError, unknown
 from netwright.core.files import write_json
+from netwright.core.lock import check_free, sole_writer
+from netwright.core.progress import say
 from netwright.core.tables import is_own, name_of
 from netwright.cost.figures import Figure
 from netwright.device.latency import LatencyModel
@@ -25,17 +28,18 @@ from netwright.searching.limits.budget import Budget
 from netwright.searching.limits.kind import DevicePrices
 from netwright.searching.limits.mcu_prices import McuPrices, mcu_prices, with_memories
 from netwright.searching.limits.reach import reach
-from netwright.searching.limits.table import LIMITS, budget_name, find_limit
-from netwright.searching.predictor import AccuracyPredictor
+from netwright.searching.limits.table import LIMITS, budget_name, exceeded, exceeded_text, find_limit
+from netwright.searching.predictor import LEAST, AccuracyPredictor
 from netwright.searching.search import check_strategy
 from netwright.searching.strategies.table import LEAST_EVALUATIONS, Strategy
 from netwright.specialization.candidate import Candidate, Describe
 from netwright.specialization.evaluate import evaluate_archs, recorded
 from netwright.specialization.specialize import Callback, Specialization, specialize
-from netwright.specialization.timed import LISTED, timed_search
+from netwright.specialization.spending import Spending
+from netwright.specialization.timed import LISTED, TRIES, timed_search
 from netwright.specialization.tinynas import choose_space
 from netwright.tasks.task import Task
-from netwright.workflow.measure import describe_model, latency_model, measured_latencies
+from netwright.workflow.measure import describe_model, latency_model, measured_latencies, warn_of_doubt
 from netwright.workflow.open import OpenRun, open_run
 
 Limits = Mapping[Any, float]  # by name, key, FILE.py:NAME or LimitKind
@@ -58,6 +62,22 @@ class Found:
     def best(self) -> Candidate:
         """The best network; `deploy` and `compile` take it."""
         return self.candidates[0]
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What makes the result doubtful, and what to do; empty where nothing does."""
+        model = self.data.get("latency_model") or {}
+        above = [one for one in self.candidates if one.exceeds]
+        limits = exceeded_text(above[0].exceeds) if above else ""
+        named = (
+            "all networks listed measure" if len(above) == len(self.candidates) else f"{len(above)} networks measure"
+        )
+        told = (
+            self.data["predictor"].get("doubt"),
+            f"the latency model stands on doubtful timings: {model['busy']}" if model.get("busy") else None,
+            f"{named} {limits}: no network within the limit was found" if above else None,
+        )
+        return tuple(text for text in told if text)
 
     @property
     def name(self) -> str:
@@ -97,10 +117,11 @@ def search(
             for a microcontroller, memories that are not limited are limited to all it has.
         runtime: what runs the networks on this machine.
         strategy: a name in `STRATEGIES`, FILE.py:NAME, or a function.
-        evaluations: sub-networks that are evaluated before the predictor is first fitted.
+        evaluations: the most sub-networks that are evaluated in all: to fit the predictor, in the search, and the best ones
+            once more on the validation images. Those that the run evaluated before count too, but cost nothing.
         seed: of the search.
         limits: as `Budget` takes them: {"training_memory@bias:8": 30e6}, or limits of your own.
-        listed: how many of the best networks are timed and returned.
+        listed: how many of the best networks are timed and returned, at most a quarter of `evaluations`.
         calibration_images: how many training images BatchNorm is calibrated on.
         workers: processes that evaluate; None: as many as there are cores. More than one import the calling script again, which
             therefore runs its work under `if __name__ == "__main__":`.
@@ -115,38 +136,52 @@ def search(
             what is allowed, or there is nothing to search.
     """
     _check(device, runtime, strategy, evaluations, listed, seed)
+    bounds = keyed(limits, by_key)
+    timed = device_budget(device, bounds).latency_ms is not None and device == THIS
+    spending = Spending.of(evaluations, listed, TRIES - 1 if timed else 0)
     opened = open_run(run, space=space, task=task)
-    prices, budget = price_device(opened.family, device, runtime, keyed(limits, by_key))
+    check_free(opened.path)
+    opened.require_trained()
+    prices, budget = price_device(opened.family, device, runtime, bounds)
     made = opened.family
     reach(made.space, budget.limits(made, prices), np.random.default_rng(0))
-    opened.require_trained()
-    supernet, training, held_out, goal = opened.supernet, opened.training, opened.held_out, opened.task
-    shared: dict[str, Any] = {"calibration_images": calibration_images, "workers": workers, "task": goal}
+    say(spending.text())
+    shared: dict[str, Any] = {"calibration_images": calibration_images, "workers": workers, "task": opened.task}
     stop = _Stop(callback)
-    how: dict[str, Any] = {"latency": prices, "images": held_out, "samples": evaluations, "strategy": strategy}
-    how |= {"seed": seed, "callback": stop if callback else None, **shared}
-
-    def search_within(limit: Budget) -> Specialization:
-        return specialize(supernet, training, limit, opened.path, **how)
-
-    timed = device == THIS and budget.latency_ms is not None
-    measure = (lambda archs: measured_latencies(made, archs, runtime)) if timed else None
-    found, best, measured = timed_search(search_within, budget, measure, listed=listed, stopped=stop.asked)
-    values = evaluate_archs(supernet, training, best, opened.path / "validation.jsonl", **shared)
-    describe = Describe(made, prices, goal.metric)
-    candidates = _listed(describe, best, values.tolist(), measured)
+    how = {"strategy": strategy, "seed": seed, "callback": stop if callback else None, **shared}
+    model = prices.latency if isinstance(prices.latency, LatencyModel) else None
+    measure = (lambda archs: measured_latencies(made, archs, runtime, model)) if timed else None
+    search_within = _searcher(opened, prices, spending, how)
+    with sole_writer(opened.path):
+        found, best, measured = timed_search(search_within, budget, measure, listed=listed, stopped=stop.asked)
+        values = evaluate_archs(opened.supernet, opened.training, best, opened.path / "validation.jsonl", **shared)
+    describe = Describe(made, prices, opened.metric)
+    chosen_by = {one.arch: one.cost.score for one in found.candidates}
+    candidates = _listed(describe, best, values.tolist(), measured, chosen_by, budget)
     front = describe.trade_off([(one.arch, one.cost.score.value) for one in found.front if one.cost.score])
-    asked = {
-        "device": device,
-        "runtime": runtime if prices.latency and not isinstance(prices.latency, McuPrices) else None,
-        "strategy": name_of(strategy),
-        "seed": seed,
-        "evaluations": evaluations,
-    }
+    used = runtime if prices.latency and not isinstance(prices.latency, McuPrices) else None
+    asked = {"spent": vars(spending), "device": device, "runtime": used}
+    asked |= {"strategy": name_of(strategy), "seed": seed, "evaluations": evaluations}
     data = _record(opened, asked, budget, found, candidates, front, describe, prices)
     path = opened.path / "search" / f"{data['name']}.json"
     write_json(path, data)
     return Found(candidates, front, path, data)
+
+
+def _searcher(
+    run: OpenRun, prices: DevicePrices, spending: Spending, how: dict[str, Any]
+) -> Callable[[Budget], Specialization]:
+    """Return a search of a run within a budget; the first one and those that repeat it spend what is meant for them."""
+    settings = {"latency": prices, "images": run.held_out, "samples": spending.sample, **how}
+    searched: list[Budget] = []
+
+    def search_within(budget: Budget) -> Specialization:
+        refined = spending.repeated if searched else spending.refined
+        found = specialize(run.supernet, run.training, budget, run.path, refined=refined, **settings)
+        searched.append(budget)  # one that no network fits has spent nothing
+        return found
+
+    return search_within
 
 
 def _record(
@@ -165,22 +200,32 @@ def _record(
         "name": budget_name(budget.to_json()),
         **asked,
         "considered": found.considered,
+        "images": {"chosen_by": len(run.held_out), "validation": len(run.validation)},
         "budget": budget.to_json(),
         "candidates": [one.to_json() for one in candidates],
         "front": [one.to_json() for one in front],
         "points": points(run, describe),
-        "predictor": {**found.predictor.to_json(), **held_out_pairs(run)},
+        "predictor": {**found.predictor.to_json(), "doubt": found.predictor.doubt, **held_out_pairs(run)},
         **_models(prices, run.family, budget),
     }
 
 
 def _listed(
-    describe: Describe, archs: Sequence[Arch], values: Sequence[float], measured: Mapping[Arch, Figure]
+    describe: Describe,
+    archs: Sequence[Arch],
+    values: Sequence[float],
+    measured: Mapping[Arch, Figure],
+    chosen_by: Mapping[Arch, Figure | None],
+    budget: Budget,
 ) -> tuple[Candidate, ...]:
-    return tuple(
-        describe.candidate(arch, Figure(round(value, 4), "measured"), measured.get(arch), planned=True)
-        for arch, value in zip(archs, values, strict=True)
-    )
+    """Describe the best networks, in the order in which they were chosen, with what they were measured to exceed."""
+    found = []
+    for arch, value in zip(archs, values, strict=True):
+        latency = measured.get(arch)
+        one = describe.candidate(arch, Figure(round(value, 4), "measured"), latency, planned=True)
+        above = exceeded(budget.to_json(), {"latency_ms": latency.value if latency else None})
+        found.append(dataclasses.replace(one, exceeds=above, chosen_by=chosen_by.get(arch)))
+    return tuple(found)
 
 
 def keyed(limits: Limits | None, by_key: Mapping[str, float | None]) -> dict[Any, float]:
@@ -201,12 +246,22 @@ def price_device(made: Family, device: str, runtime: str, limits: Limits) -> tup
     Raises:
         NetwrightError: a limit is not known, or needs a latency model that was not measured yet.
     """
+    budget = device_budget(device, limits)
     if is_microcontroller(device):
-        budget = budget_of(with_memories(device, limits))
         return DevicePrices(device, mcu_prices(device, sram_bytes=budget.sram_bytes), machine(device)), budget
-    budget = budget_of(limits)
     model = latency_model(made, device, runtime, needed=budget.latency_ms is not None)
+    if model is not None:
+        warn_of_doubt(model)
     return DevicePrices(device, model, _machine(device)), budget
+
+
+def device_budget(device: str, limits: Limits) -> Budget:
+    """Return the budget of limits on a device; on a microcontroller, with its memories as limits.
+
+    Raises:
+        NetwrightError: a limit is not known, or above what the device has.
+    """
+    return budget_of(with_memories(device, limits) if is_microcontroller(device) else limits)
 
 
 def budget_of(limits: Limits) -> Budget:
@@ -248,7 +303,7 @@ def held_out_pairs(run: OpenRun) -> dict[str, Any]:
     order = np.random.default_rng(0).permutation(len(known))
     genes = np.stack([space.encode(arch) for arch in known])[order]
     scores = np.array([metric.score(value) for value in known.values()])[order]
-    held = len(known) // 5
+    held = min(len(known) // 5, max(0, len(known) - LEAST))
     guessed = AccuracyPredictor.fit(space, genes[held:], scores[held:])(genes[:held])
     pairs = [
         [round(metric.score(float(guess)), 4), round(metric.score(float(score)), 4)]
@@ -301,7 +356,7 @@ def _models(prices: DevicePrices, made: Family, budget: Budget) -> dict[str, Any
         "clock_hz": model.clock_hz,
         "instructions_error": model.instructions.error,
         "flash_error": model.flash.error,
-        "milliseconds": "at one instruction a clock",
+        "milliseconds": model.latency_source,
         "spaces": [space.to_json() for space in choose_space(made, budget.limits(made, prices))],
     }
     return {"latency_model": None, "microcontroller": told}

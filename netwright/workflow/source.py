@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from netwright.core.errors import NetwrightError
 
@@ -37,19 +37,17 @@ class Source:
             if not 0 < getattr(self, name) < 1:
                 raise NetwrightError(f"data.{name} must lie between 0 and 1, not {getattr(self, name)}.")
 
+    def to_json(self) -> dict[str, Any]:
+        """Return plain JSON values, with a source that means the same from every working directory."""
+        return {**vars(self), "source": absolute(self.source)}
+
     def load(self) -> Dataset:
-        """Decode the images, or take them from the cache, and warn of those left out."""
-        from netwright.core.progress import say
+        """Decode the images, or take them from the cache, and say what is left out."""
         from netwright.data.load import load_dataset
 
-        dataset = load_dataset(
+        return load_dataset(
             self.source, size=self.size, val_fraction=self.val_fraction, seed=self.seed, cache=self._cache()
         )
-        for reason in dataset.skipped[:5]:
-            say(f"left out: {reason}")
-        if len(dataset.skipped) > 5:
-            say(f"left out: {len(dataset.skipped) - 5} more")
-        return dataset
 
     def _cache(self) -> Path | None:
         if self.source == "digits":  # decoded in an instant

@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import contextlib
+import json
+import os
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from netwright.core.errors import NetwrightError, unknown
+from netwright.core.lock import check_free
+from netwright.core.run import Run
 from netwright.core.tables import name_of
 from netwright.workflow.changes import changes_of_supernet
-from netwright.workflow.open import KIND, TASK, OpenRun
-from netwright.workflow.source import Source, absolute
+from netwright.workflow.open import KIND, TASK, OpenRun, check_config
+from netwright.workflow.size import draft_family, size_of
+from netwright.workflow.source import Source
 
 if TYPE_CHECKING:
     from netwright.models.family import Family
@@ -47,7 +54,8 @@ def train(
         out: the run directory.
         recipe: how to train: a name, FILE.py:NAME, a function that returns a `Recipe`, or a `Recipe`.
         epochs: passes over the training images; None: the recipe's.
-        size: height and width of the images in pixels; None: the largest of the space.
+        size: height and width of the images in pixels. None: of a run that was begun, its own; of a space that takes a size,
+            what `workflow.size.choose_size` chooses from the images (up to 96 without a GPU); else the largest of the space.
         task: what the networks are for: a name, FILE.py:NAME or a `Task`.
         callback: called with each record of training as it is written; where it returns True, training stops after
             it has saved its state.
@@ -77,12 +85,17 @@ def begin(
 ) -> OpenRun:
     """Read the data and create the run, or open the one that was begun with the same settings; arguments as of `train`.
 
+    All that the arguments and the run say is checked before an image is read.
+
     Raises:
-        NetwrightError: a wrong name, value or path, or the directory holds something else.
+        NetwrightError: a wrong name, value or path, the directory holds something else, or another process writes into it.
     """
-    from netwright.models.own_space import make_family, record_family, settings_for
+    from netwright.core.progress import say
+    from netwright.data.images import held_out
+    from netwright.data.kept import keep_split, kept_split
     from netwright.tasks.tasks import TASKS
     from netwright.training.distributed import create_run
+    from netwright.training.loop import check_plan
 
     for name, path in (("data", data), ("out", out)):
         if not isinstance(path, str | Path):
@@ -90,35 +103,100 @@ def begin(
     of_recipe, of_space, of_data = split_settings(settings)
     plan = make_recipe(recipe, epochs, of_recipe)
     changes_of_supernet(plan)  # refuses before anything is written
-    if size is not None and not isinstance(size, int):
+    _check_size(size)
+    wanted, begun = TASKS.find(task), _begun(Path(out))
+    draft = draft_family(space, size, of_space)
+    check_plan(plan, draft.space)
+    Source(str(data), max(draft.space.resolutions), **of_data)  # refuses fractions before anything is read
+    size, pixels, reason = size_of(str(data), space, size, of_space, draft, begun)
+    source = Source(str(data), pixels, **of_data)
+    prepares = begun is None or "preparation" in begun.config
+    asked = _Asked(space, size, of_space, task, wanted, source, plan, prepares)
+    if begun is not None:
+        begun.compare(asked.config_as_in(begun.config))
+    say(f"Images are used at {pixels} x {pixels} pixels: {reason}.")
+    dataset = kept_split(Path(out), source.load(), source.to_json())
+    made, config = asked.config(wanted.outputs(dataset), dataset.classes, dataset.mean, dataset.std)
+    if task == TASK:
+        _check_classes(made, wanted.outputs(dataset))
+    opened = OpenRun(create_run(out, config), space if "own" in config else None, task)
+    opened.family, opened.dataset, opened.recipe = made, dataset, plan
+    search_N = held_out(dataset.train.labels_N, source.search_fraction, source.seed)
+    keep_split(opened.path, dataset, source.to_json(), search_N)
+    say(_summary(opened, name_of(recipe)))
+    return opened
+
+
+@dataclass(frozen=True)
+class _Asked:
+    """What was asked of a training, checked; with the facts of the data it becomes the config of the run.
+
+    `prepares`: the config says how image files are prepared; not so of runs that were begun before this was recorded.
+    """
+
+    space: GivenSpace
+    size: int | None
+    of_space: Mapping[str, Any]
+    task: str | Task
+    found: Task
+    source: Source
+    recipe: Recipe
+    prepares: bool
+
+    def config(
+        self, outputs: int, classes: Sequence[str], mean: Sequence[float], std: Sequence[float]
+    ) -> tuple[Family, dict[str, Any]]:
+        """Return the family for a number of outputs, and the config of the run."""
+        from netwright.data.preparation import Preparation
+        from netwright.models.own_space import make_family, record_family, settings_for
+
+        called_with = settings_for(self.space, classes=outputs, size=self.size, given=self.of_space)
+        made = make_family(self.space, classes=outputs, size=self.size, given=self.of_space)
+        prepared = Preparation(self.source.size, self.source.size, tuple(mean), tuple(std)).to_json()
+        return made, {
+            "kind": KIND,
+            **record_family(made, self.space, called_with),
+            **_task_record(self.task, self.found),
+            "data": {**self.source.to_json(), "classes": list(classes), "mean": list(mean), "std": list(std)},
+            "recipe": self.recipe.to_json(),
+            **({"preparation": prepared} if self.prepares else {}),
+        }
+
+    def config_as_in(self, config: Mapping[str, Any]) -> dict[str, Any]:
+        """Return the config that the run would have if its data were those that another config names."""
+        data, own = config["data"], config.get("own") or {}
+        settings = own.get("called_with", config["settings"])
+        outputs = settings.get("classes", len(data["classes"]))
+        return self.config(outputs, data["classes"], data["mean"], data["std"])[1]
+
+
+def _begun(out: Path) -> Run | None:
+    """Return the run that is there already, checked."""
+    begun = Run.begun(out)
+    if begun is not None:
+        check_config(begun)
+        if os.environ.get("RANK", "0") == "0":  # under torchrun the first process holds the lock for all
+            check_free(begun.path)
+    return begun
+
+
+def _check_size(size: object) -> None:
+    if size is not None and (not isinstance(size, int) or isinstance(size, bool)):
         raise NetwrightError(f"--size is {size!r}; it must be a whole number of pixels.")
     if size is not None and size < LEAST_SIZE:
         raise NetwrightError(f"--size is {size}; the smallest side of an image is {LEAST_SIZE} pixels.")
-    draft = make_family(space, classes=10, size=size, given=of_space)
-    source = Source(str(data), size or max(draft.space.resolutions), **of_data)
-    wanted = TASKS.find(task)
-    dataset = source.load()
-    classes = wanted.outputs(dataset)
-    called_with = settings_for(space, classes=classes, size=size, given=of_space)
-    made = make_family(space, classes=classes, size=size, given=of_space)
-    if task == TASK:
-        _check_classes(made, classes)
-    config = {
-        "kind": KIND,
-        **record_family(made, space, called_with),
-        **_task_record(task, wanted),
-        "data": {
-            **vars(source),
-            "source": absolute(str(data)),
-            "classes": list(dataset.classes),
-            "mean": list(dataset.mean),
-            "std": list(dataset.std),
-        },
-        "recipe": plan.to_json(),
-    }
-    opened = OpenRun(create_run(out, config), space if "own" in config else None, task)
-    opened.family, opened.dataset, opened.recipe = made, dataset, plan
-    return opened
+
+
+def _summary(run: OpenRun, recipe: str) -> str:
+    """Say what is about to be trained, on what."""
+    training, held, seen = len(run.training.train), len(run.held_out), len(run.validation)
+    classes = len(run.dataset.classes)
+    sizes = ", ".join(map(str, run.family.space.resolutions)) if len(run.family.space.resolutions) < 6 else "several"
+    return (
+        f"{run.dataset.name}: {training:,} images to train on, {held:,} held out for the search, {seen:,} for validation"
+        + (f", {classes} classes" if classes else "")
+        + f". Space {run.family.space.name}, networks of {sizes} pixels; recipe {recipe}. Run directory {run.path}."
+    )
 
 
 def go_on(run: OpenRun, callback: Callback | None = None) -> None:
@@ -171,7 +249,7 @@ def split_settings(settings: Mapping[str, Any]) -> tuple[dict[str, Any], dict[st
         if group in ("", "recipe"):
             of_recipe[leaf] = value
         elif group == "space":
-            of_space[leaf] = _number_or_text(value.strip()) if isinstance(value, str) else value
+            of_space[leaf] = _read(value.strip()) if isinstance(value, str) else value
         elif group == "data":
             if leaf not in OF_DATA:
                 raise unknown("Data setting", leaf, OF_DATA)
@@ -207,10 +285,12 @@ def _check_classes(made: Family, classes: int) -> None:
         )
 
 
-def _number_or_text(value: str) -> int | float | str:
+def _read(value: str) -> Any:
+    """Return the number or the JSON list that a text holds; else the text."""
     for kind in (int, float):
-        try:
+        with contextlib.suppress(ValueError):
             return kind(value)
-        except ValueError:
-            continue
-    return value
+    if value.startswith("["):
+        with contextlib.suppress(ValueError):
+            return json.loads(value)
+    return {"true": True, "false": False, "null": None}.get(value, value)

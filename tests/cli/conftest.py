@@ -43,17 +43,26 @@ def run(trained, tmp_path):
 
 @pytest.fixture
 def latency_model():
-    """Keep a made-up latency model of this machine: a nanosecond a thousand multiply-accumulates, a tenth of a millisecond besides."""
+    """Keep a made-up latency model of this machine: see `tiny_latency_model`."""
+    from netwright.device.store import save_model
+
+    model = tiny_latency_model()
+    save_model(model)
+    return model
+
+
+def tiny_latency_model(noise_percent=4.0):
+    """Return a latency model of this machine: a nanosecond a thousand multiply-accumulates, a tenth of a millisecond besides."""
     from netwright.device.features import block_key
     from netwright.device.latency import LatencyModel
-    from netwright.device.store import processor, save_model
+    from netwright.device.store import processor
     from netwright.models.families import family
     from netwright.runtime.runtimes import runtime
     from netwright.searching.layout import Layout
 
     keys = [key for key in Layout(family("tiny")).keys if key is not None]
     figures = {"networks": 10, "mape": 4.0, "within_10pct": 95.0, "kendall_tau": 0.97}
-    model = LatencyModel(
+    return LatencyModel(
         device=processor(),
         runtime="onnxruntime",
         runtime_version=runtime("onnxruntime").version,
@@ -63,11 +72,9 @@ def latency_model():
         blocks_ms={block_key(*key): key[0].macs(key[1]) / 1e6 for key in keys},
         rates_ms={},
         held_out=figures,
-        noise_floor=figures,
+        noise_floor=figures | {"mape": noise_percent},
         measured={"networks": 40, "held_out_ms": [[1.0, 1.1], [2.0, 2.1]]},
     )
-    save_model(model)
-    return model
 
 
 @pytest.fixture

@@ -10,10 +10,13 @@ import torch
 from PIL import Image
 
 from netwright.core.errors import NetwrightError
+from netwright.data.preparation import Preparation
 from netwright.graph.integers.interpret import interpret
 from netwright.workflow.calibration import quantized_module
 from tests.cli.test_verbs import assert_refused, result
 
+BYTES = {"scale": 255}
+HALVES = {"mean": 0.5, "std": 0.3}
 NETS = """
 from torch import nn
 
@@ -77,12 +80,22 @@ def _input(model):
     [("net", "1x3x32x32", (32, 32, 3)), ("net", "1x3x16x24", (16, 24, 3)), ("grey", "1x1x20x12", (20, 12, 1))],
 )
 def test_the_stated_input_is_the_networks(nets, photos, name, shape, taken):
-    assert _input(quantized_module(f"{nets}:{name}", str(photos), shape)) == taken
+    assert _input(quantized_module(f"{nets}:{name}", str(photos), shape, preparation=BYTES)) == taken
 
 
 def test_the_command_takes_an_input(call, nets, photos, tmp_path):
     told = result(
-        call, "compile", f"{nets}:only_32", "--data", photos, "--input", "1x3x32x32", "--out", tmp_path / "net"
+        call,
+        "compile",
+        f"{nets}:only_32",
+        "--data",
+        photos,
+        "--input",
+        "1x3x32x32",
+        "--scale",
+        255,
+        "--out",
+        tmp_path / "net",
     )
     assert told["macs"] == 16 * 16 * 4 * 27 + 4 * 16 * 16 * 2
 
@@ -91,12 +104,14 @@ def test_one_channel_is_the_luma_of_the_images(nets, tmp_path):
     """Two images of one colour each have two greys; normalized with their own statistics these are -1 and 1."""
     _write(tmp_path / "two" / "red.png", np.full((8, 8, 3), (255, 0, 0), np.uint8))
     _write(tmp_path / "two" / "green.png", np.full((8, 8, 3), (0, 255, 0), np.uint8))
+    from netwright.data.preparation import in_channels
     from netwright.workflow.calibration import _images, _of_name
 
-    pixels = _images(str(tmp_path / "two"), 8, grey=True)[0]
+    pixels = in_channels(_images(str(tmp_path / "two"), Preparation(8, 8, channels="grey")), "grey")
     greys = [np.asarray(Image.new("RGB", (1, 1), colour).convert("L")).item() for colour in ("#ff0000", "#00ff00")]
     assert pixels[:, 0].unique().tolist() == sorted(greys)
-    _, batches = _of_name(f"{nets}:grey", str(tmp_path / "two"), "1x1x8x8")
+    mean, std = np.mean(greys) / 255, np.std(greys) / 255
+    _, batches, _ = _of_name(f"{nets}:grey", str(tmp_path / "two"), "1x1x8x8", None, {"mean": mean, "std": std})
     assert batches[0].shape == (2, 1, 8, 8)
     assert batches[0].unique().tolist() == pytest.approx([-1, 1], abs=1e-2)
 
@@ -119,7 +134,7 @@ def test_one_channel_is_the_luma_of_the_images(nets, tmp_path):
 )
 def test_inputs_that_do_not_fit_are_told_without_torchs_log(call, nets, photos, tmp_path, name, shape, parts):
     words = [] if shape is None else ["--input", shape]
-    done = call("compile", f"{nets}:{name}", "--data", photos, *words, "--out", tmp_path / "net")
+    done = call("compile", f"{nets}:{name}", "--data", photos, *words, "--scale", 255, "--out", tmp_path / "net")
     assert_refused(done, *parts)
     assert "fake_tensor" not in done.err and "symbolic_shapes" not in done.err and "def forward" not in done.err
     assert done.err.startswith("Error: ")
@@ -154,7 +169,8 @@ def _zip(folder, path):
 @pytest.mark.parametrize("arrange", [_nested, _one_class, _small_classes, _zip])
 def test_images_without_classes_calibrate(nets, photos, tmp_path, arrange):
     arrange(photos, tmp_path / "arranged.zip")
-    assert _input(quantized_module(f"{nets}:net", str(tmp_path / "arranged.zip"), "1x3x16x16")) == (16, 16, 3)
+    made = quantized_module(f"{nets}:net", str(tmp_path / "arranged.zip"), "1x3x16x16", preparation=BYTES)
+    assert _input(made) == (16, 16, 3)
 
 
 def test_the_ranges_are_those_of_the_images(nets, photos):
@@ -164,8 +180,8 @@ def test_the_ranges_are_those_of_the_images(nets, photos):
     from netwright.compression.quantization.post_training import to_integers
     from netwright.workflow.calibration import _of_name
 
-    model = quantized_module(f"{nets}:Mean", str(photos), "1x3x32x32")
-    module, batches = _of_name(f"{nets}:Mean", str(photos), "1x3x32x32")
+    model = quantized_module(f"{nets}:Mean", str(photos), "1x3x32x32", preparation=HALVES)
+    module, batches, _ = _of_name(f"{nets}:Mean", str(photos), "1x3x32x32", None, HALVES)
     assert [len(batch) for batch in batches] == [1]
     output = model.graph.outputs[0]
     scale = model.quantization[output]
@@ -182,7 +198,7 @@ def test_only_training_images_are_taken_where_they_are_told_apart(photos, tmp_pa
     for part, level in (("train", 40), ("val", 200)):
         for kind in ("cat", "dog"):
             _write(tmp_path / "set" / part / kind / "it.png", np.full((8, 8, 3), level, np.uint8))
-    assert _images(str(tmp_path / "set"), 8, grey=False)[0].unique().tolist() == [40]
+    assert _images(str(tmp_path / "set"), Preparation(8, 8)).unique().tolist() == [40]
 
 
 def test_no_more_images_are_decoded_than_used(tmp_path):
@@ -190,13 +206,13 @@ def test_no_more_images_are_decoded_than_used(tmp_path):
 
     for number in range(IMAGES + 9):
         _write(tmp_path / "many" / f"{number}.png", np.full((1, 1, 3), number % 256, np.uint8))
-    first, second = (_images(str(tmp_path / "many"), 1, grey=False)[0] for _ in range(2))
+    first, second = (_images(str(tmp_path / "many"), Preparation(1, 1)) for _ in range(2))
     assert len(first) == IMAGES and torch.equal(first, second)
 
 
 def test_broken_images_are_left_out_and_told(call, nets, photos, capfd):
     (photos / "broken.png").write_bytes(b"\x89PNG and no more")
-    quantized_module(f"{nets}:net", str(photos), "1x3x16x16")
+    quantized_module(f"{nets}:net", str(photos), "1x3x16x16", preparation=BYTES)
     told = capfd.readouterr().err
     assert "broken.png" in told and "1 of 5" in told
 
@@ -212,7 +228,7 @@ def test_places_without_images_are_refused(nets, tmp_path):
         "nowhere": "does not exist",
     }.items():
         with pytest.raises(NetwrightError, match=says):
-            quantized_module(f"{nets}:net", str(tmp_path / name), "1x3x16x16")
+            quantized_module(f"{nets}:net", str(tmp_path / name), "1x3x16x16", preparation=BYTES)
 
 
 def test_what_says_its_input_takes_none(call, tmp_path):
@@ -222,3 +238,114 @@ def test_what_says_its_input_takes_none(call, tmp_path):
 
 def test_the_numbers_of_a_layer_list_lead_to_its_structure(call, tmp_path):
     assert_refused(call("compile", "nets/model.npz", "--out", tmp_path / "net"), "nets/model.json")
+
+
+BRIGHT = """
+import torch
+from torch import nn
+
+class Bright(nn.Module):
+    \"\"\"Whether an image of bytes is brighter than 128, and by how much: it was trained on values from 0 to 255.\"\"\"
+
+    def __init__(self):
+        super().__init__()
+        self.conv = nn.Conv2d(3, 2, 1)
+        with torch.no_grad():
+            self.conv.weight.copy_(torch.tensor([[[[-1/3]]] * 3, [[[1/3]]] * 3]))
+            self.conv.bias.copy_(torch.tensor([128.0, -128.0]))
+
+    def forward(self, x):
+        return self.conv(x).mean((2, 3))
+
+def stated():
+    net = Bright()
+    net.pretrained_cfg = {"mean": (0.5, 0.25, 0.125), "std": (0.5, 0.5, 0.25), "crop_pct": 0.5, "interpolation": "bilinear"}
+    return net
+"""
+
+
+@pytest.fixture
+def levels(tmp_path):
+    (tmp_path / "bright.py").write_text(BRIGHT)
+    for level in range(8, 248, 16):
+        _write(tmp_path / "levels" / f"{level}.png", np.full((8, 8, 3), level, np.uint8))
+    return tmp_path / "levels"
+
+
+def _range(model):
+    scale = model.quantization[model.graph.inputs[0]]
+    return [float((stored - scale.zero_point[0]) * scale.scale[0]) for stored in (-128, 127)]
+
+
+def test_a_module_that_does_not_say_its_preparation_is_asked_for(call, levels, tmp_path):
+    words = "compile", f"{tmp_path / 'bright.py'}:Bright", "--data", levels, "--input", "1x3x8x8", "--out"
+    done = call(*words, tmp_path / "net")
+    assert_refused(done, "--scale", "--mean", "--std", "--channels", "bright.py:Bright")
+    assert not (tmp_path / "net").exists()
+    result(call, *words, tmp_path / "net", "--scale", 1)
+
+
+@pytest.mark.parametrize(("scale", "ends"), [(1, (0, 232)), (255, (0, 232 / 255))])
+def test_the_ranges_are_those_of_the_stated_scale(levels, tmp_path, scale, ends):
+    made = quantized_module(f"{tmp_path / 'bright.py'}:Bright", str(levels), "1x3x8x8", preparation={"scale": scale})
+    assert _range(made) == pytest.approx(ends, rel=0.02)
+    assert made.images is not None and made.images["preparation"]["scale"] == scale
+
+
+def test_a_network_for_bytes_answers_as_in_float(levels, tmp_path):
+    """Divided by the images' own mean and deviation, as it once was, all of them were called dark."""
+    name = f"{tmp_path / 'bright.py'}:Bright"
+    made = quantized_module(name, str(levels), "1x3x8x8", preparation={"scale": 1})
+    from netwright.compression.quantization.post_training import to_integers
+    from netwright.workflow.calibration import _of_name
+
+    module, batches, _ = _of_name(name, str(levels), "1x3x8x8", None, {"scale": 1})
+    found = interpret(made, [to_integers(made, batches[0])])[0].argmax(1)
+    assert found.tolist() == module(batches[0]).argmax(1).tolist()
+    assert 0 < found.sum() < len(found)
+
+
+def test_timms_card_says_the_preparation_and_options_go_before_it(levels, tmp_path):
+    from netwright.workflow.calibration import _of_name
+
+    name = f"{tmp_path / 'bright.py'}:stated"
+    how = _of_name(name, str(levels), "1x3x8x8")[2]
+    assert how == Preparation(8, 8, (0.5, 0.25, 0.125), (0.5, 0.5, 0.25), crop=0.5, resize="bilinear")
+    assert _of_name(name, str(levels), "1x3x8x8", None, {"mean": 0})[2].mean == (0, 0, 0)
+
+
+@pytest.mark.parametrize(
+    ("words", "parts"),
+    [
+        (["--mean", "half"], ["--mean 'half'", "0.485"]),
+        (["--mean", "1,2"], ["mean", "3 channels"]),
+        (["--std", "0"], ["std", "above 0"]),
+        (["--scale", "-1"], ["scale"]),
+        (["--channels", "BRG"], ["BRG", "BGR"]),
+        (["--channels", "grey"], ["3 channels", "grey"]),
+    ],
+)
+def test_a_wrong_preparation_is_refused(call, levels, tmp_path, words, parts):
+    head = "compile", f"{tmp_path / 'bright.py'}:Bright", "--data", levels, "--input", "1x3x8x8"
+    assert_refused(call(*head, *words, "--out", tmp_path / "net"), *parts)
+
+
+def test_a_runs_network_takes_no_other_preparation(call, trained, tmp_path):
+    assert_refused(call("compile", f"{trained}:smallest", "--scale", 1, "--out", tmp_path / "net"), "leave --mean")
+
+
+def test_the_folder_prepares_photographs_where_it_is_known_how(call, trained, levels, tmp_path):
+    name = f"{tmp_path / 'bright.py'}:Bright"
+    told = result(call, "compile", f"{trained}:smallest", "--out", tmp_path / "of-run")
+    result(call, "compile", name, "--data", levels, "--input", "1x3x8x8", "--scale", 1, "--out", tmp_path / "of-file")
+    header = (tmp_path / "of-run" / "net_preprocess.h").read_text()
+    assert "#define NET_CLASSES 10\n" in header
+    assert "#define NET_IMAGE_SCALE 1.0f" in (tmp_path / "of-file" / "net_preprocess.h").read_text()
+    from netwright.core.files import read_json
+
+    for folder in ("of-run", "of-file"):
+        files = {path.name for path in (tmp_path / folder).iterdir()}
+        assert {"net_preprocess.h", "net_preprocess.c", "nw_preprocess.h"} <= files
+        assert sorted(files) == sorted(read_json(tmp_path / folder / "net.json")["files"])
+        assert "net_preprocess(" in (tmp_path / folder / "README.md").read_text()
+    assert told["proven"]

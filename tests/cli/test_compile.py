@@ -139,3 +139,14 @@ def test_emulate_refuses_what_it_cannot_run(call, model_file, tmp_path):
     result(call, "compile", model_file, "--out", tmp_path / "net")
     (tmp_path / "short.bin").write_bytes(b"12345")
     assert_refused(call("emulate", tmp_path / "net", "--input", tmp_path / "short.bin"), "867")
+
+
+def test_a_tflite_file_prepares_photographs_where_it_is_told_how(call, model_file, tmp_path):
+    result(call, "compile", model_file, "--out", tmp_path / "plain")
+    assert not (tmp_path / "plain" / "net_preprocess.h").exists()
+    result(
+        call, "compile", model_file, "--mean", "0.5", "--std", "0.25", "--channels", "BGR", "--out", tmp_path / "net"
+    )
+    header = (tmp_path / "net" / "net_preprocess.h").read_text()
+    assert "#define NET_IMAGE_MEAN {0.5f, 0.5f, 0.5f}" in header and '#define NET_IMAGE_ORDER "BGR"' in header
+    assert "net_class_names" not in header

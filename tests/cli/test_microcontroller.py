@@ -55,7 +55,12 @@ def test_what_a_network_needs_is_that_of_its_plan():
     found = needs(prices, made, made.space.smallest()).to_json()
     assert set(found) == {"arena_bytes", "flash_bytes", "instructions", "mode"}
     latency = Describe(made, prices).latency(made.space.smallest())
-    assert latency.kind == "predicted" and "100 MHz" in (latency.source or "")
+    assert latency.kind == "bounded" and latency.error is None and "100 MHz" in (latency.source or "")
+    assert all(
+        part in latency.source for part in ("nobody measured it", "wait states", "cache misses")
+    )  # what it leaves out
+    assert "two instructions a clock" not in latency.source  # a Cortex-M4 starts one
+    assert "two instructions a clock" in mcu_prices("stm32f746").latency_source
     assert latency.value == pytest.approx(
         found["instructions"] / 100e3, rel=0.2
     )  # the plan may stream where it costs less

@@ -6,7 +6,10 @@ import importlib.util
 import json
 from html.parser import HTMLParser
 
+import numpy as np
+import onnx
 import pytest
+from onnx import helper, numpy_helper
 
 from tests.cli.test_verbs import assert_refused, result
 
@@ -206,3 +209,38 @@ def test_json_says_where_figures_come_from(call):
     assert told["latency_ms"]["kind"] == "bounded"
     assert told["energy_mj"]["kind"] == "predicted"
     assert told["device"] == "h200"
+
+
+def onnx_file(path, *, values: bool):
+    """A convolution on images of any size; with `values`, a product after it whose rows depend on values."""
+    nodes = [helper.make_node("Conv", ["x", "w"], ["y"])]
+    if values:
+        nodes = [helper.make_node("Conv", ["x", "w"], ["a"]), helper.make_node("NonZero", ["a"], ["n"])]
+        nodes += [helper.make_node("Cast", ["n"], ["c"], to=1), helper.make_node("MatMul", ["v", "c"], ["y"])]
+    shape = [1, 3, 8, 8] if values else ["N", 3, "height", "width"]
+    x, y = helper.make_tensor_value_info("x", 1, shape), helper.make_tensor_value_info("y", 1, None)
+    constants = {"w": np.zeros((4, 3, 3, 3), np.float32), "v": np.zeros((2, 4), np.float32)}
+    made = [numpy_helper.from_array(array, name) for name, array in constants.items()]
+    graph = helper.make_graph(nodes, "net", [x], [y], made)
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 20)], ir_version=9), path)
+    return path
+
+
+def test_the_free_sizes_of_a_file_are_given_by_an_option(call, tmp_path):
+    path = onnx_file(tmp_path / "net.onnx", values=False)
+    assert_refused(call("profile", path), "leaves dimension 2 of its input 'x' free", "--input 1x3x224x224")
+    told = result(call, "profile", path, "--input", "2x3x10x12")
+    assert told["macs"] == 2 * 4 * 27 * 8 * 10 and told["input"] == [[2, 3, 10, 12]]
+    assert_refused(call("profile", path, "--input", "1x4x10x10"), "1x4x10x10 was given", "3xheightxwidth")
+    assert_refused(call("profile", path, "--input", "1x3x10x10,1x3"), "has 1 input", "2 shapes were given")
+
+
+def test_a_file_with_unknown_shapes_gives_lower_bounds_and_fails(call, tmp_path):
+    path = onnx_file(tmp_path / "net.onnx", values=True)
+    done = call("profile", path)
+    assert done.code == 1 and "shapes of 3 results could not be found" in done.err
+    assert f"at least {4 * 27 * 36:,}" in done.out and "proven" not in done.out
+    told = json.loads(call("profile", path, "--json").out)
+    assert (told["macs"], told["at_least"], told["peak_memory_at_least"]) == (4 * 27 * 36, True, True)
+    page = tmp_path / "page.html"
+    assert call("profile", path, "--html", page).code == 1 and "at least" in page.read_text()

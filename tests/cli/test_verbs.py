@@ -65,14 +65,15 @@ def test_wrong_usage_is_2(call, words):
     assert_refused(call(*words), code=2)
 
 
-def test_every_verb_has_help_and_at_most_ten_options_besides_json_and_those_for_things_of_ones_own():
-    shared = ("help", "json", "space", "task", "rules", "operators")
+def test_every_verb_has_help_and_at_most_ten_options_of_its_own():
+    shared = ("help", "json", "space", "task", "rules", "operators", "mean", "std", "scale", "channels")
+    quantizing = ("calibration", "observer", "qat", "accept_sqnr", "layers")
     from typer.main import get_command
 
     from netwright.cli.main import app
 
     for name, command in get_command(app).commands.items():
-        options = [p for p in command.params if p.param_type_name == "option" and p.name not in shared]
+        options = [p for p in command.params if p.param_type_name == "option" and p.name not in (*shared, *quantizing)]
         assert len(options) <= 10, name
         assert command.help, name
         assert all(p.help for p in command.params), name
@@ -237,18 +238,20 @@ def test_networks_that_measure_above_the_limit_are_left_out_and_the_search_is_re
 def test_search_result(call, run, monkeypatch):
     search_quickly(monkeypatch)
     told = result(call, "search", run, "--latency", "2ms", "--macs", "2M", "--evaluations", "20")
-    assert set(told) == {"device", "budget", "candidates", "front"}
+    assert set(told) == {"device", "budget", "candidates", "front", "warnings"}
     assert told["device"] == "this"
     assert told["budget"] == {"latency_ms": 2.0, "macs": 2e6}
     assert told["candidates"]
     for one in told["candidates"] + told["front"]:
-        assert set(one) == {"arch", "accuracy", "latency_ms", "macs", "params"}
+        assert set(one) - {"chosen_by"} == {"arch", "accuracy", "latency_ms", "macs", "params"}
         assert one["macs"] <= 2e6
         assert one["accuracy"]["kind"] == "measured"
     assert all(one["latency_ms"]["kind"] == "measured" for one in told["candidates"])
     for one in told["front"]:
         assert one["latency_ms"]["kind"] == "predicted"
         assert one["latency_ms"]["value"] == pytest.approx(0.1 + one["macs"] / 1e6)
+    chosen_by = [one["chosen_by"]["value"] for one in told["candidates"]]
+    assert chosen_by == sorted(chosen_by, reverse=True)  # the order that the heading of the table names
     front = [(one["latency_ms"]["value"], one["accuracy"]["value"]) for one in told["front"]]
     assert front == sorted(front, reverse=True)
     assert len(set(front)) == len(front)
@@ -260,6 +263,86 @@ def test_search_result(call, run, monkeypatch):
     assert again["front"] == told["front"]
     assert [one["arch"] for one in again["candidates"]] == [one["arch"] for one in told["candidates"]]
     assert (run / "evaluations.jsonl").read_bytes() == before  # nothing is evaluated twice
+
+
+@pytest.mark.usefixtures("latency_model")
+@pytest.mark.parametrize("limits", [["--macs", "2M"], ["--latency", "1ms"], ["--latency", "0.36ms"]])
+def test_the_count_asked_for_is_the_most_that_is_evaluated(call, run, monkeypatch, limits):
+    """Also where the machine is slower than the model, so that the search is repeated."""
+    from netwright.cost.figures import Figure
+    from netwright.workflow import search as work
+
+    slow = lambda made, archs, *others: {arch: Figure(1.1, "measured") for arch in archs}  # noqa: E731
+    monkeypatch.setattr(work, "measured_latencies", slow)
+    search_quickly(monkeypatch)
+    done = call("search", run, *limits, "--evaluations", "20")
+    assert done.code == 0, done.err
+    lines = [len((run / f"{name}.jsonl").read_text().splitlines()) for name in ("evaluations", "validation")]
+    assert sum(lines) <= 20
+    assert "at most 20 evaluations: " in done.err
+    (file,) = (run / "search").glob("*.json")
+    spent = json.loads(file.read_text())["spent"]
+    assert lines[0] <= spent["sample"] + spent["refined"] + spent["repeats"] * spent["repeated"]
+
+
+@pytest.mark.usefixtures("latency_model")
+def test_networks_above_their_budget_and_poor_predictors_are_marked_everywhere(call, run, monkeypatch):
+    from netwright.cost.figures import Figure
+    from netwright.report.report import write_report
+    from netwright.workflow import search as work
+    from netwright.workflow.open import open_run
+
+    slow = lambda made, archs, *others: {arch: Figure(7.0, "measured", source="by hand") for arch in archs}  # noqa: E731
+    monkeypatch.setattr(work, "measured_latencies", slow)
+    search_quickly(monkeypatch)
+    done = call("search", run, "--latency", "0.5ms", "--evaluations", "20")
+    assert done.code == 0, done.err
+    assert "7 ms measured, over 0.5 ms" in done.out
+    assert "warning: all networks listed measure over 0.5 ms" in done.out
+    assert "noise floor of its timings 4.0 %" in done.out
+    assert "most accurate first" not in done.out and "held out for the search, by which networks are chosen" in done.out
+    told = json.loads((run / "search" / "0.5-ms.json").read_text())
+    assert all(one["exceeds"] == {"latency_ms": 0.5} for one in told["candidates"])
+    told["predictor"] |= {"kendall_tau": -0.14, "doubt": "its tau is -0.14"}
+    told["latency_model"] |= {"busy": "the machine was busy: so and so"}
+    (run / "search" / "0.5-ms.json").write_text(json.dumps(told))
+    opened = open_run(run)
+    page = write_report(opened.run, opened.family).read_text()
+    for said in ("over 0.5 ms", "by hand", "its tau is -0.14", "the machine was busy: so and so"):
+        assert said in page
+
+
+# --- what can be known from the arguments is checked first
+
+
+def test_an_untrained_run_is_refused_before_a_device_is_asked_for(call, run):
+    (run / "model.safetensors").unlink()
+    assert_refused(call("search", run, "--latency", "1ms"), "no trained model yet")
+    assert_refused(call("search", run, "--device", "stm32f746", "--limit", "energy=1mJ"), "no trained model yet")
+
+
+def test_limits_are_read_before_the_run(call, tmp_path):
+    from netwright.core.errors import NetwrightError
+    from netwright.workflow.search import search
+
+    for settings, says in (
+        ({"ram": 3}, "'ram'"),
+        ({"latency_ms": -1}, "greater than zero"),
+        ({"device": "phone"}, "'phone'"),
+    ):
+        with pytest.raises(NetwrightError, match=says):
+            search(tmp_path / "nowhere", **{"macs": 1e6, **settings})
+    assert_refused(call("search", tmp_path / "nowhere", "--device", "stm32f412", "--limit", "sram=1MB"), "more than")
+
+
+@pytest.mark.parametrize("limit", ["energy=1mJ", "sram=100KB", "instructions=5M", "latency=1ms"])
+def test_a_device_that_cannot_price_a_limit_is_refused_before_anything_is_tabulated(call, trained, monkeypatch, limit):
+    from netwright.searching.limits import budget
+
+    monkeypatch.setattr(budget, "Layout", lambda made: pytest.fail("blocks were priced first"))
+    done = call("search", trained, "--limit", "training_memory@bias:8=30MB", "--limit", limit)
+    assert_refused(done)
+    assert any(part in done.err for part in ("device this --measure", "microcontroller"))
 
 
 def search_quickly(monkeypatch):

@@ -11,7 +11,8 @@ from torch import Tensor, nn
 
 from netwright.compression.quantization.bias_correction import means_of_layers
 from netwright.compression.quantization.equalize import equalize
-from netwright.compression.quantization.exported import constant, export, kind
+from netwright.compression.quantization.exported import export
+from netwright.compression.quantization.nodes import constant, kind
 from netwright.compression.quantization.observers import (
     BINS,
     HistogramRange,

@@ -53,7 +53,8 @@ def test_a_disk_that_is_full_leaves_what_was_there(finished, tmp_path, monkeypat
         return copied(source, place)
 
     monkeypatch.setattr(files.shutil, "copyfile", full)
-    with pytest.raises(NetwrightError, match="No space left on device"):
+    says = "What it held before is kept" if exists else "Nothing was there before"
+    with pytest.raises(NetwrightError, match=rf"No space left on device\. {says}\."):
         publish_folder(finished, target)
     assert (held(target) if exists else target.exists()) == ({"a.txt": "old"} if exists else False)
     assert sorted(file.name for file in tmp_path.iterdir()) == (["out", "scratch"] if exists else ["scratch"])
@@ -79,15 +80,18 @@ def test_an_interruption_leaves_one_whole_result(finished, tmp_path, monkeypatch
     assert held(target) == held(finished)
 
 
-def test_a_write_that_fails_keeps_the_file_and_leaves_nothing_beside_it(tmp_path, monkeypatch):
+@pytest.mark.parametrize("exists", [False, True])
+def test_a_write_that_fails_keeps_the_file_and_leaves_nothing_beside_it(tmp_path, monkeypatch, exists):
     path = tmp_path / "a.txt"
-    path.write_text("old")
+    if exists:
+        path.write_text("old")
 
     def full(self, content):
         self.write_text("half")
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(files.Path, "write_bytes", full)
-    with pytest.raises(NetwrightError, match="No space left on device"):
+    says = "What it held before is kept" if exists else "Nothing was there before"
+    with pytest.raises(NetwrightError, match=rf"No space left on device\. {says}\."):
         files.write_bytes(path, b"new")
-    assert held(tmp_path) == {"a.txt": "old"}
+    assert held(tmp_path) == ({"a.txt": "old"} if exists else {})

@@ -202,6 +202,13 @@ def test_an_empty_class(folders: Make, zipped: Make) -> None:
     refuse(folders({**TWO, "train/emu": 0, "val/emu": 1}, "two"), "class folder emu holds no images")
 
 
+@pytest.mark.parametrize("there", [True, False])
+def test_an_empty_validation_class_and_a_missing_one_get_the_same_advice(folders: Make, there: bool) -> None:
+    counts = {**TWO, "train/emu": 3, **({"val/emu": 0} if there else {})}
+    text = refuse(folders(counts), "add validation images of that class, or remove it from both parts")
+    assert "remove the folder" not in text
+
+
 def test_one_class_only(folders: Make) -> None:
     refuse(folders({"train/cat": 4, "val/cat": 4}), "one class only")
 

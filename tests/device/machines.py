@@ -15,7 +15,11 @@ class Machine:
         self.random = random.Random(seed)
         self.until_ns = 0
         self.slowdown = 1.0
-        self.clock = types.SimpleNamespace(perf_counter_ns=lambda: self.now_ns, monotonic=lambda: self.now_ns / 1e9)
+        self.clock = types.SimpleNamespace(
+            perf_counter_ns=lambda: self.now_ns,
+            perf_counter=lambda: self.now_ns / 1e9,
+            monotonic=lambda: self.now_ns / 1e9,
+        )
 
     def work(self, ms: float) -> None:
         """Let the time of some work pass; the machine's mood changes every 30 ms."""

@@ -44,6 +44,35 @@ def test_the_model_recovers_an_additive_machine(monkeypatch, tiny, busy):
     assert model.noise_floor["mape"] < 0.5
 
 
+def test_a_model_of_a_busy_machine_says_so_wherever_it_goes(monkeypatch, tiny, capsys, tmp_path):
+    from netwright.cli.device import describe
+    from netwright.device.latency import LatencyModel
+    from netwright.device.store import save_model
+    from netwright.runtime.runtimes import runtime
+    from netwright.workflow.measure import describe_model
+    from netwright.workflow.search import price_device
+
+    calm = measured(monkeypatch, tiny, Machine())
+    assert calm.doubt is None and not any("warning" in line for line in describe(calm))
+    assert calm.reference_ms and any("100% of the timings fell in calm moments" in line for line in describe(calm))
+    hurried = Machine(busy=1.0)
+    monkeypatch.setattr(timing, "time", hurried.clock)
+    few = networks(tiny, 40)
+    busy = measuring.measure(few, space="tiny", runtime=hurried.runtime(1.2, 0.02, 0.03), seconds=1e-3)
+    assert busy.doubt and any(line.startswith(f"warning: {busy.doubt}") for line in describe(busy))
+    assert (busy.summary()["busy"], describe_model(busy)["busy"], calm.summary()["busy"]) == (
+        busy.doubt,
+        busy.doubt,
+        None,
+    )
+    busy.save(tmp_path / "busy.json")
+    assert LatencyModel.load(tmp_path / "busy.json").doubt == busy.doubt
+    version = runtime("onnxruntime").version
+    save_model(dataclasses.replace(busy, runtime="onnxruntime", runtime_version=version))
+    price_device(tiny, "this", "onnxruntime", {"latency_ms": 1.0})
+    assert busy.doubt in capsys.readouterr().err
+
+
 def test_predictions_are_the_sum_of_offset_and_blocks(monkeypatch, tiny):
     model = measured(monkeypatch, tiny, Machine(), count=30)
     for priced in networks(tiny, 5, seed=2):

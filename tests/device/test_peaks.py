@@ -8,7 +8,8 @@ import pytest
 from netwright.core.errors import NetwrightError
 from netwright.device import peaks
 from netwright.device.machines import machine
-from netwright.device.peaks import Peaks, find_peaks, measure_peaks, save_peaks
+from netwright.device.peaks import Peaks, find_peaks, measure_calm, measure_peaks, save_peaks
+from tests.device.machines import Machine
 
 KEPT = Peaks("cpu", 1, {"float32": 5e10}, ((1000, 9e10), (4000, 5e10), (16000, 1e10)), True, {"date": "2026-11-21"})
 
@@ -79,3 +80,49 @@ def test_a_disturbed_small_set_takes_the_rate_of_the_larger_one():
     assert [level.bytes_per_s.value for level in known.caches] == [1.5e11, 6e10, 6e10]
     assert known.bandwidth_bytes_per_s is not None
     assert known.bandwidth_bytes_per_s.value == 2e10
+
+
+def made_up(monkeypatch, busy, seed=0):
+    """Measure the peaks of a made-up machine: two kinds of work on it."""
+    made = Machine(busy, seed)
+    monkeypatch.setattr(peaks, "time", made.clock)
+    monkeypatch.setattr(peaks, "_products", lambda: iter([peaks._Task("float32", 1e6, lambda: made.work(0.1))]))
+    monkeypatch.setattr(
+        peaks, "_sweeps", lambda sets: iter([peaks._Task(s, s, lambda s=s: made.work(s / 1e7)) for s in sets])
+    )
+    return made
+
+
+def in_turn(*found):
+    """Return a measurement that finds one after the other."""
+    answers = iter(found)
+    return lambda threads: next(answers)
+
+
+def test_a_calm_machine_is_measured_once_and_a_busy_one_again_and_is_marked(monkeypatch):
+    made_up(monkeypatch, busy=0.0)
+    calm = measure_calm(1)
+    assert calm.busy is None and calm.macs_per_s["float32"] == pytest.approx(1e10, rel=1e-3)
+    assert calm.machine().notes == KEPT.machine().notes
+    made_up(monkeypatch, busy=1.0)
+    hurried, counted = measure_peaks(1, seconds=0.0), []
+    assert "halves" in hurried.busy
+    busy = measure_calm(1, measure=lambda threads: counted.append(threads) or hurried)
+    assert len(counted) == peaks.TRIES and busy == hurried
+    assert measure_calm(1, measure=in_turn(hurried, calm)).busy is None
+    assert any("busy" in note and "bounds" in note for note in busy.machine().notes)
+    save_peaks(busy)
+    assert find_peaks(1) == busy and find_peaks(1).busy == busy.busy
+
+
+def test_more_threads_are_never_slower_than_fewer():
+    two = Peaks("cpu", 2, {"float32": 3e10}, ((1000, 2e11), (4000, 1e10), (16000, 1e10)), True, {"date": "2026-11-22"})
+    counted = []
+    found = measure_calm(2, KEPT, measure=lambda threads: counted.append(threads) or two)
+    assert len(counted) == peaks.TRIES
+    assert "2 threads were slower than 1 (float32, 4,000 bytes)" in found.busy
+    assert found.threads == 2 and found.macs_per_s == {"float32": 5e10}
+    assert found.bytes_per_s == ((1000, 2e11), (4000, 5e10), (16000, 1e10))
+    better = Peaks("cpu", 2, {"float32": 9e10}, two.bytes_per_s[:1] + KEPT.bytes_per_s[1:], True)
+    found = measure_calm(2, KEPT, measure=in_turn(two, better))
+    assert found.busy is None and found.macs_per_s == {"float32": 9e10}

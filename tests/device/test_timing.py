@@ -54,3 +54,22 @@ def test_a_visit_is_calm_only_if_both_of_its_ends_are(monkeypatch):
 
     found = timing.time_programs([lambda: machine.work(1.0)] * 2, reference, seconds=0)
     assert found.calm == pytest.approx(0.5)
+
+
+def test_doubt_tells_a_busy_machine_from_a_calm_one(monkeypatch):
+    assert timed(monkeypatch, Machine(), seconds=1000).doubt() is None
+    assert (
+        timed(monkeypatch, Machine(busy=0.8), seconds=1000).doubt() is None
+    )  # it waited for calm moments, and is exact
+    hurried = timed(monkeypatch, Machine(busy=1.0), seconds=0)
+    assert "the machine was busy" in hurried.doubt()
+    assert f"{hurried.noise:.1%}" in hurried.doubt() and f"{hurried.calm:.0%}" in hurried.doubt()
+
+
+def test_work_that_goes_on_all_the_time_is_known_by_the_reference(monkeypatch):
+    machine = Machine()
+    usual_ms = timed(monkeypatch, machine, seconds=1000).reference_ms
+    machine.slowdown, machine.until_ns = 1.8, 10**18  # no moment is calm, and all are alike
+    found = timed(monkeypatch, machine, seconds=1000)
+    assert found.doubt() is None
+    assert "1.80 times as long" in found.doubt(usual_ms)

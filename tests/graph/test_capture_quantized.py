@@ -56,8 +56,10 @@ def test_the_parts_of_a_composed_weight_are_parameters_and_keep_their_types() ->
     graph = capture(net, torch.empty(3, 6, device="meta"))
     assert count(graph).macs == 3 * (48 + 32)
     parts = [storage for storage in graph.storages if storage.role == "parameter"]
-    assert sorted(storage.bytes for storage in parts if storage.name == "2.weight") == [4 * 4, 32]
-    assert graph.params == 48 + 8 + 32 + 4 + 4
+    assert [storage.bytes for storage in parts if storage.name == "2.weight"] == [32]
+    scales = [storage for storage in graph.storages if storage.role == "buffer"]
+    assert [(storage.name, storage.bytes) for storage in scales] == [("2.weight", 4 * 4)]
+    assert graph.params == 48 + 8 + 32 + 4
     assert not any(storage.role == "constant" for storage in graph.storages)
     assert torch.equal(net(x), before)
     assert isinstance(net[2].weight, Int8Weight)
@@ -101,4 +103,67 @@ def test_torchao(config: str) -> None:
     quantization.quantize_(net, getattr(quantization, config)())
     counts = count(capture(net, torch.empty(2, 64, device="meta")))
     assert counts.macs == 2 * (64 * 32 + 32 * 16)
+    assert counts.params == 64 * 32 + 32 + 32 * 16 + 16
     assert not counts.unpriced
+
+
+class Both(Int8Weight):
+    """A weight that is composed without being narrower: both of its parts are weights."""
+
+    @classmethod
+    def __torch_dispatch__(cls, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        return super().__torch_dispatch__(func, types, args, kwargs)
+
+
+def test_a_composed_weight_that_is_not_narrower_is_counted_whole() -> None:
+    layer = nn.Linear(8, 4, bias=False)
+    layer.weight = nn.Parameter(Both(torch.randn(4, 8), torch.ones(4)), requires_grad=False)
+    assert capture(layer.eval(), torch.empty(2, 8, device="meta")).params == 32 + 4
+
+
+class Only(nn.Module):
+    """Holds one layer: only what is inside of a module is replaced by quantized layers."""
+
+    def __init__(self, layer: nn.Module):
+        super().__init__()
+        self.layer = layer
+
+    def forward(self, x: Tensor) -> Any:
+        return self.layer(x)
+
+
+def dynamic(net: nn.Module, dtype: torch.dtype = torch.qint8) -> nn.Module:
+    kinds = {nn.Linear, nn.LSTM, nn.GRU, nn.GRUCell}
+    return torch.ao.quantization.quantize_dynamic(net.eval(), kinds, dtype=dtype)
+
+
+def static(net: nn.Sequential) -> nn.Module:
+    quantization = torch.ao.quantization
+    wrapped = quantization.QuantWrapper(net.eval())
+    wrapped.qconfig = quantization.get_default_qconfig("x86")  # pyright: ignore[reportAttributeAccessIssue, reportArgumentType]
+    prepared = quantization.prepare(wrapped)
+    prepared(torch.randn(1, 3, 8, 8))
+    return quantization.convert(prepared)
+
+
+@pytest.mark.parametrize(
+    ("quantize", "net", "shape"),
+    [
+        (dynamic, nn.Sequential(nn.Linear(8, 16), nn.ReLU(), nn.Linear(16, 4)), (2, 8)),
+        (lambda net: dynamic(net, torch.float16), nn.Sequential(nn.Linear(8, 16)), (2, 8)),
+        (dynamic, Only(nn.LSTM(8, 16, 2, bidirectional=True)), (5, 2, 8)),
+        (dynamic, Only(nn.GRUCell(8, 16)), (2, 8)),
+        (static, nn.Sequential(nn.Conv2d(3, 8, 3), nn.ReLU(), nn.Conv2d(8, 4, 3, 2, groups=2)), (1, 3, 8, 8)),
+        (static, nn.Sequential(nn.Conv2d(3, 6, 3), nn.Flatten(), nn.Linear(216, 5)), (1, 3, 8, 8)),
+    ],
+    ids=["linear", "float16", "lstm", "cell", "conv", "conv and linear"],
+)
+@pytest.mark.filterwarnings("ignore")
+def test_what_torch_ao_quantized_has_the_parameters_and_macs_of_the_float_module(
+    quantize: Any, net: nn.Module, shape: tuple[int, ...]
+) -> None:
+    x = torch.randn(shape)
+    expected = count(capture(net.eval(), x))
+    found = count(capture(quantize(net), x))
+    assert (found.params, found.macs) == (expected.params, expected.macs)
+    assert not found.unpriced and not found.at_least

@@ -18,6 +18,7 @@ from netwright.core.errors import NetwrightError
 from netwright.cost.rules.onnx import RULES
 from netwright.cost.rules.torch_rules import RULES as ATEN
 from netwright.graph.capture.trace import capture
+from netwright.graph.files import onnx_shapes
 from netwright.graph.files.onnx import graph_of, read_onnx
 from netwright.graph.graph import Graph, Ref
 from netwright.runtime.export import export_onnx, quick_onnx
@@ -161,9 +162,13 @@ def test_products_are_counted(operator: str, attributes: dict[str, Any], shapes:
     assert macs(graph_of(model([node], inputs, constants))) == expected
 
 
-def test_operators_of_onnx_runtime_are_priced_with_the_shapes_that_the_file_states() -> None:
+def test_operators_of_onnx_runtime_are_priced_with_the_shapes_that_it_finds_or_the_file_states(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     node = helper.make_node("FusedMatMul", ["x", "w"], ["y"], domain="com.microsoft", transA=1)
     made = model([node], {"x": (TensorProto.FLOAT, [5, 3])}, {"w": np.zeros((5, 7), np.float32)}, ())
+    assert macs(graph_of(made)) == 3 * 5 * 7
+    monkeypatch.setattr(onnx_shapes, "runtime_shapes", lambda *_: {})
     assert "could not be inferred" in graph_of(made).notes[0]
     assert RULES["onnx.com.microsoft.FusedMatMul"](graph_of(made), graph_of(made).ops[0]) is None
     made.graph.value_info.append(helper.make_tensor_value_info("y", TensorProto.FLOAT, [3, 7]))

@@ -133,6 +133,22 @@ def others() -> QuantizedGraph:
     fill = build.constant("fill", np.array([7], np.int8), q)
     border = build.constant("border", np.array([[0, 0], [1, 0], [0, 1], [0, 0]], np.int32))
     x = build.op("PADV2", [x, border, fill], (1, 3, 4, 6), q)
+    x = build.op("REVERSE_V2", [x, build.constant("turned", np.array([2], np.int32))], (1, 3, 4, 6), q)
+    block, none = (
+        build.constant("block", np.array([1, 2], np.int32)),
+        build.constant("none", np.zeros((2, 2), np.int32)),
+    )
+    x = build.op("SPACE_TO_BATCH_ND", [x, block, none], (2, 3, 2, 6), q)
+    x = build.op("BATCH_TO_SPACE_ND", [x, block, none], (1, 3, 4, 6), q)
+    pixel = build.op(
+        "SLICE",
+        [x, build.constant("at", np.zeros(4, np.int32)), build.constant("one", np.array([1, 1, 1, 6], np.int32))],
+        (1, 1, 1, 6),
+        q,
+    )
+    wide = build.op("TILE", [pixel, build.constant("times", np.array([1, 1, 4, 1], np.int32))], (1, 1, 4, 6), q)
+    high = build.op("BROADCAST_TO", [wide, build.constant("to", np.array([1, 3, 4, 6], np.int32))], (1, 3, 4, 6), q)
+    x = build.op("ADD", [x, high], (1, 3, 4, 6), q)
     lengths, axis = build.constant("lengths", np.array([2, 4], np.int32)), build.constant("axis", np.array(3, np.int32))
     first, second = build.op_many("SPLIT_V", [x, lengths, axis], [((1, 3, 4, 2), q), ((1, 3, 4, 4), q)], num_splits=2)
     places = build.constant("places", np.array([3, 0], np.int32))

@@ -21,6 +21,7 @@ from netwright.mcu.schedule.schedule import schedule
 from netwright.models.families import family
 from netwright.nn.mbconv import MBConv
 from netwright.nn.simple import ConvNorm, PoolHead
+from netwright.nn.transformer import TokenHead
 
 
 def sampled(count: int, seed: int = 0):
@@ -53,10 +54,10 @@ def test_random_networks_are_reproducible_and_fill_int8():
 
 
 def test_blocks_without_integer_form_are_refused():
-    with pytest.raises(NetwrightError, match="squeeze"):
-        network_of_blocks([MBConv(8, 8, 16, 3, squeeze_excite=True)], (8, 8, 8))
-    with pytest.raises(NetwrightError, match="hswish"):
-        network_of_blocks([ConvNorm(3, 8, 3, 1, "hswish")], (3, 8, 8))
+    with pytest.raises(NetwrightError, match="TokenHead"):
+        network_of_blocks([TokenHead(8, 10)], (4, 8))
+    with pytest.raises(NetwrightError, match="gelu"):
+        network_of_blocks([ConvNorm(3, 8, 3, 1, "gelu")], (3, 8, 8))  # pyright: ignore[reportArgumentType]
 
 
 def test_a_fit_finds_the_coefficients_of_what_is_linear():

@@ -4,6 +4,7 @@ import json
 import math
 import random
 import re
+import shlex
 from html.parser import HTMLParser
 
 import pytest
@@ -200,9 +201,31 @@ def test_the_report_is_the_same_every_time(run):
 def test_commands_repeat_the_settings(run):
     fill(run)
     lines = commands(Facts.of(run))
-    assert lines[0].startswith("netwright train digits --space tiny")
+    assert lines[0].startswith("netwright train digits ")
+    assert "--space tiny" in lines[0]
     assert "--set epochs=2.5" in lines[0]
     assert any("--latency 0.5ms" in line for line in lines)
+
+
+def test_commands_name_the_run_as_it_was_given_and_survive_a_shell(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    run = Run.create("my runs/it's one", config(source="photos of a & b.zip"))
+    page = "".join(Page(write_report(run).read_text()).text)
+    shown = [*commands(Facts.of(run)), *re.findall(r"netwright (?:search|deploy) .*?(?: --| trains)", page)]
+    assert len(shown) > 5
+    for line in shown:
+        words = shlex.split(line)
+        assert "my runs/it's one" in words, line
+    assert shlex.split(commands(Facts.of(run))[0])[2] == "photos of a & b.zip"
+
+
+def test_what_no_command_can_name_is_said(tmp_path):
+    made = {**config(), "own": {"space": "mine", "called_with": {"classes": 2}}}
+    first, second, *_ = commands(Facts.of(Run.create(tmp_path / "run", made)))
+    assert first.startswith("#") and "'mine'" in first and second.startswith("netwright train")
+    made["own"]["space"], made["task"] = "nets.py:mine", "tasks.py:MINE"
+    line = commands(Facts.of(Run.create(tmp_path / "other", made)))[0]
+    assert "--space nets.py:mine" in line and "--task tasks.py:MINE" in line
 
 
 def test_drawing_shows_depth_kernel_expansion_and_channels():

@@ -8,7 +8,7 @@ from search_families import bumpy_score, chain_family, small_family
 from netwright.core.errors import NetwrightError
 from netwright.core.state import load_state, save_state
 from netwright.models.families import family
-from netwright.searching.predictor import FOLDS, AccuracyPredictor, _cross_validate, encode
+from netwright.searching.predictor import FOLDS, AccuracyPredictor, Quality, _cross_validate, encode
 
 SPACE = family("mobilenet-v3-small").space
 
@@ -133,3 +133,21 @@ def test_the_predictions_of_a_fold_are_those_of_a_fit_to_the_others():
         weights = np.linalg.solve(ridge, values[kept] - values[kept].mean())
         cross = features[held] @ features[kept].T / features.shape[1] + 1
         np.testing.assert_allclose(predicted[held], cross @ weights + values[kept].mean(), rtol=1e-8)
+
+
+@pytest.mark.parametrize(
+    ("tau", "count", "says"), [(-0.14, 60, "no better than a coin"), (0.3, 200, "65%"), (0.3, 12, "coin")]
+)
+def test_a_predictor_that_ranks_badly_is_doubted_and_says_what_to_do(tau, count, says):
+    doubt = Quality(count, tau, tau, 1.0).doubt
+    assert says in doubt and f"{tau:.2f}" in doubt and "--evaluations" in doubt and "train the supernet longer" in doubt
+
+
+@pytest.mark.parametrize("count", [10, 20, 60])
+def test_chance_alone_exceeds_the_bound_in_one_case_of_twenty(count):
+    from scipy.stats import kendalltau
+
+    rng = np.random.default_rng(0)
+    taus = [kendalltau(rng.permutation(count), np.arange(count))[0] for _ in range(2000)]
+    assert np.mean(np.array(taus) > Quality(count, 0.0, 0.0, 1.0).chance_tau) == pytest.approx(0.05, abs=0.02)
+    assert Quality(count, 0.8, 0.8, 1.0).doubt is None

@@ -11,6 +11,7 @@ import torch
 from netwright.core.errors import NetwrightError
 from netwright.core.metric import TOP_1, Metric
 from netwright.data import Augment, ImageSet
+from netwright.data.preparation import Preparation
 from netwright.deployment.contract import Contract
 from netwright.nn.wiring import assemble
 from netwright.tasks.tasks import TASKS
@@ -95,7 +96,7 @@ def test_preparing_twice_is_preparing_once(task):
 def test_the_contract_round_trips_and_its_program_runs(task, capsys):
     classes = ("red", "green", "blue")
     outputs = task.contract(classes)
-    contract = Contract(8, (0.3,) * 3, (0.2,) * 3, classes, output_name=outputs.name, task=task.name)
+    contract = Contract(Preparation(8, 8, (0.3,) * 3, (0.2,) * 3), classes, output_name=outputs.name, task=task.name)
     assert Contract.from_metadata(contract.to_metadata()) == contract
     assert outputs.network and outputs.meaning and not outputs.network.endswith(".")
     head, x_BCHW, _ = batch(task)
@@ -106,7 +107,7 @@ def test_the_contract_round_trips_and_its_program_runs(task, capsys):
 
 
 def test_a_contract_keeps_the_name_of_its_task():
-    contract = Contract(8, (0.3,) * 3, (0.2,) * 3, (), output_name="image", task="mine.py:DENOISING")
+    contract = Contract(Preparation(8, 8, (0.3,), (0.2,)), (), output_name="image", task="mine.py:DENOISING")
     assert Contract.from_metadata(contract.to_metadata()) == contract
     older = {name: text for name, text in contract.to_metadata().items() if name != "task"}
     assert Contract.from_metadata(older).task == "classification"

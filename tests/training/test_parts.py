@@ -38,8 +38,23 @@ def test_schedule_lays_stages_out_and_anneals_each():
 
 
 def test_every_stage_has_a_step():
-    schedule = Schedule.of([Stage(name, 1.0, ()) for name in "abcd"], recipe("progressive", epochs=0.1), 10)
-    assert [(span.start, span.end) for span in schedule.spans] == [(0, 1), (1, 2), (2, 3), (3, 4)]
+    stages = [Stage("a", 100.0, ()), *(Stage(name, 1.0, ()) for name in "bcd")]
+    schedule = Schedule.of(stages, recipe("progressive", epochs=0.5), 10)
+    assert [(span.start, span.end) for span in schedule.spans] == [(0, 2), (2, 3), (3, 4), (4, 5)]
+
+
+@pytest.mark.parametrize("epochs", [0.01, 0.1, 0.25, 0.3, 0.5, 1, 1.7, 3])
+@pytest.mark.parametrize("steps_per_epoch", [1, 3, 10, 21])
+@pytest.mark.parametrize("shares", [(1.0,), (0.4, 0.15, 0.2, 0.25), (0.01, 0.01, 5.0), (9.0, 0.1, 0.1, 0.1, 0.1)])
+def test_the_epochs_asked_for_are_kept_to_the_step(epochs, steps_per_epoch, shares):
+    stages = [Stage(str(index), share, ()) for index, share in enumerate(shares)]
+    schedule = Schedule.of(stages, recipe("progressive", epochs=epochs), steps_per_epoch)
+    assert schedule.steps == max(1, round(epochs * steps_per_epoch))
+    assert schedule.epochs == schedule.steps / steps_per_epoch
+    ends = [0, *(span.end for span in schedule.spans)]
+    assert [span.start for span in schedule.spans] == ends[:-1]
+    assert all(span.end > span.start for span in schedule.spans)
+    assert [span.stage for span in schedule.spans] == stages[: schedule.steps]
 
 
 def test_average_equals_torch_after_the_ramp():

@@ -12,8 +12,9 @@ from typing import Any
 import torch
 from torch.fx import GraphModule, Node
 
-from netwright.compression.quantization.exported import PRODUCTS, argument, constant, kind, where
+from netwright.compression.quantization.nodes import argument, constant, kind, where
 from netwright.compression.quantization.observers import ACTIVATIONS, WEIGHTS, PerChannelNow
+from netwright.compression.quantization.operations import CLAMPS, MOVES, PRODUCTS, SPLITS, SUMS, check, makes_tensors
 from netwright.compression.quantization.pt2e import (
     FakeQuantize,
     FixedQParamsQuantizationSpec,
@@ -24,14 +25,6 @@ from netwright.compression.quantization.pt2e import (
 )
 from netwright.core.errors import NetwrightError, unknown
 
-SUMS = {"add", "sub", "mul"}
-CLAMPS = {"relu", "hardtanh"}
-MOVES = {
-    *("max_pool2d", "avg_pool2d", "adaptive_avg_pool2d", "flatten", "reshape", "squeeze", "unsqueeze"),
-    *("permute", "transpose", "slice", "select", "getitem", "pad", "cat", "upsample_nearest2d", "upsample_bilinear2d"),
-}
-FUNCTIONS = {"hardswish", "sigmoid", "tanh", "softmax", "leaky_relu", "prelu", "mean", "matmul", "bmm"}
-SPLITS = {"split", "split_with_sizes", "chunk"}
 # What the reference kernels demand of the outputs: scale and zero point.
 FIXED = {"sigmoid": (1 / 256, -128), "softmax": (1 / 256, -128), "tanh": (1 / 128, 0)}
 
@@ -65,7 +58,7 @@ class Int8Quantizer(Quantizer):
         Raises:
             NetwrightError: the graph holds an operation that has no integer form here.
         """
-        values = [node for node in model.graph.nodes if self._is_value(model, node)]
+        values = [node for node in model.graph.nodes if self._is_value(node)]
         kept = [node for node in values if fused_into(node) is None]
         group = _groups(kept)
         for node in values:
@@ -93,44 +86,31 @@ class Int8Quantizer(Quantizer):
         weight: Any = node.args[1]
         if constant(model, weight) is None:
             raise NetwrightError(f"{where(node)}: its weights are computed, and only constant weights become integers.")
+        bias = argument(node, "bias")
+        if bias is not None and constant(model, bias) is None:
+            raise NetwrightError(f"{where(node)}: its bias is computed, and only a constant bias becomes integers.")
         spec = self._weight
         if kind(node) == "conv_transpose2d":
-            if argument(node, "groups", 1) != 1:
-                raise NetwrightError(
-                    f"{where(node)}: a grouped transposed convolution has no integer form. Use groups=1."
-                )
             spec = QuantizationSpec(**{**_fields(spec), "ch_axis": 1})
         return {weight: spec}
 
-    def _is_value(self, model: GraphModule, node: Node) -> bool:
+    def _is_value(self, node: Node) -> bool:
         """Whether a node makes a tensor of the network."""
-        name = kind(node)
-        if name == "placeholder":
+        if kind(node) == "placeholder":
             return True
-        if node.op != "call_function" or name in SPLITS or not _computes(node):
+        if node.op != "call_function" or not makes_tensors(node):
             return False
-        if name in PRODUCTS | SUMS | CLAMPS | MOVES | FUNCTIONS:
-            return True
-        known = sorted(PRODUCTS | SUMS | CLAMPS | MOVES | FUNCTIONS | SPLITS)
-        raise NetwrightError(
-            f"{where(node)}: the operation {name} has no integer form here. Known are: {', '.join(known)}. "
-            "Replace it in the module, or leave it out and compute it outside the quantized network."
-        )
+        check(node)
+        return kind(node) not in SPLITS
 
 
 def _fields(spec: QuantizationSpec) -> Mapping[str, Any]:
     return {name: getattr(spec, name) for name in spec.__dataclass_fields__}
 
 
-def _computes(node: Node) -> bool:
-    """Whether a node makes a tensor: sizes are numbers."""
-    value = node.meta.get("val")
-    return isinstance(value, torch.Tensor) and value.is_floating_point()
-
-
 def fused_into(node: Node) -> Node | None:
     """Return the activation that a layer's output goes through and nothing else, if the layer can carry it out."""
-    if kind(node) not in PRODUCTS | SUMS or len(node.users) != 1:
+    if kind(node) not in {**PRODUCTS, **SUMS} or len(node.users) != 1:
         return None
     (user,) = node.users
     return user if kind(user) in CLAMPS and fusible(user) else None
@@ -167,7 +147,7 @@ def _groups(nodes: list[Node]) -> dict[Node, Node]:
 
     for node in nodes:
         first[node] = node
-        if kind(node) not in MOVES:
+        if kind(node) not in {*MOVES, "getitem"}:
             continue
         for source in _moved(node):
             source = source.args[0] if kind(source) in SPLITS else source

@@ -15,7 +15,9 @@ import torch
 from torch import Tensor
 from torch.fx import GraphModule, Interpreter, Node
 
-from netwright.compression.quantization.exported import PRODUCTS, argument, constant, kind, replace_weights
+from netwright.compression.quantization.absorb import replace_weights
+from netwright.compression.quantization.nodes import argument, constant, kind
+from netwright.compression.quantization.operations import PRODUCTS
 
 IMAGES = 64  # run at once: all of them are in memory, layer by layer
 

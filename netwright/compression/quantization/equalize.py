@@ -15,7 +15,8 @@ import torch
 from torch import Tensor
 from torch.fx import GraphModule, Interpreter, Node
 
-from netwright.compression.quantization.exported import argument, constant, kind, replace_weights
+from netwright.compression.quantization.absorb import replace_weights
+from netwright.compression.quantization.nodes import argument, constant, kind
 
 _LARGEST_FACTOR = 1e4  # beyond it a channel is dead on one side
 

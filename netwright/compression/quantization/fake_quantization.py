@@ -8,6 +8,7 @@ of the weights follow the weights.
 from __future__ import annotations
 
 import copy
+import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -17,11 +18,13 @@ from torch import Tensor, nn
 from torch.fx import GraphModule
 
 from netwright.compression.quantization.annotate import Int8Quantizer
+from netwright.compression.quantization.compare import IMAGES, compare, first_images
 from netwright.compression.quantization.exported import export, takes_any_batch
 from netwright.compression.quantization.fold.fold import fold
 from netwright.compression.quantization.observers import ObserverName, PerChannelNow
 from netwright.compression.quantization.pt2e import FakeQuantize, convert_pt2e, prepare_qat_pt2e
 from netwright.core.errors import NetwrightError
+from netwright.core.progress import say
 from netwright.graph.integers.quantized import QuantizedGraph
 from netwright.training.change import Example
 
@@ -61,6 +64,7 @@ class FakeQuantized(nn.Module):
         self._name = type(module).__name__
         batches = [x_BCHW.cpu() for x_BCHW in batches]
         self._example = batches[0][:1]
+        self._compared = first_images([(x_BCHW,) for x_BCHW in batches], IMAGES)
         exported = export(copy.deepcopy(module).cpu(), (batches[0],))
         if not takes_any_batch(exported):
             raise NetwrightError(
@@ -82,11 +86,20 @@ class FakeQuantized(nn.Module):
         return self
 
     def finish(self) -> QuantizedGraph:
-        """Return the graph in integers, for one image; this module is spent by it."""
+        """Return the graph in integers, for one image, compared with itself without rounding; this module is spent by it."""
         self.cpu()
+        trained = copy.deepcopy(self.graph)
+        for part in trained.modules():
+            if isinstance(part, FakeQuantize):
+                for switch in (part.disable_fake_quant, part.disable_observer):
+                    switch()
         with torch.no_grad():
             self.graph(self._example)  # the ranges of the weights as they are now
-        return fold(convert_pt2e(self.graph), (self._example,), self._name)
+        model = fold(convert_pt2e(self.graph), (self._example,), self._name)
+        comparison = compare(trained, model, self._compared)
+        if doubt := comparison.doubt():
+            say(doubt)
+        return dataclasses.replace(model, comparison=comparison)
 
     def _calibrate(self, batches: list[Tensor]) -> dict[str, int]:
         """Choose the ranges from float activations, keep those of the activations, round everything; count both."""

@@ -2,24 +2,28 @@
 
 from __future__ import annotations
 
+import copy
+import dataclasses
 from collections.abc import Iterable
 from typing import Any
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.fx import GraphModule
 
 from netwright.compression.quantization.annotate import Int8Quantizer
 from netwright.compression.quantization.bias_correction import correct_biases, means_of_layers
+from netwright.compression.quantization.compare import compare, to_integers
 from netwright.compression.quantization.equalize import equalize as even_out
 from netwright.compression.quantization.exported import export, takes_any_batch
 from netwright.compression.quantization.fold.fold import fold
 from netwright.compression.quantization.observers import ObserverName
 from netwright.compression.quantization.pt2e import convert_pt2e, prepare_pt2e
 from netwright.core.errors import NetwrightError
+from netwright.core.progress import say
 from netwright.graph.integers.quantized import QuantizedGraph
+
+__all__ = ["prepare", "quantize", "run", "to_integers"]
 
 
 def quantize(
@@ -29,8 +33,11 @@ def quantize(
     observer: ObserverName = "minmax",
     bias_correction: bool = False,
     equalize: bool = False,
+    layers: bool = False,
 ) -> QuantizedGraph:
     """Return a module in integers: int8 weights, symmetric, a scale a channel; int8 activations, a scale a tensor.
+
+    The integers are compared with the module on some of the images: the result's `comparison`; what is far away is said.
 
     The module is left as it was. It is exported by torch.export, observed and converted by torchao's PT2E, and folded
     into operations with int32 bias and fixed-point multipliers. Images x_BCHW become NHWC.
@@ -41,6 +48,7 @@ def quantize(
         observer: how the ranges of activations are chosen (`observers`).
         bias_correction: let each layer's outputs have the mean they had in float (`bias_correction`).
         equalize: first even out the ranges of the weights across channels (`equalize`).
+        layers: compare every layer too.
 
     Raises:
         NetwrightError: no images, or a module that cannot be exported or has no integer form.
@@ -49,13 +57,18 @@ def quantize(
     if not data:
         raise NetwrightError("Quantizing got no images: pass batches of a few hundred images as the module sees them.")
     graph_module = export(module, data[0])
+    before = copy.deepcopy(graph_module) if layers else None
     if equalize:
         even_out(graph_module, data)
     means = means_of_layers(graph_module, data) if bias_correction else {}
     converted = convert_pt2e(prepare(graph_module, data, observer))
     if bias_correction:
         correct_biases(converted, means, data)
-    return fold(converted, data[0], type(module).__name__)
+    model = fold(converted, data[0], type(module).__name__)
+    comparison = compare(copy.deepcopy(module).eval(), model, data, layers=before)
+    if doubt := comparison.doubt():
+        say(doubt)
+    return dataclasses.replace(model, comparison=comparison)
 
 
 def prepare(graph_module: GraphModule, data: list[tuple[Tensor, ...]], observer: str) -> GraphModule:
@@ -93,14 +106,3 @@ def _inputs(batch: Any) -> tuple[Tensor, ...]:
             "Quantizing takes batches of float tensors, as the module's inputs; labels are to be left out."
         )
     return tuple(found)
-
-
-def to_integers(model: QuantizedGraph, x_BCHW: Tensor, place: int = 0) -> NDArray[np.int8]:
-    """Return images as input number `place` of a quantized network takes them: int8, NHWC."""
-    found = model.quantization[model.graph.inputs[place]]
-    assert found is not None  # inputs of what `quantize` makes are int8
-    real = x_BCHW.detach().cpu().double().numpy()
-    if real.ndim == 4:
-        real = real.transpose(0, 2, 3, 1)
-    stored = np.rint(real / float(found.scale[0])) + int(found.zero_point[0])
-    return np.clip(stored, -128, 127).astype(np.int8)

@@ -39,7 +39,8 @@ class InferenceMemory:
     `timeline`: bytes alive during each of `steps`, which are indices into `Graph.ops`, with `labels`. `peak_op`: the
     operation at the peak, `peak_tensors`: what is alive there, the largest first. `arena_bytes`: one block that holds it
     all, by the offsets planned; None where an allocator serves each tensor. `lower_bound_bytes`: what every order of the
-    operations needs at least, under the same rules; None where the rules fix the order.
+    operations needs at least, under the same rules; None where the rules fix the order. `at_least`: the shape of
+    something is not known, and its memory not counted.
     """
 
     rules: Rules
@@ -52,6 +53,7 @@ class InferenceMemory:
     arena_bytes: int | None = None
     lower_bound_bytes: int | None = None
     lower_bound_kind: BoundKind | None = None
+    at_least: bool = False
 
     def to_json(self) -> dict[str, Any]:
         """Return plain JSON values without the timeline."""
@@ -65,6 +67,7 @@ class InferenceMemory:
             "arena_bytes": self.arena_bytes,
             "lower_bound_bytes": self.lower_bound_bytes,
             "lower_bound_kind": self.lower_bound_kind,
+            "at_least": self.at_least,
         }
 
 
@@ -119,6 +122,7 @@ def _planned(graph: Graph, dtype: str | None) -> InferenceMemory:
     data = flow(graph, sizes=activation_bytes(graph, dtype))
     lives = lifetimes(data)
     best = best_order(data, states=max(100, _EFFORT // max(1, len(data.steps))))
+    proven = best.exact and not graph.without_shape
     return _described(
         "planned",
         graph,
@@ -127,7 +131,7 @@ def _planned(graph: Graph, dtype: str | None) -> InferenceMemory:
         dtype,
         arena_bytes=plan(lives.buffers).arena_bytes,
         lower_bound_bytes=best.lower_bound_bytes,
-        lower_bound_kind="reached by an order, proven over all orders" if best.exact else "no order needs less",
+        lower_bound_kind="reached by an order, proven over all orders" if proven else "no order needs less",
     )
 
 
@@ -185,6 +189,7 @@ def _described(
         lives.timeline,
         steps,
         tuple(_label(graph, index) for index in steps),
+        at_least=graph.without_shape > 0,
         **bounds,
     )
 

@@ -31,6 +31,23 @@ def _convolution(graph: Graph, op: Op) -> Work:
     return products(conv_macs(x, shape(graph, op, "weight"), graph.tensors[op.outputs[0]].shape, transposed))
 
 
+def _packed_weight(graph: Graph, op: Op) -> tuple[int, ...]:
+    """Return the shape of a weight that came packed in an object and was unpacked at capture; () where it was not."""
+    later = (graph.tensors[index] for index in op.inputs[1:] if graph.storage(index).role == "parameter")
+    return next((tensor.shape for tensor in later if len(tensor.shape) > 1), ())
+
+
+def _packed_convolution(graph: Graph, op: Op) -> Work | None:
+    weight = _packed_weight(graph, op)
+    x, out = graph.tensors[op.inputs[0]].shape, graph.tensors[op.outputs[0]].shape
+    return products(conv_macs(x, weight, out, "conv_transpose" in op.kind)) if weight else None
+
+
+def _packed_linear(graph: Graph, op: Op) -> Work | None:
+    weight = _packed_weight(graph, op)
+    return products(out_elements(graph, op) * weight[-1]) if weight else None
+
+
 def _convolution_backward(graph: Graph, op: Op) -> Work:
     """Each wanted gradient, of input or weight, costs what the forward pass does; the bias's is a sum."""
     gradient = shape(graph, op, "grad_output")
@@ -175,7 +192,7 @@ def _recurrent(times: int) -> Rule:
     """A recurrent layer with its weights; `times` is 1 forward and 2 backward."""
 
     def rule(graph: Graph, op: Op) -> Work:
-        weights = [index for name in graph.traits(op).operands for index in refs(op.arguments.get(name))]
+        weights = list(dict.fromkeys(i for name in graph.traits(op).operands for i in refs(op.arguments.get(name))))
         macs = _recurrent_macs(graph, op, "data" if "data" in op.arguments else "input", weights)
         return products(times * macs, times * GATES * out_elements(graph, op))
 
@@ -224,6 +241,8 @@ FORMULAS: dict[str, Rule] = {
     "matmul": _matmul,
     "native_attention": _native_attention,
     "outer": _outer,
+    "packed_convolution": _packed_convolution,
+    "packed_linear": _packed_linear,
     "recurrent": _recurrent(1),
     "recurrent_backward": _recurrent(2),
     "summed_matmul": _summed_matmul,

@@ -77,6 +77,7 @@ class Recorder(TorchDispatchMode):
         self._tensors: list[Tensor] = []
         self._storages: list[Storage] = []
         self._ops: list[Op] = []
+        self._packed: dict[str, list[tuple[int, TorchTensor]]] = {}  # by module path; the tensor keeps its address
         self._forward_paths: dict[int, tuple[str, str]] = {}
         self._schemas: dict[Any, tuple[str, list[str], bool, list[int]]] = {}
         self.stage: Pass = "forward"
@@ -109,6 +110,10 @@ class Recorder(TorchDispatchMode):
             strides = () if tensor.is_contiguous() else tensor.stride()
             self._tensors.append(Tensor(shape, dtype, number, strides))
         return self._tensor_ids[key]
+
+    def register_packed(self, path: str, name: str, tensor: TorchTensor) -> None:
+        """Enter a weight that a module keeps in an object of torch's own, which its operations are given instead."""
+        self._packed.setdefault(path, []).append((self.register(tensor, "parameter", name), tensor))
 
     def keep(self, tensor: TorchTensor) -> None:
         """Note that autograd saves a tensor; until the backward pass begins it cannot be freed."""
@@ -182,6 +187,9 @@ class Recorder(TorchDispatchMode):
             return Ref(self.register(value, "constant"))
         if value is None or isinstance(value, (bool, int, float, str, complex)):
             return value
+        if isinstance(value, torch.ScriptObject) and (packed := self._packed.get(self._whereabouts()[0])):
+            matrices = [Ref(index) for index, tensor in packed if tensor.dim() > 1]
+            return matrices[0] if len(matrices) == 1 else matrices
         if isinstance(value, (torch.SymInt, torch.SymFloat, torch.SymBool)):
             return str(value)
         return str(value)

@@ -31,6 +31,7 @@ from netwright.core.torch_internals import (
 )
 from netwright.graph.capture.recorder import ModuleStack, Recorder
 from netwright.graph.capture.undisturbed import replace_plain_tensors, tensors_in, undisturbed
+from netwright.graph.capture.weights import packed_weights, roles_of_parts
 from netwright.graph.graph import Graph
 
 if TYPE_CHECKING:
@@ -167,8 +168,11 @@ def _run(
         replace_plain_tensors(module, values.copy)
         parameters = dict(module.named_parameters(remove_duplicate=False))
         for name, tensor in state.items():
-            for part in parts_of(tensor.detach()):
-                recorder.register(part, "parameter" if name in parameters else "buffer", name)
+            for part, role in roles_of_parts(tensor.detach(), "parameter" if name in parameters else "buffer"):
+                recorder.register(part, role, name)
+        with real_tensors() if values.fake else contextlib.nullcontext():
+            for path, name, tensor in packed_weights(module):
+                recorder.register_packed(path, name, tensor)
         args, kwargs = tree_map(
             lambda value: values.like(value) if isinstance(value, Tensor) else value, (inputs, keywords)
         )

@@ -8,12 +8,13 @@ that is left out. Reshaping shares the storage of what it reshapes. Constants ar
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from math import prod
 from pathlib import Path
 from typing import Any
 
 import onnx
+import onnx.numpy_helper
 from google.protobuf.message import DecodeError
 
 from netwright.core.errors import NetwrightError
@@ -44,6 +45,21 @@ _SETTINGS = {
 }
 # A single number that only meets these was written in the code, and not learned; a few learned ones are taken for that.
 _ARITHMETIC = {"Add", "Sub", "Mul", "Div", "Max", "Min", "Sqrt", "Cast", "Reshape", "Expand"}
+# Where a recurrent layer begins; and what hands it on unchanged from a constant.
+_STATES = {"LSTM": (5, 6), "GRU": (5,), "RNN": (5,)}
+_MOVES = {
+    "Cast",
+    "Concat",
+    "Expand",
+    "Gather",
+    "Identity",
+    "Reshape",
+    "Slice",
+    "Squeeze",
+    "Tile",
+    "Transpose",
+    "Unsqueeze",
+}
 _STATISTICS = {"BatchNormalization": (3, 4)}
 # Integers that are weights or biases all the same.
 _INTEGER_WEIGHTS = {
@@ -55,10 +71,13 @@ _INTEGER_WEIGHTS = {
 }
 
 
-def read_onnx(path: str | Path, *, sizes: Mapping[str, int] | None = None) -> Graph:
+def read_onnx(
+    path: str | Path, *, sizes: Mapping[str, int] | None = None, shapes: Sequence[Sequence[int]] = ()
+) -> Graph:
     """Return the operations of an .onnx file.
 
-    `sizes` gives names of free dimensions their size; a free first dimension of an input is 1 where nothing is said.
+    `sizes` gives names of free dimensions their size, `shapes` the inputs their shapes, in order; a free first dimension
+    of an input is 1 where nothing is said.
 
     Raises:
         NetwrightError: the file cannot be read, is damaged, or leaves shapes open.
@@ -74,10 +93,16 @@ def read_onnx(path: str | Path, *, sizes: Mapping[str, int] | None = None) -> Gr
         raise NetwrightError(
             f"{path} is not an ONNX model, or is damaged: {_short(error)}. Fetch or export it again."
         ) from error
-    return graph_of(model, str(path), sizes=sizes)
+    return graph_of(model, str(path), sizes=sizes, shapes=shapes)
 
 
-def graph_of(model: onnx.ModelProto, where: str = "The model", *, sizes: Mapping[str, int] | None = None) -> Graph:
+def graph_of(
+    model: onnx.ModelProto,
+    where: str = "The model",
+    *,
+    sizes: Mapping[str, int] | None = None,
+    shapes: Sequence[Sequence[int]] = (),
+) -> Graph:
     """Return the operations of an ONNX model in memory; `where` names it in errors.
 
     Raises:
@@ -85,7 +110,7 @@ def graph_of(model: onnx.ModelProto, where: str = "The model", *, sizes: Mapping
     """
     if not model.graph.node:
         raise NetwrightError(f"{where} holds no operations. Fetch or export it again.")
-    model, kinds, notes = infer(model, where, dict(sizes or {}))
+    model, kinds, notes = infer(model, where, dict(sizes or {}), shapes)
     return _Reading(model, kinds, where, notes).graph()
 
 
@@ -104,9 +129,11 @@ class _Reading:
         self.tensors: list[Tensor] = []
         self.storages: list[Storage] = []
         self.uses: dict[str, list[tuple[str, int]]] = {}
+        self.readers: dict[str, list[tuple[onnx.NodeProto, int]]] = {}
         for node in self.nodes:
             for place, name in enumerate(node.input):
                 self.uses.setdefault(name, []).append((node.op_type, place))
+                self.readers.setdefault(name, []).append((node, place))
 
     def graph(self) -> Graph:
         constants = {tensor.name for tensor in self.main.initializer}
@@ -141,11 +168,33 @@ class _Reading:
             return "parameter" if weights else "constant"
         settings = (_SETTINGS.get(operator, ()) for operator, _ in uses)
         places = zip(uses, settings, strict=True)
+        if self.is_beginning(name):
+            return "constant"
         if not kind.shape or (prod(kind.shape) == 1 and {operator for operator, _ in uses} <= _ARITHMETIC):
             return "constant"
         if uses and all(place in known or -1 in known for (_, place), known in places):
             return "constant"
         return "parameter"
+
+    def is_beginning(self, name: str) -> bool:
+        """Say whether a constant is the initial state of recurrent layers and nothing else; one that was learned is not 0."""
+        ends, todo, seen = [], [name], {name}
+        while todo:
+            for node, place in self.readers.get(todo.pop(), []):
+                if node.op_type not in _MOVES:
+                    ends.append(place in _STATES.get(node.op_type, ()))
+                todo += [made for made in node.output if node.op_type in _MOVES and made not in seen]
+                seen.update(node.output)
+        return bool(ends) and all(ends) and self.is_zero(name)
+
+    def is_zero(self, name: str) -> bool:
+        """Say whether a constant is all zeros; of one that lies in another file nothing else is known."""
+        for tensor in self.main.initializer:
+            if tensor.name == name:
+                return bool(tensor.external_data) or _zeros(tensor)
+        made = (node for node in self.nodes if node.op_type == "Constant" and name in node.output)
+        values = (attribute.t for node in made for attribute in node.attribute if attribute.name == "value")
+        return any(map(_zeros, values))
 
     def enter(self, name: str, role: Role, kind: Kind | None = None) -> int:
         """Enter a tensor on a storage of its own."""
@@ -230,6 +279,13 @@ class _Reading:
         self.index[name] = len(self.tensors)
         self.tensors.append(target)
         return True
+
+
+def _zeros(tensor: onnx.TensorProto) -> bool:
+    try:
+        return not onnx.numpy_helper.to_array(tensor).any()
+    except Exception:  # noqa: BLE001 - a damaged tensor may raise anything; it is no initial state that anyone wrote
+        return False
 
 
 def _plain(attribute: onnx.AttributeProto) -> Any:

@@ -12,18 +12,23 @@ from numpy.typing import NDArray
 from onnx import numpy_helper
 from onnx.reference import ReferenceEvaluator
 
+from netwright.graph.operations.table import traits_of
+
 _SMALL = 256  # elements; shapes, pads and slices are shorter
-# Operations that shapes are computed with, and that make nothing larger than what they are given.
-_SHAPE_ARITHMETIC = frozenset(
+# Operations that shapes are computed with, which make nothing large, or whose operands say how much.
+_KEEP_SMALL = frozenset(
     [
         "Add",
         "And",
         "Cast",
         "Ceil",
+        "Clip",
         "Concat",
         "Constant",
+        "ConstantOfShape",
         "Div",
         "Equal",
+        "Expand",
         "Floor",
         "Gather",
         "Greater",
@@ -38,6 +43,7 @@ _SHAPE_ARITHMETIC = frozenset(
         "Neg",
         "Not",
         "Or",
+        "Range",
         "ReduceMax",
         "ReduceMin",
         "ReduceProd",
@@ -61,7 +67,7 @@ _SHAPE_ARITHMETIC = frozenset(
 
 
 def fold(model: onnx.ModelProto, shapes: Mapping[str, tuple[int, ...]]) -> bool:
-    """Replace what can be computed from known shapes by constants, in place; say whether anything was.
+    """Replace what can be computed from constants and known shapes by constants, in place; say whether anything was.
 
     `shapes`: of the tensors whose shape is known.
     """
@@ -94,8 +100,7 @@ def _computed(
     model: onnx.ModelProto,
 ) -> dict[str, NDArray[Any]] | None:
     """Return the outputs of a node by name, or None if they depend on more than shapes or are not small."""
-    domain = node.domain in ("", "ai.onnx")
-    if not domain or node.op_type not in {*_SHAPE_ARITHMETIC, "ConstantOfShape", "Expand", "Range"}:
+    if node.domain not in ("", "ai.onnx") or not (node.op_type in _KEEP_SMALL or _makes_little(node, shapes)):
         return None
     if node.op_type in ("Shape", "Size"):
         shape = shapes.get(node.input[0]) if node.input else None
@@ -125,6 +130,14 @@ def _computed(
     if any(array.size > _SMALL or array.dtype.kind not in "biuf" for array in arrays):
         return None
     return dict(zip(node.output, arrays, strict=True))
+
+
+def _makes_little(node: onnx.NodeProto, shapes: Mapping[str, tuple[int, ...]]) -> bool:
+    """Say whether an operation computes few values, the same at every run."""
+    bodies = (onnx.AttributeProto.GRAPH, onnx.AttributeProto.GRAPHS)
+    if traits_of(f"onnx.{node.op_type}").random or any(attribute.type in bodies for attribute in node.attribute):
+        return False
+    return all(name in shapes and _few(shapes[name]) for name in node.output if name)
 
 
 def _stays_small(node: onnx.NodeProto, given: Mapping[str, NDArray[Any]]) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import onnx
@@ -11,6 +11,7 @@ import onnx.shape_inference
 
 from netwright.core.errors import NetwrightError, unknown
 from netwright.graph.files.onnx_folding import fold
+from netwright.graph.files.onnx_runtime_shapes import runtime_shapes
 
 _SMALL = 4096  # elements of a constant that may say shapes; larger ones are weights, which inference does not look at
 _ROUNDS = 20  # of working out shapes that later shapes depend on
@@ -68,25 +69,27 @@ def kind_of(tensor: onnx.TensorProto, shape: tuple[int, ...] | None = None) -> K
 
 
 def infer(
-    model: onnx.ModelProto, where: str, sizes: dict[str, int]
+    model: onnx.ModelProto, where: str, sizes: dict[str, int], shapes: Sequence[Sequence[int]] = ()
 ) -> tuple[onnx.ModelProto, dict[str, Kind], list[str]]:
     """Return the model without functions, the kinds of its tensors by name, and notes on what was assumed.
 
-    Tensors whose shape depends on values are left out.
+    Tensors whose shape depends on values are left out. `shapes`: of the inputs in order; none for what the model says.
 
     Raises:
-        NetwrightError: an input leaves a size open that is not the batch, or the model is not valid.
+        NetwrightError: an input leaves a size open that is not the batch, or has another shape, or the model is not valid.
     """
     _check_names(model, where)
     try:
         if model.functions:
             _check_functions(model, where)
             model = onnx.inliner.inline_local_functions(model)
-        inputs, notes = _fixed_inputs(model, where, sizes)
+        inputs, notes = _fixed_inputs(model, where, sizes, shapes)
         skeleton = _skeleton(model, inputs)
         before = dict(_kinds(skeleton.graph.value_info, sizes))
         _forget(skeleton)
         kinds = before | _known(onnx.shape_inference.infer_shapes(skeleton, data_prop=True).graph)
+        if missing := _unknown(skeleton, kinds):
+            kinds |= {name: Kind(*found) for name, found in runtime_shapes(skeleton, missing).items()}
         for _ in range(_ROUNDS):
             if not _unknown(skeleton, kinds) or not fold(skeleton, {name: kind.shape for name, kind in kinds.items()}):
                 break
@@ -100,8 +103,8 @@ def infer(
     return model, kinds, notes
 
 
-def _unknown(model: onnx.ModelProto, kinds: Mapping[str, Kind]) -> bool:
-    return any(name and name not in kinds for node in model.graph.node for name in node.output)
+def _unknown(model: onnx.ModelProto, kinds: Mapping[str, Kind]) -> list[str]:
+    return [name for node in model.graph.node for name in node.output if name and name not in kinds]
 
 
 def _check_names(model: onnx.ModelProto, where: str) -> None:
@@ -137,7 +140,7 @@ def _check_functions(model: onnx.ModelProto, where: str) -> None:
 
 
 def _fixed_inputs(
-    model: onnx.ModelProto, where: str, sizes: dict[str, int]
+    model: onnx.ModelProto, where: str, sizes: dict[str, int], shapes: Sequence[Sequence[int]] = ()
 ) -> tuple[list[onnx.ValueInfoProto], list[str]]:
     """Return the inputs with fixed shapes, and notes on what was assumed; `sizes` takes up the names of batches."""
     constants = {tensor.name for tensor in model.graph.initializer}
@@ -148,6 +151,8 @@ def _fixed_inputs(
     wrong = [name for name in sizes if name not in names]
     if wrong:
         raise unknown(f"{where}: the free dimension", wrong[0], names)
+    if shapes:
+        _take_shapes(tensors, where, sizes, shapes)
     notes = []
     for value in tensors:
         if not value.type.tensor_type.HasField("shape"):
@@ -157,13 +162,58 @@ def _fixed_inputs(
                 continue
             name = side.dim_param
             if name not in sizes and place:
-                say = f"Give its size: {name}=..." if name else "Export it with a fixed size"
-                raise NetwrightError(f"{where} leaves dimension {place} of its input {value.name!r} free. {say}.")
+                raise NetwrightError(
+                    f"{where} leaves dimension {place} of its input {value.name!r} free: {_written(value)}. Give the shape, "
+                    f"--input {_example(value)} for instance{f' (or in Python {name}=... among sizes)' if name else ''}."
+                )
             if name not in sizes:
                 notes.append(f"dimension 0 of input {value.name!r} is free and was set to 1")
                 sizes.update({name: 1} if name else {})
             side.dim_value = sizes.get(name, 1)
     return inputs, notes
+
+
+def _take_shapes(
+    inputs: Sequence[onnx.ValueInfoProto], where: str, sizes: dict[str, int], shapes: Sequence[Sequence[int]]
+) -> None:
+    """Give the inputs these shapes, in order, where the model leaves them free."""
+    if len(shapes) != len(inputs):
+        raise NetwrightError(
+            f"{where} has {len(inputs)} input{'s' * (len(inputs) != 1)}, and {len(shapes)} shapes were given. State one for each: "
+            f"--input {','.join(map(_example, inputs))}."
+        )
+    for value, shape in zip(inputs, shapes, strict=True):
+        if not value.type.tensor_type.HasField("shape"):
+            for size in shape:
+                value.type.tensor_type.shape.dim.add().dim_value = size
+            continue
+        sides = value.type.tensor_type.shape.dim
+        fits = len(sides) == len(shape)
+        for side, size in zip(sides, shape, strict=False):
+            fixed = side.dim_value if side.dim_value > 0 else sizes.get(side.dim_param, size)
+            fits = fits and fixed == size
+            if side.dim_param:
+                sizes[side.dim_param] = fixed
+            else:
+                side.dim_value = fixed
+        if not fits:
+            given = "x".join(map(str, shape))
+            raise NetwrightError(
+                f"{where}: its input {value.name!r} is {_written(value)}, and {given} was given. Allowed: that shape, with any "
+                "size where a name or ? stands, the same for the same name."
+            )
+
+
+def _written(value: onnx.ValueInfoProto) -> str:
+    """Return a shape as it stands in the file: 1x3xHxW."""
+    sides = value.type.tensor_type.shape.dim
+    return "x".join(str(side.dim_value) if side.dim_value > 0 else side.dim_param or "?" for side in sides)
+
+
+def _example(value: onnx.ValueInfoProto) -> str:
+    """Return a shape that an input might have: a batch of one, and 224 where a size is free."""
+    sides = enumerate(value.type.tensor_type.shape.dim)
+    return "x".join(str(side.dim_value if side.dim_value > 0 else 224 if place else 1) for place, side in sides)
 
 
 def _skeleton(model: onnx.ModelProto, inputs: list[onnx.ValueInfoProto]) -> onnx.ModelProto:

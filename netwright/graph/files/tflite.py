@@ -18,6 +18,8 @@ from netwright.graph.dtypes import BITS, bytes_of
 from netwright.graph.files.flatbuffer import FlatBuffer, Table
 from netwright.graph.files.tflite_options import read_options
 from netwright.graph.graph import Graph, Op, Ref, Role, Storage, Tensor
+from netwright.graph.integers.dilation import dilated
+from netwright.graph.integers.fold import folded
 from netwright.graph.integers.quantized import Quantization, QuantizedGraph
 from netwright.graph.integers.schema import OPERATORS, TYPES
 from netwright.graph.operations.table import traits_of
@@ -27,12 +29,12 @@ _SIZELESS = {"string", "resource", "variant"}
 
 
 def read_tflite(path: str | Path) -> Graph:
-    """Return the operations of a .tflite file.
+    """Return the operations of a .tflite file that depend on its inputs, dilated convolutions as such.
 
     Raises:
         NetwrightError: the file cannot be read, is damaged, or says what cannot be.
     """
-    return load_tflite(path).graph
+    return dilated(folded(load_tflite(path))).graph
 
 
 def load_tflite(path: str | Path) -> QuantizedGraph:

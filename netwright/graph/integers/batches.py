@@ -11,7 +11,11 @@ from netwright.core.errors import NetwrightError
 from netwright.graph.graph import Op
 from netwright.graph.integers.quantized import QuantizedGraph
 
-_ALWAYS = {"GATHER", "SLICE", "STRIDED_SLICE"}  # their operands name entries of the first dimension too
+# Their operands name entries of the first dimension too, or they lay out that dimension anew.
+_ALWAYS = {
+    *("BATCH_TO_SPACE_ND", "BROADCAST_TO", "GATHER", "REVERSE_V2"),
+    *("SLICE", "SPACE_TO_BATCH_ND", "STRIDED_SLICE", "TILE"),
+}
 _PADS = {"MIRROR_PAD", "PAD", "PADV2"}
 # Which operand tells along which dimensions an operation works.
 _SAYS_WHERE = {"MEAN": 1, "SPLIT": 0, "SPLIT_V": 2, "TRANSPOSE": 1, **dict.fromkeys(_PADS, 1)}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 from netwright.core.errors import NetwrightError, unknown
 from netwright.graph.dtypes import bytes_of
 from netwright.graph.graph import Graph, Op, Ref, Role, Storage, Tensor
-from netwright.graph.integers.quantized import Quantization, QuantizedGraph
+from netwright.graph.integers.quantized import Origin, Quantization, QuantizedGraph
 from netwright.graph.integers.schema import OPERATORS, option_fields
 
 _VIEWS = {"RESHAPE", "SQUEEZE", "EXPAND_DIMS"}
@@ -135,8 +136,21 @@ class GraphBuilder:
         self._ops.append(Op(f"tflite.{operator}", read, made, arguments, path, view=view))
         return made
 
-    def build(self, outputs: Sequence[int], notes: Sequence[str] = ()) -> QuantizedGraph:
+    def build(
+        self,
+        outputs: Sequence[int],
+        notes: Sequence[str] = (),
+        *,
+        origins: Sequence[Origin] = (),
+        channels_last: Sequence[bool] = (),
+    ) -> QuantizedGraph:
         """Return the graph without operations and tensors that no output depends on.
+
+        Args:
+            outputs: its outputs.
+            notes: lines that it keeps.
+            origins: which value of a network in float each tensor holds.
+            channels_last: of the outputs, which are images stored so.
 
         Raises:
             NetwrightError: no outputs.
@@ -165,6 +179,8 @@ class GraphBuilder:
             tuple(self._quantization[index] for index in kept),
             {number[index]: array for index, array in self.values.items() if index in number},
             description=self.description,
+            origins=tuple(replace(one, tensor=number[one.tensor]) for one in origins if one.tensor in number),
+            outputs_channels_last=tuple(channels_last),
         )
 
     def _constant(self, name: str, array: NDArray[Any], quantized: Quantization | None, dtype: str, role: Role) -> int:

@@ -18,12 +18,15 @@ from netwright.graph.integers import activations, elementwise, functions, moves,
 from netwright.graph.integers import conv as convs
 from netwright.graph.integers.batches import batches, rowwise
 from netwright.graph.integers.call import Call
+from netwright.graph.integers.fold import folded
 from netwright.graph.integers.quantized import QuantizedGraph
 
 KERNELS: dict[str, Callable[[Call], Any]] = {
     "ADD": elementwise.add,
     "AVERAGE_POOL_2D": reduce.average_pool,
     "BATCH_MATMUL": convs.batch_matmul,
+    "BATCH_TO_SPACE_ND": moves.batch_to_space,
+    "BROADCAST_TO": moves.broadcast_to,
     "CONCATENATION": moves.concatenate,
     "CONV_2D": convs.conv,
     "DEPTHWISE_CONV_2D": convs.depthwise,
@@ -52,8 +55,10 @@ KERNELS: dict[str, Callable[[Call], Any]] = {
     "RESHAPE": moves.reshape,
     "RESIZE_BILINEAR": reduce.resize_bilinear,
     "RESIZE_NEAREST_NEIGHBOR": moves.resize_nearest,
+    "REVERSE_V2": moves.reverse,
     "SLICE": moves.take_slice,
     "SOFTMAX": functions.softmax,
+    "SPACE_TO_BATCH_ND": moves.space_to_batch,
     "SPACE_TO_DEPTH": moves.space_to_depth,
     "SPLIT": moves.split,
     "SPLIT_V": moves.split_sizes,
@@ -61,6 +66,7 @@ KERNELS: dict[str, Callable[[Call], Any]] = {
     "STRIDED_SLICE": moves.strided_slice,
     "SUB": elementwise.subtract,
     "TANH": functions.tanh,
+    "TILE": moves.tile,
     "TRANSPOSE": moves.transpose,
     "TRANSPOSE_CONV": convs.transpose_conv,
     "UNPACK": moves.unpack,
@@ -91,9 +97,10 @@ def interpret(
     Raises:
         NetwrightError: inputs that do not fit, an operator that is not known, or numbers that no kernel takes.
     """
+    own = dict(kernels or {})
+    model = folded(model, leave=own)
     graph = model.graph
     times = batches(model, inputs)
-    own = dict(kernels or {})
     whole = not any(_name(op) in own for op in graph.ops) and rowwise(model)
     largest = max((graph.tensors[index].elements for op in graph.ops for index in op.outputs), default=1)
     step = max(1, _WORKING // max(1, largest)) if whole else 1

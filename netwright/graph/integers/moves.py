@@ -74,7 +74,16 @@ def concatenate(call: Call) -> NDArray[Any]:
         same_scale(call, range(len(parts)))
     if call.option("fused_activation_function") != "NONE":
         raise NetwrightError(f"{call.where} fuses {call.option('fused_activation_function')}, which has no kernel.")
-    return np.concatenate(parts, axis=axis_of(call, call.option("axis"), parts[0].ndim))
+    axis = axis_of(call, call.option("axis"), parts[0].ndim)
+    return np.concatenate(_of_one_batch(parts, axis), axis=axis)
+
+
+def _of_one_batch(parts: list[NDArray[Any]], axis: int) -> list[NDArray[Any]]:
+    """Return what is joined inside of a batch, a constant of one entry once for every entry."""
+    batch = max((len(part) for part in parts if part.ndim), default=1)
+    if axis == 0 or batch == 1:
+        return parts
+    return [np.broadcast_to(part, (batch, *part.shape[1:])) if len(part) == 1 else part for part in parts]
 
 
 def same_scale(call: Call, places: range) -> None:
@@ -140,13 +149,14 @@ def strided_slice(call: Call) -> NDArray[Any]:
             end += begin
         first = None if call.option("begin_mask") >> place & 1 else begin
         picks.append(slice(first, None if call.option("end_mask") >> place & 1 else end, step))
-    return np.ascontiguousarray(x[tuple(picks)])
+    return np.array(x[tuple(picks)], order="C")  # a number by itself stays one
 
 
 def pack(call: Call) -> NDArray[Any]:
     """PACK tensors of one shape along a new axis."""
     parts = [call.array(place) for place in range(len(call.arrays))]
-    return np.stack(parts, axis=axis_of(call, call.option("axis"), parts[0].ndim + 1))
+    axis = axis_of(call, call.option("axis"), parts[0].ndim + 1)
+    return np.stack(_of_one_batch(parts, axis) if parts[0].ndim else parts, axis=axis)
 
 
 def unpack(call: Call) -> tuple[NDArray[Any], ...]:
@@ -166,6 +176,64 @@ def gather(call: Call) -> NDArray[Any]:
     if call.option("batch_dims") or (call.array(1) < 0).any() or (call.array(1) >= x.shape[axis]).any():
         raise NetwrightError(f"{call.where} has batch dimensions or indices that do not exist.")
     return np.take(x, call.array(1), axis=axis)
+
+
+def tile(call: Call) -> NDArray[Any]:
+    """TILE: repeated so many times along each dimension."""
+    times = call.whole(1)
+    if len(times) != call.array(0).ndim or min(times, default=1) < 0:
+        raise NetwrightError(f"{call.where} repeats {call.array(0).ndim} dimensions {times} times.")
+    return np.tile(call.array(0), times)
+
+
+def broadcast_to(call: Call) -> NDArray[Any]:
+    """BROADCAST_TO a shape whose sides of 1 were missing or 1."""
+    return np.ascontiguousarray(np.broadcast_to(call.array(0), call.whole(1)))
+
+
+def reverse(call: Call) -> NDArray[Any]:
+    """REVERSE_V2 along the axes given."""
+    axes = tuple(axis_of(call, axis, call.array(0).ndim) for axis in call.whole(1))
+    return np.ascontiguousarray(np.flip(call.array(0), axes))
+
+
+def space_to_batch(call: Call) -> NDArray[Any]:
+    """SPACE_TO_BATCH_ND: padded with zeros, then every `block`-th pixel is an image; of N images, image b N + n is of image n."""
+    x, block = call.array(0), call.whole(1)
+    widths = np.array(call.whole(2)).reshape(-1, 2)
+    spatial = len(block)
+    if len(widths) != spatial or not 1 <= spatial < x.ndim or min(block) < 1 or (widths < 0).any():
+        raise NetwrightError(f"{call.where} makes blocks {block} of {x.ndim} dimensions, padded by {widths.tolist()}.")
+    found = call.model.quantization[call.op.outputs[0]]
+    zero = 0 if found is None else call.out()[1]
+    x = np.pad(x, [(0, 0), *widths.tolist(), *((0, 0),) * (x.ndim - 1 - spatial)], constant_values=zero)
+    count, rest = len(x), x.shape[1 + spatial :]
+    sides = [side // step for side, step in zip(x.shape[1:], block, strict=False)]
+    if any(side % step for side, step in zip(x.shape[1:], block, strict=False)):
+        raise NetwrightError(f"{call.where} makes blocks {block} of shape {x.shape}, which they do not divide.")
+    parts = x.reshape(count, *(number for pair in zip(sides, block, strict=True) for number in pair), *rest)
+    inner, outer = range(2, 2 * spatial + 1, 2), range(1, 2 * spatial + 1, 2)
+    turned = parts.transpose(*inner, 0, *outer, *range(2 * spatial + 1, parts.ndim))
+    return np.ascontiguousarray(turned).reshape(count * int(np.prod(block)), *sides, *rest)
+
+
+def batch_to_space(call: Call) -> NDArray[Any]:
+    """BATCH_TO_SPACE_ND: the inverse of SPACE_TO_BATCH_ND, and then cropped."""
+    x, block = call.array(0), call.whole(1)
+    crops = np.array(call.whole(2)).reshape(-1, 2)
+    spatial = len(block)
+    if len(crops) != spatial or not 1 <= spatial < x.ndim or min(block) < 1 or (crops < 0).any():
+        raise NetwrightError(f"{call.where} makes blocks {block} of {x.ndim} dimensions, cropped by {crops.tolist()}.")
+    images = int(np.prod(block))
+    if len(x) % images:
+        raise NetwrightError(f"{call.where} joins blocks {block} of {len(x)} images.")
+    sides, rest = x.shape[1 : 1 + spatial], x.shape[1 + spatial :]
+    parts = x.reshape(*block, len(x) // images, *sides, *rest)
+    order = [number for axis in range(spatial) for number in (spatial + 1 + axis, axis)]
+    turned = parts.transpose(spatial, *order, *range(2 * spatial + 1, parts.ndim))
+    whole = turned.reshape(len(x) // images, *(side * step for side, step in zip(sides, block, strict=True)), *rest)
+    cut = [slice(low, side - high) for side, (low, high) in zip(whole.shape[1:], crops.tolist(), strict=False)]
+    return np.ascontiguousarray(whole[(slice(None), *cut)])
 
 
 def depth_to_space(call: Call) -> NDArray[Any]:

@@ -286,7 +286,10 @@ _PRODUCTS = (
     (Traits("matmul", formula="outer"), "addr ger outer"),
     (Traits("matmul", formula="recurrent", operands=("weight0", "weight1")), "mkldnn_rnn_layer"),
     (Traits("matmul", formula="recurrent", operands=("weight",)), "_cudnn_rnn miopen_rnn"),
-    (Traits("matmul", formula="recurrent", operands=("params",)), "gru lstm rnn_relu rnn_tanh"),
+    (
+        Traits("matmul", formula="recurrent", operands=("params",)),
+        "gru lstm quantized_gru quantized_lstm rnn_relu rnn_tanh",
+    ),
     (Traits("matmul", formula="recurrent_backward", operands=("weight",)), "_cudnn_rnn_backward"),
     (Traits("matmul", formula="recurrent_backward", operands=("weight1", "weight2")), "mkldnn_rnn_layer_backward"),
     (Traits("matmul", formula="summed_matmul", operands=("batch1", "batch2")), "addbmm"),

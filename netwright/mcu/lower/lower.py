@@ -14,6 +14,8 @@ import numpy as np
 
 from netwright.core.errors import NetwrightError
 from netwright.graph.graph import Op
+from netwright.graph.integers.dilation import dilated
+from netwright.graph.integers.fold import folded
 from netwright.graph.integers.quantized import QuantizedGraph
 from netwright.mcu.layer import Layer, Network
 from netwright.mcu.lower.clamps import merge_clamps
@@ -31,13 +33,15 @@ def lower(model: QuantizedGraph, operators: Iterable[Operator] = ()) -> Network:
     Raises:
         NetwrightError: an operator, a type or a number that is not supported; it says which, where, and what to do.
     """
+    operators = tuple(operators)
+    known = by_name(operators)
+    model = dilated(folded(model, leave={name for one in operators for name in one.names}))
     graph = model.graph
     if not graph.inputs or not graph.outputs:
         raise NetwrightError("The model has no input or no output: nothing to compile.")
     empty = [model.names[index] for index, tensor in enumerate(graph.tensors) if tensor.elements == 0]
     if empty:
         raise NetwrightError(f"{empty[0]!r} has no elements: the model is damaged. Convert it again.")
-    known = by_name(operators)
     work = Lowering(model, arithmetic(known))
     inputs = [_input(work, tensor) for tensor in graph.inputs]
     for op in graph.ops:

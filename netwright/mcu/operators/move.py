@@ -24,9 +24,7 @@ def lower(work: Lowering, op: Op) -> None:
     start = 0
     for tensor in work.operands(op):  # one that is given twice is counted twice: each has its place in the result
         constant = work.constant(tensor)
-        if tensor is None or constant is not None:
-            if constant is not None and constant.dtype == np.int8:
-                raise work.refuse(op, "one of what it moves is a constant", "Fold constants before converting.")
+        if tensor is None or (constant is not None and constant.dtype != np.int8) or (name == "PADV2" and arrays):
             arrays.append(constant)
             continue
         sources.append(work.value(op, tensor))
@@ -61,10 +59,22 @@ def check_size(work: Lowering, op: Op, name: str) -> None:
     elif name in ("RESIZE_NEAREST_NEIGHBOR", "RESIZE_BILINEAR"):
         height, width, *_ = [*work.integers(op, tensors[1] if len(tensors) > 1 else None, "size"), 0, 0]
         made = height * width * sides[3] if len(declared[0].shape) == 4 and len(sides) >= 4 else largest + 1
-    elif name == "GATHER" and len(tensors) > 1:
+    elif name == "GATHER" and len(tensors) > 1 and tensors[0] is not None:
         picked, axis = len(work.integers(op, tensors[1], "choice")), op.arguments["axis"]
-        side = sides[axis] if 0 <= axis < len(sides) else 1
-        made = picked * (graph.tensors[tensors[0]].elements // max(1, side)) if tensors[0] is not None else 0
+        given = graph.tensors[tensors[0]]
+        if not -len(given.shape) <= axis < len(given.shape):
+            raise work.refuse(op, f"its axis {axis} is none of {len(given.shape)} dimensions", "Convert it again.")
+        made = picked * (given.elements // max(1, given.shape[axis]))
+    elif name == "TILE":
+        times = work.integers(op, tensors[1] if len(tensors) > 1 else None, "repetition")
+        made = math.prod(map(abs, times)) * math.prod(sides[: len(times)])
+    elif name == "BROADCAST_TO":
+        made = math.prod(map(abs, work.integers(op, tensors[1] if len(tensors) > 1 else None, "shape")))
+    elif name == "SPACE_TO_BATCH_ND":
+        widths = work.integers(op, tensors[2] if len(tensors) > 2 else None, "padding")
+        padded = [0, 0, *widths, *(0 for _ in range(2 * len(sides)))]
+        shape = graph.tensors[tensors[0]].shape if tensors[0] is not None else ()
+        made = math.prod(side + low + high for side, low, high in zip(shape, padded[::2], padded[1::2], strict=False))
     if largest > LARGEST_ELEMENTS or made > largest:
         raise work.refuse(
             op,
@@ -75,16 +85,21 @@ def check_size(work: Lowering, op: Op, name: str) -> None:
 
 OPERATOR = Operator(
     (
+        "BATCH_TO_SPACE_ND",
+        "BROADCAST_TO",
         "CONCATENATION",
         "DEPTH_TO_SPACE",
         "GATHER",
         "MIRROR_PAD",
         "PACK",
+        "REVERSE_V2",
         "SLICE",
+        "SPACE_TO_BATCH_ND",
         "SPACE_TO_DEPTH",
         "SPLIT",
         "SPLIT_V",
         "STRIDED_SLICE",
+        "TILE",
         "UNPACK",
     ),
     lower,

@@ -8,7 +8,9 @@ from netwright.mcu.operators.shared.lowering import Lowering, Padded, Permuted, 
 
 
 def lower_view(work: Lowering, op: Op) -> None:
-    """RESHAPE, SQUEEZE, EXPAND_DIMS: the same bytes under another shape."""
+    """RESHAPE, SQUEEZE, EXPAND_DIMS: the same bytes under another shape; of a padded value, if only sides of 1 come and go."""
+    if _of_padded(work, op):
+        return
     source = work.value(op, work.operands(op)[0])
     shape = work.shape(op.outputs[0])
     output = work.make(op, op.outputs[0], alias=source)
@@ -16,11 +18,28 @@ def lower_view(work: Lowering, op: Op) -> None:
         raise work.refuse(op, f"{work.values[source].shape} cannot be seen as {shape}", "Convert the model again.")
 
 
+def _of_padded(work: Lowering, op: Op) -> bool:
+    """Let a padding that waits go on waiting behind a view that only adds or drops sides of 1; return whether it does."""
+    given = work.operands(op)[0]
+    waiting = work.padded(given) if given is not None else None
+    if waiting is None:
+        return False
+    source, wanted = work.values[waiting.source], work.shape(op.outputs[0])
+    sides = [*zip(source.shape, waiting.before, waiting.after, strict=True)]
+    left = iter([side for side in sides if sum(side) != 1])
+    seen = [next(left, (0, 0, 0)) if side != 1 else (1, 0, 0) for side in wanted]
+    if tuple(map(sum, seen)) != wanted or next(left, None) is not None:
+        return False
+    shape, before, after = zip(*seen, strict=True)
+    view = work.new(shape, source.name, source.scale, source.zero_point, alias=waiting.source)
+    work.waits(op.outputs[0], Padded(view, before, after, waiting.fill), op.path)
+    return True
+
+
 def lower_pad(work: Lowering, op: Op) -> None:
     """PAD with the zero point or PADV2 with a value; waits for what reads it."""
     tensors = work.operands(op)
     given = tensors[0]
-    source = work.value(op, given)
     full = work.model.graph.tensors[given].shape if given is not None else ()
     widths = work.integers(op, tensors[1] if len(tensors) > 1 else None, "padding")
     before, after = tuple(widths[::2]), tuple(widths[1::2])
@@ -39,7 +58,14 @@ def lower_pad(work: Lowering, op: Op) -> None:
     _, fill = work.quantization(op, op.outputs[0])
     if len(tensors) > 2:
         (fill,) = work.integers(op, tensors[2], "padding value")[:1] or [fill]
-    work.waits(op.outputs[0], Padded(source, before[cut:], after[cut:], fill), op.path)
+    low, high = before[cut:], after[cut:]
+    inner = work.padded(given) if given is not None else None
+    if inner is not None and inner.fill == fill:
+        source = inner.source
+        low, high = (tuple(map(sum, zip(*both, strict=True))) for both in ((inner.before, low), (inner.after, high)))
+    else:
+        source = work.value(op, given)
+    work.waits(op.outputs[0], Padded(source, low, high, fill), op.path)
 
 
 def lower_transpose(work: Lowering, op: Op) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import functools
 import math
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import cast
 
 import numpy as np
@@ -22,7 +23,9 @@ from netwright.mcu.network import (
     Dense,
     Depthwise,
     Layer,
+    Lookup,
     Mean,
+    Multiply,
     Network,
     NetworkValue,
     Requantize,
@@ -38,6 +41,17 @@ from netwright.nn.wiring import Blocks, is_plain_chain, plain, wire
 _SPREAD = 40  # standard deviation aimed at for stored activations
 _DEVIATION = 32  # of stored weights, whose largest is 127: as trained ones are
 _RELU_LIKE = ("relu", "relu6")
+_FUNCTION_ZERO = -116  # of a hard-swish from -0.375 to 7.6
+
+
+def _hard_swish() -> NDArray[np.int8]:
+    """Return a table of it, for values of -7.7 to 7.6."""
+    real = np.arange(-128, 128) * 0.06
+    made = real * np.clip(real + 3, 0, 6) / 6
+    return np.clip(np.rint(made / (8 / 255)) + _FUNCTION_ZERO, -128, 127).astype(np.int8)
+
+
+_FUNCTIONS = {"hswish": _hard_swish}  # activations that become tables, as the quantizer makes them
 
 
 def network_of_blocks(blocks: Blocks | Iterable[Block], *in_shapes: Shape, seed: int | None = 0) -> Network:
@@ -50,11 +64,15 @@ def network_of_blocks(blocks: Blocks | Iterable[Block], *in_shapes: Shape, seed:
     plan.
 
     Raises:
-        NetwrightError: a block other than `ConvNorm`, `MBConv` without squeeze-excitation, `Fuse` and `PoolHead`; or
-            an activation that is no clamp.
+        NetwrightError: a block other than `ConvNorm`, `MBConv`, `Fuse` and `PoolHead`; or an unknown activation.
     """
-    builder = _Builder(in_shapes, None if seed is None else np.random.default_rng(seed))
     blocks = named(blocks)
+    if any(len(shape) != 3 for shape in in_shapes):
+        first = plain(next(iter(blocks.values())))
+        raise NetwrightError(
+            f"{first} reads {in_shapes}, which are no images (channels, height, width): only these have an integer form here."
+        )
+    builder = _Builder(in_shapes, None if seed is None else np.random.default_rng(seed))
     if not is_plain_chain(blocks):
         made = {name: functools.partial(builder.block, plain(given)) for name, given in blocks.items()}
         wire(blocks).run(made, *builder.inputs)
@@ -95,7 +113,8 @@ class _Builder:
         self.last = given[0]
         if isinstance(block, ConvNorm):
             self.conv(block.out_channels, block.kernel, block.stride, _clamped(block.activation))
-        elif isinstance(block, MBConv) and not block.squeeze_excite:
+            self.activate(block.activation)
+        elif isinstance(block, MBConv):
             self.bottleneck(block)
         elif isinstance(block, Fuse):
             self.fuse(block, given)
@@ -103,11 +122,12 @@ class _Builder:
             self.mean()
             if block.hidden:
                 self.dense(block.hidden, _clamped(block.activation))
+                self.activate(block.activation)
             self.dense(block.classes, False)
         else:
             raise NetwrightError(
-                f"{block} has no integer form here. Allowed: ConvNorm, MBConv without squeeze-excitation, Fuse, "
-                "PoolHead. Quantize a network that has it with netwright.quantize instead."
+                f"{block} has no integer form here. Allowed: ConvNorm, MBConv, Fuse, PoolHead. Quantize a network "
+                "that has it with netwright.quantize instead."
             )
         return self.last
 
@@ -116,7 +136,11 @@ class _Builder:
         start, clamped = self.last, _clamped(block.activation)
         if block.expands:
             self.conv(block.hidden, 1, 1, clamped)
+            self.activate(block.activation)
         self.depthwise(block.kernel, block.stride, clamped)
+        self.activate(block.activation)
+        if block.squeeze_excite:
+            self.excite(block.reduced)
         self.conv(block.out_channels, 1, 1, False)
         if block.stride == 1 and block.in_channels == block.out_channels:
             self.add(start)
@@ -124,10 +148,13 @@ class _Builder:
     def fuse(self, block: Fuse, given: Sequence[int]) -> None:
         """Append a convolution of each value, upsampling where it is smaller, and the sum or concatenation of all."""
         clamped, concatenated = _clamped(block.activation), block.join == "concatenate"
+        functions = block.activation not in (*_RELU_LIKE, "none")
         parts = []
         for source, (_, kernel, stride, _) in zip(given, block.branches, strict=True):
             self.last = source
             self.conv(block.out_channels, kernel, stride, clamped and concatenated)
+            if concatenated:
+                self.activate(block.activation)
             parts.append(self.last)
         for number, (*_, factor) in enumerate(block.branches):
             parts[number] = self.upsample(parts[number], factor) if factor > 1 else parts[number]
@@ -137,6 +164,33 @@ class _Builder:
         self.last = parts[0]
         for number, part in enumerate(parts[1:], 2):
             self.add(part, clamped and number == len(parts))
+        if functions:
+            self.activate(block.activation)
+
+    def activate(self, activation: str) -> None:
+        """Append an activation that no requantization does, a table of one value."""
+        if activation in _FUNCTIONS:
+            shape = self.values[self.last].shape
+            out = self._value("lookup", shape, False)
+            self.values[out] = replace(self.values[out], zero_point=_FUNCTION_ZERO)
+            self.layers.append(Lookup((self.last,), out, f"{activation}{out}", _FUNCTIONS[activation]()))
+            self.last = out
+
+    def excite(self, reduced: int) -> None:
+        """Append squeeze-excitation: means, two convolutions of one pixel, the second clamped to a gate, and the product."""
+        start = self.last
+        height, width, channels = self.values[start].shape
+        multiplier, shift = _fixed_point(np.array([1 / (height * width)]))
+        zero_point = self._zero_point()
+        constants = (0, 1), zero_point, int(multiplier[0]), int(shift[0]), zero_point
+        self._append(Mean, (1, 1, channels), False, *constants)
+        self.values[self.last] = replace(self.values[self.last], zero_point=zero_point)
+        self.conv(reduced, 1, 1, True)
+        self.conv(channels, 1, 1, True)
+        out = self._value("product", (height, width, channels), False)
+        points = zero_point, self._zero_point(), 0
+        self.layers.append(Multiply((start, self.last), out, f"multiply{out}", points, 1 << 30, -7, -128, 127))
+        self.last = out
 
     def upsample(self, source: int, factor: int) -> int:
         """Append nearest-neighbour upsampling by a whole factor; return its result."""
@@ -254,9 +308,9 @@ def _fixed_point(scales: NDArray[np.float64]) -> tuple[NDArray[np.int32], NDArra
 
 def _clamped(activation: str) -> bool:
     """Whether an activation is a clamp at zero, which requantization does for nothing."""
-    if activation not in (*_RELU_LIKE, "none"):
+    if activation not in (*_RELU_LIKE, *_FUNCTIONS, "none"):
         raise NetwrightError(
-            f"Activation {activation!r} has no integer form here. Allowed: none, {', '.join(_RELU_LIKE)}. "
+            f"Activation {activation!r} has no integer form here. Allowed: none, {', '.join((*_RELU_LIKE, *_FUNCTIONS))}. "
             "Quantize a trained network with netwright.quantize instead."
         )
-    return activation != "none"
+    return activation in _RELU_LIKE

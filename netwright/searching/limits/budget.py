@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from netwright.core.errors import NetwrightError, unknown
+from netwright.core.units import rounded_up
 from netwright.models.family import Family
 from netwright.models.space import Genes
 from netwright.searching.layout import Layout
@@ -47,6 +48,11 @@ class Limit:
         """Write a value of this cost with its unit."""
         kind = self.kind or LIMITS.get(self.name)
         return kind.text(value) if kind else f"{value:.4g}" if value < 1e4 else f"{value / 1e6:.4g} M"
+
+    def text_above(self, value: float) -> str:
+        """Write a value as a limit that it holds: never rounded down."""
+        whole = self.kind is not None and self.kind.unit == "bytes"
+        return self.text(math.ceil(value) if whole else rounded_up(value))
 
 
 class Budget:
@@ -106,8 +112,12 @@ class Budget:
         Raises:
             NetwrightError: what is known of the device does not price one of the limits.
         """
-        layout, known = Layout(family), DevicePrices.of(prices)
+        known = DevicePrices.of(prices)
         ranked = sorted(self._found.values(), key=lambda found: found[0].rank)
+        for kind, _ in ranked:
+            if kind.needs is not None:
+                kind.needs(known)
+        layout = Layout(family)
         return [
             Limit(kind.name, kind.table(Asked(family, known, bound, layout, kind.settings)), bound, kind)
             for kind, bound in ranked

@@ -6,9 +6,10 @@ from typing import TYPE_CHECKING
 
 from netwright.core.errors import NetwrightError
 from netwright.core.units import ENERGY_MJ
-from netwright.searching.limits.kind import Asked, LimitKind
+from netwright.searching.limits.kind import Asked, DevicePrices, LimitKind
 
 if TYPE_CHECKING:
+    from netwright.device.machine import Machine
     from netwright.searching.tables import AdditiveTable
 
 
@@ -21,19 +22,24 @@ def energy_table(asked: Asked) -> AdditiveTable:
     Raises:
         NetwrightError: no energies of the device are known.
     """
-    from netwright.device.machines import MACHINES
     from netwright.searching.limits.captured import energy_of, price_blocks
 
-    machine = asked.prices.machine
-    if machine is None:
-        raise NetwrightError(
-            f"No energies of device {asked.prices.device!r} are known, so it cannot price a limit on energy. Devices that "
-            f"can: {', '.join(MACHINES)}; this machine after `netwright device this --measure --peaks`."
-        )
+    machine = _machine(asked.prices)
     dtype = "int8" if machine.core is not None else "float32"
     return asked.additive(
         price_blocks(asked, "energy", lambda block, *shapes: energy_of(block, shapes, machine, dtype))
     )
+
+
+def _machine(prices: DevicePrices) -> Machine:
+    from netwright.device.machines import MACHINES
+
+    if prices.machine is None:
+        raise NetwrightError(
+            f"No energies of device {prices.device!r} are known, so it cannot price a limit on energy. Devices that "
+            f"can: {', '.join(MACHINES)}; this machine after `netwright device this --measure --peaks`."
+        )
+    return prices.machine
 
 
 ENERGY = LimitKind(
@@ -46,4 +52,5 @@ ENERGY = LimitKind(
     short=(1.0, "mJ"),
     typed="mJ",
     rank=5,
+    needs=_machine,
 )

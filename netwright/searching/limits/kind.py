@@ -92,6 +92,7 @@ class LimitKind:
         check: refuses settings (what stands after `@`) that it cannot take, returns them in their one spelling. None: it
             takes no settings.
         settings: of a limit for which they were given.
+        needs: refuses a device that cannot price it, before anything is tabulated. None: every device can, or `table` says.
     """
 
     name: str
@@ -105,6 +106,7 @@ class LimitKind:
     rank: int = 5
     check: Callable[[str], str] | None = None
     settings: str = ""
+    needs: Callable[[DevicePrices], object] | None = None
 
     def with_settings(self, text: str) -> LimitKind:
         """Return this limit for a stated case: training memory for a mode and a batch.

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from netwright.core.errors import NetwrightError
 from netwright.core.units import TIME_MS
-from netwright.searching.limits.kind import Asked, LimitKind
+from netwright.searching.limits.kind import Asked, DevicePrices, LatencyPrices, LimitKind
 
 if TYPE_CHECKING:
     from netwright.searching.tables import AdditiveTable
@@ -18,12 +18,16 @@ def latency_table(asked: Asked) -> AdditiveTable:
     Raises:
         NetwrightError: the device has no latency model.
     """
-    model = asked.prices.latency
-    if model is None:
+    model = _model(asked.prices)
+    return asked.additive(model.block_ms, model.offset_ms)
+
+
+def _model(prices: DevicePrices) -> LatencyPrices:
+    if prices.latency is None:
         raise NetwrightError(
             "A latency limit needs a latency model of the device. Make one with `netwright device this --measure`."
         )
-    return asked.additive(model.block_ms, model.offset_ms)
+    return prices.latency
 
 
 LATENCY = LimitKind(
@@ -36,4 +40,5 @@ LATENCY = LimitKind(
     short=(1.0, "ms"),
     typed="ms",
     rank=0,
+    needs=_model,
 )

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from netwright.core.errors import NetwrightError
 from netwright.core.units import BYTES, COUNT
-from netwright.searching.limits.kind import Asked, LimitKind
+from netwright.searching.limits.kind import Asked, DevicePrices, LimitKind
 
 if TYPE_CHECKING:
     from netwright.searching.limits.arena import ArenaTable
@@ -22,7 +22,7 @@ def sram_table(asked: Asked) -> ArenaTable:
     """
     from netwright.searching.limits.arena import ArenaTable
 
-    return ArenaTable(asked.family, _prices(asked), asked.bound, layout=asked.layout)
+    return ArenaTable(asked.family, _prices(asked.prices), asked.bound, layout=asked.layout)
 
 
 def flash_table(asked: Asked) -> AdditiveTable:
@@ -31,7 +31,7 @@ def flash_table(asked: Asked) -> AdditiveTable:
     Raises:
         NetwrightError: the device is no microcontroller.
     """
-    prices = _prices(asked)
+    prices = _prices(asked.prices)
     return asked.additive(prices.flash_bytes, prices.offset_flash)
 
 
@@ -41,24 +41,44 @@ def instructions_table(asked: Asked) -> AdditiveTable:
     Raises:
         NetwrightError: the device is no microcontroller.
     """
-    prices = _prices(asked)
+    prices = _prices(asked.prices)
     return asked.additive(prices.block_instructions, prices.offset_instructions)
 
 
-def _prices(asked: Asked) -> McuPrices:
+def _prices(prices: DevicePrices) -> McuPrices:
     from netwright.searching.limits.mcu_prices import McuPrices, microcontrollers
 
-    if not isinstance(asked.prices.latency, McuPrices):
+    if not isinstance(prices.latency, McuPrices):
         raise NetwrightError(
             "Limits on SRAM, flash and instructions need the prices of a microcontroller; name one as the device: "
             f"{', '.join(microcontrollers())}. On other devices, limit peak_memory instead."
         )
-    return asked.prices.latency
+    return prices.latency
 
 
-SRAM = LimitKind("sram", "sram_bytes", "bytes", BYTES, sram_table, "microcontrollers", (1024.0, "KB SRAM"), "B", rank=9)
+SRAM = LimitKind(
+    "sram",
+    "sram_bytes",
+    "bytes",
+    BYTES,
+    sram_table,
+    devices="microcontrollers",
+    short=(1024.0, "KB SRAM"),
+    typed="B",
+    rank=9,
+    needs=_prices,
+)
 FLASH = LimitKind(
-    "flash", "flash_bytes", "bytes", BYTES, flash_table, "microcontrollers", (1024.0, "KB flash"), "B", rank=4
+    "flash",
+    "flash_bytes",
+    "bytes",
+    BYTES,
+    flash_table,
+    devices="microcontrollers",
+    short=(1024.0, "KB flash"),
+    typed="B",
+    rank=4,
+    needs=_prices,
 )
 INSTRUCTIONS = LimitKind(
     "instructions",
@@ -66,7 +86,8 @@ INSTRUCTIONS = LimitKind(
     "instructions",
     COUNT,
     instructions_table,
-    "microcontrollers",
-    (1e6, "M instructions"),
+    devices="microcontrollers",
+    short=(1e6, "M instructions"),
     rank=3,
+    needs=_prices,
 )

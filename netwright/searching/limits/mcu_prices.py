@@ -8,6 +8,7 @@ rows that stream recompute nothing, so that no receptive field has to be moved, 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -23,6 +24,8 @@ from netwright.nn.block import Block, Shape
 from netwright.nn.wiring import Blocks
 
 Way = tuple[int, float]  # bytes of arena, instructions
+LEFT_OUT = "wait states of the flash, cache misses, stalls for memory, and instructions that take more than one clock"
+DUAL_ISSUE = ("cortex-m7",)  # Arm Cortex-M7 Processor Technical Reference Manual, r1p2, 1.1
 
 
 @dataclass(frozen=True)
@@ -69,6 +72,17 @@ class McuPrices:
     def block_ms(self, block: Block, *in_shapes: Shape) -> float:
         """Return the milliseconds of a block at one instruction a clock."""
         return 1e3 * self.block_instructions(block, *in_shapes) / self.clock_hz
+
+    @property
+    def latency_source(self) -> str:
+        """What the milliseconds rest on, and what they leave out."""
+        error = self.instructions.error
+        counted = "instructions as predicted" + (f" within {error:.1%}" if math.isfinite(error) else "")
+        pairs = "; cores that start two instructions a clock may also be faster" if self.cpu in DUAL_ISSUE else ""
+        return (
+            f"a bound, nobody measured it: {counted}, one a clock, {self.cpu} at {self.clock_hz / 1e6:g} MHz. It leaves out {LEFT_OUT}"
+            f"{pairs}"
+        )
 
     @property
     def offset_ms(self) -> float:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,6 +17,14 @@ from netwright.searching.variation import mutate
 _ROUNDS = 25
 
 
+class OutOfReach(NetwrightError):
+    """No network holds the limits. `least`: by name, the least value of each limit that cannot be held even alone."""
+
+    def __init__(self, message: str, least: Mapping[str, float]):
+        super().__init__(message)
+        self.least = dict(least)
+
+
 def reach(space: SearchSpace, limits: Sequence[Limit], rng: np.random.Generator) -> Genes:
     """Return an arch that holds all limits.
 
@@ -25,7 +33,7 @@ def reach(space: SearchSpace, limits: Sequence[Limit], rng: np.random.Generator)
     its bound proves that no arch exists.
 
     Raises:
-        NetwrightError: there is none, or none was found; names those limits that cannot be held, all where only together
+        OutOfReach: there is none, or none was found; names those limits that cannot be held, all where only together
             they cannot, with their least reachable values.
     """
     bounded = [limit for limit in limits if math.isfinite(limit.bound)]
@@ -34,7 +42,7 @@ def reach(space: SearchSpace, limits: Sequence[Limit], rng: np.random.Generator)
     least = [limit.table.minimum() for limit in bounded]
     beyond = [value > limit.bound for (value, _), limit in zip(least, bounded, strict=True)]
     if any(beyond):
-        raise NetwrightError(_beyond(space, bounded, [value for value, _ in least]))
+        raise _beyond(space, bounded, [value for value, _ in least])
     scale = np.array([max(abs(limit.bound), 1e-12) for limit in bounded])
 
     def violation(genes: Genes) -> NDArray[np.float64]:
@@ -67,25 +75,25 @@ def reach(space: SearchSpace, limits: Sequence[Limit], rng: np.random.Generator)
     worst = violation(tried).max(1)
     best = tried[worst.argmin()]
     if worst.min() > 0:
-        raise NetwrightError(
-            _beyond_together(space, bounded, [value for value, _ in least], costs_of(bounded, best[None])[0], proven)
-        )
+        text = _beyond_together(space, bounded, [value for value, _ in least], costs_of(bounded, best[None])[0], proven)
+        raise OutOfReach(text, {})
     return best
 
 
 def _reachable(least: Iterable[tuple[Limit, float]]) -> list[str]:
     return [
-        f"{limit.name} at most {limit.text(limit.bound)} (least reachable: {limit.text(value)})"
+        f"{limit.name} at most {limit.text(limit.bound)} (least reachable: {limit.text_above(value)})"
         for limit, value in least
     ]
 
 
-def _beyond(space: SearchSpace, limits: Sequence[Limit], least: Sequence[float]) -> str:
-    """Write the message where some limits cannot be held even alone: just those, each with its least reachable value."""
+def _beyond(space: SearchSpace, limits: Sequence[Limit], least: Sequence[float]) -> OutOfReach:
+    """Return the error where some limits cannot be held even alone: just those, each with its least reachable value."""
     beyond = [pair for pair in zip(limits, least, strict=True) if pair[1] > pair[0].bound]
     parts = _reachable(beyond)
     advice = "Raise this limit to at least that" if len(parts) == 1 else "Raise these limits to at least those values"
-    return f"No network of space {space.name!r} fits this budget: {'; '.join(parts)}. {advice}."
+    text = f"No network of space {space.name!r} fits this budget: {'; '.join(parts)}. {advice}."
+    return OutOfReach(text, {limit.name: value for limit, value in beyond})
 
 
 def _beyond_together(

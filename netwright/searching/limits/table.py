@@ -100,6 +100,19 @@ def budget_name(budget: Mapping[str, Any]) -> str:
     return re.sub(r"[^A-Za-z0-9._+-]", "-", budget_text(budget).replace(", ", "_"))
 
 
+def exceeded(budget: Mapping[str, Any], found: Mapping[str, float | None]) -> dict[str, float]:
+    """Return the limits of a budget, as its JSON has it, that figures by the same keys are above."""
+    rounding = 1 + 1e-9
+    return {
+        key: bound for key, bound in budget.items() if bound and (value := found.get(key)) and value > bound * rounding
+    }
+
+
+def exceeded_text(limits: Mapping[str, float]) -> str:
+    """Return what `exceeded` found in few words: "over 2 ms"; empty where nothing is exceeded."""
+    return f"over {budget_text(limits)}" if limits else ""
+
+
 def _known(budget: Mapping[str, Any]) -> list[tuple[str, LimitKind | None]]:
     """Return the keys of a budget that have values, in the table's order, with their limits; None for a user's own."""
     order = list(limit_keys())

@@ -15,18 +15,20 @@ import torch
 from torch import Tensor
 from torch.fx import GraphModule, Interpreter, Node
 
-from netwright.compression.quantization.annotate import CLAMPS
-from netwright.compression.quantization.exported import PRODUCTS, argument, kind, takes_any_batch, where
+from netwright.compression.quantization.exported import takes_any_batch
 from netwright.compression.quantization.fold import functions, layers, moves
 from netwright.compression.quantization.fold.folding import Folding, Int8Tensor, channels_last_order
 from netwright.compression.quantization.fold.layers import Fused
+from netwright.compression.quantization.nodes import argument, kind, where
+from netwright.compression.quantization.operations import CLAMPS, PRODUCTS
 from netwright.core.errors import NetwrightError
 from netwright.graph.integers.builder import quantization
-from netwright.graph.integers.quantized import Quantization, QuantizedGraph
+from netwright.graph.integers.quantized import Origin, Quantization, QuantizedGraph
 
 EMITTERS: dict[str, Callable[[Folding, Node, Fused], Int8Tensor]] = {
     "add": functions.arithmetic,
     "adaptive_avg_pool2d": layers.average_pool,
+    "amax": moves.greatest,
     "avg_pool2d": layers.average_pool,
     "bmm": functions.matrix_product,
     "cat": moves.concatenate,
@@ -96,7 +98,20 @@ def fold(converted: GraphModule, example: tuple[Tensor, ...], description: str =
             folding.values[node] = folding.values[node.args[0]]
         elif name == "output":
             outputs = [_output(folding, value, node) for value in _flat(node.args[0])]
-    return folding.builder.build(outputs)
+    return folding.builder.build(
+        [value.index for value in outputs],
+        origins=_origins(folding),
+        channels_last=[value.channels_last for value in outputs],
+    )
+
+
+def _origins(folding: Folding) -> list[Origin]:
+    """Return which node of the graph each tensor holds the value of."""
+    return [
+        Origin(value.index, node.args[0].name, where(node.args[0]), value.channels_last, value.flattened)
+        for node, value in folding.values.items()
+        if kind(node) == "quantize_per_tensor" and isinstance(node.args[0], Node)
+    ]
 
 
 def _input(folding: Folding, node: Node, quantized: Quantization) -> Int8Tensor:
@@ -106,12 +121,12 @@ def _input(folding: Folding, node: Node, quantized: Quantization) -> Int8Tensor:
     return Int8Tensor(folding.builder.input(str(node.target), stored, quantized), image)
 
 
-def _output(folding: Folding, value: Any, node: Node) -> int:
+def _output(folding: Folding, value: Any, node: Node) -> Int8Tensor:
     if not isinstance(value, Node) or value not in folding.values:
         raise NetwrightError(f"The module's output {value} is not quantized: nothing but int8 tensors can be returned.")
     if folding.values[value].flattened:
-        return folding.torch_order(value, node).index
-    return folding.values[value].index
+        return folding.torch_order(value, node)
+    return folding.values[value]
 
 
 def _flat(value: Any) -> list[Any]:

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from torch.fx import GraphModule, Node
 
-from netwright.compression.quantization.exported import constant, kind, where
+from netwright.compression.quantization.nodes import constant, kind, where
 from netwright.core.errors import NetwrightError
 from netwright.graph.integers.builder import GraphBuilder, quantization
 from netwright.graph.integers.quantized import Quantization

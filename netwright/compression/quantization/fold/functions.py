@@ -8,9 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 from torch.fx import Node
 
-from netwright.compression.quantization.exported import argument, kind, where
 from netwright.compression.quantization.fold.folding import Folding, Int8Tensor, channels_last_order
 from netwright.compression.quantization.fold.layers import Fused
+from netwright.compression.quantization.nodes import argument, kind, where
 from netwright.graph.integers.builder import quantization
 
 _SUMS = {"add": "ADD", "sub": "SUB", "mul": "MUL"}
@@ -18,8 +18,6 @@ _SUMS = {"add": "ADD", "sub": "SUB", "mul": "MUL"}
 
 def arithmetic(folding: Folding, node: Node, fused: Fused) -> Int8Tensor:
     """ADD, SUB or MUL of two values, or of one and a constant."""
-    if node.kwargs.get("alpha", 1) != 1 or len(node.args) > 2:
-        raise folding.refuse(node, "with alpha has no integer form here. Multiply first.")
     operands: tuple[Any, Any] = node.args[:2]  # pyright: ignore[reportAssignmentType]
     constants = [folding.numbers(operand) for operand in operands]
     read = [operand for operand, known in zip(operands, constants, strict=True) if known is None]

@@ -13,8 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 from torch.fx import Node
 
-from netwright.compression.quantization.exported import argument, kind, pair, where
 from netwright.compression.quantization.fold.folding import Folding, Int8Tensor
+from netwright.compression.quantization.nodes import argument, kind, pair, where
 from netwright.graph.integers.builder import quantization
 from netwright.graph.integers.quantized import Quantization
 
@@ -88,8 +88,6 @@ def linear(folding: Folding, node: Node, fused: Fused) -> Int8Tensor:
 
 def transposed_conv(folding: Folding, node: Node, fused: Fused) -> Int8Tensor:
     """TRANSPOSE_CONV; where torch's padding is not TensorFlow Lite's, of the whole result, and then a part of it."""
-    if pair(argument(node, "dilation", 1)) != (1, 1):
-        raise folding.refuse(node, "with dilation has no integer form here. Use dilation 1.")
     x = folding.channels_last(node.args[0], node)  # pyright: ignore[reportArgumentType]
     weights, scales = _weights(folding, node)
     stride, padding = pair(argument(node, "stride", 1)), pair(argument(node, "padding", 0))
@@ -121,8 +119,6 @@ def transposed_conv(folding: Folding, node: Node, fused: Fused) -> Int8Tensor:
 
 def max_pool(folding: Folding, node: Node, fused: Fused) -> Int8Tensor:
     """MAX_POOL_2D; where SAME does not do, the image is first padded with the least value."""
-    if pair(argument(node, "dilation", 1)) != (1, 1):
-        raise folding.refuse(node, "with dilation has no integer form here. Use dilation 1.")
     return _pool(folding, node, fused, "MAX_POOL_2D", stored=-128)
 
 
@@ -136,8 +132,6 @@ def average_pool(folding: Folding, node: Node, fused: Fused) -> Int8Tensor:
             )
         window = tuple(side // out for side, out in zip(sides, outputs, strict=True))
         return _pool(folding, node, fused, "AVERAGE_POOL_2D", window=window)  # pyright: ignore[reportArgumentType]
-    if argument(node, "divisor_override") is not None:
-        raise folding.refuse(node, "with divisor_override has no integer form here. Leave it out.")
     counted = argument(node, "count_include_pad", True)
     return _pool(folding, node, fused, "AVERAGE_POOL_2D", stored=None if counted else -129)
 

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 from torch.fx import Node
 
-from netwright.compression.quantization.exported import argument, kind, where
 from netwright.compression.quantization.fold.folding import Folding, Int8Tensor, channels_last_order
 from netwright.compression.quantization.fold.layers import Fused
+from netwright.compression.quantization.nodes import argument, kind, where
 from netwright.graph.integers.quantized import Quantization
 
 
@@ -118,8 +119,6 @@ def concatenate(folding: Folding, node: Node, fused: Fused) -> Int8Tensor:
 
 def pad(folding: Folding, node: Node, fused: Fused) -> Int8Tensor:
     """PAD with a constant."""
-    if argument(node, "mode", "constant") != "constant":
-        raise folding.refuse(node, f"of mode {argument(node, 'mode')} has no integer form here. Pad with a constant.")
     source, amounts = _source(node), argument(node, "pad")
     value = folding.value(source, node)
     if value.flattened:
@@ -152,6 +151,40 @@ def resize(folding: Folding, node: Node, fused: Fused) -> Int8Tensor:
     shape, quantization = (batch, height, width, channels), folding.quantization(x)
     result = folding.op(name, (x.index, size), shape, quantization, path, **options)
     return _finish(folding, Int8Tensor(result, True), node, fused.quantization)
+
+
+def greatest(folding: Folding, node: Node, fused: Fused) -> Int8Tensor:
+    """MAX_POOL_2D with one window over the dimensions that are reduced, which lie behind one another in memory."""
+    source, path = _source(node), where(node)
+    value, rank = folding.value(source, node), len(folding.shape(source))
+    given = argument(node, "dim")
+    axes = {place % rank for place in ([given] if isinstance(given, int) else given)}
+    order = channels_last_order(rank) if value.channels_last else tuple(range(rank))
+    if value.flattened or not _adjacent(folding.stored_shape(value), [order.index(axis) for axis in axes]):
+        value, order = folding.torch_order(source, node), tuple(range(rank))
+    shape, places = folding.stored_shape(value), [order.index(axis) for axis in axes]
+    if not _adjacent(shape, places):
+        raise folding.refuse(
+            node,
+            f"over dimensions {sorted(axes)} of {rank}, with others between them, has no integer form here. Reduce them one after another.",
+        )
+    first, last = min(places), max(places) + 1
+    outer, window, inner = (int(np.prod(part)) for part in (shape[:first], shape[first:last], shape[last:]))
+    image = folding.reshape(value.index, (1, outer, window, inner), folding.quantization(value), path)
+    options = {"padding": "VALID", "stride_h": 1, "stride_w": 1, "filter_height": 1, "filter_width": window}
+    made = folding.op("MAX_POOL_2D", (image,), (1, outer, 1, inner), folding.quantization(value), path, **options)
+    kept = [1 if place in places else side for place, side in enumerate(shape)]
+    result = Int8Tensor(folding.reshape(made, kept, folding.quantization(value), path), value.channels_last)
+    if not argument(node, "keepdim", False):
+        moves = [order.index(place) for place in range(rank)]
+        tensor = folding.transpose(result.index, moves, path)
+        result = Int8Tensor(folding.reshape(tensor, folding.shape(node), folding.quantization(value), path))
+    return _finish(folding, result, node, fused.quantization)
+
+
+def _adjacent(shape: Sequence[int], places: Sequence[int]) -> bool:
+    """Whether only dimensions of one lie between others."""
+    return all(shape[place] == 1 for place in range(min(places), max(places)) if place not in places)
 
 
 def mean(folding: Folding, node: Node, fused: Fused) -> Int8Tensor:

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from netwright.mcu.code import LayerData, struct
+from netwright.mcu.code import LayerData, array, struct
 from netwright.mcu.layer import Layer, Network
 
 MOST_BLOCKS = 32  # of one copy of fewer inputs: beyond, tables of constants would outgrow what they move
@@ -27,6 +27,8 @@ AxisRun = tuple[
 @dataclass(frozen=True, slots=True)
 class CopyBlock:
     """A block copied from the input number `source`: `shape` elements, with offsets and strides in elements.
+
+    Numbers from that of the inputs on are those of constants.
 
     Element (i, j, ...) goes from from_offset + i x from_strides[0] + ... to to_offset + i x to_strides[0] + ...
     """
@@ -48,6 +50,7 @@ class Copy(Layer):
 
     blocks: tuple[CopyBlock, ...]
     fill: int | None = None
+    constants: tuple[NDArray[np.int8], ...] = ()
 
     def data(self, network: Network, name: str) -> LayerData:
         """Return the sizes and strides of each block."""
@@ -64,7 +67,8 @@ class Copy(Layer):
             )
             for number, block in enumerate(self.blocks)
         )
-        return LayerData(text, frozenset({"copy"}))
+        held = "".join(array(f"{name}_held{number}", values) for number, values in enumerate(self.constants))
+        return LayerData(text + held, frozenset({"copy"}))
 
     def call(self, network: Network, name: str, inputs: Sequence[str], out: str, scratch: str) -> str:
         """Return one call a block, in loops over the dimensions beyond four."""
@@ -73,7 +77,8 @@ class Copy(Layer):
         calls = [] if self.fill is None else [f"nw_fill({out}, {size}, {self.fill});"]
         for number, block in enumerate(self.blocks):
             outer = max(0, len(block.shape) - 4)
-            read, write = f"{inputs[block.source]} + {block.from_offset}", f"{out} + {block.to_offset}"
+            sources = (*inputs, *(f"{name}_held{number}" for number in range(len(self.constants))))
+            read, write = f"{sources[block.source]} + {block.from_offset}", f"{out} + {block.to_offset}"
             loops = [(block.shape[i], block.from_strides[i], block.to_strides[i]) for i in range(outer)]
             calls.append(_loops(loops, lambda r, w, n=number: f"nw_copy({r}, {w}, &{name}_part{n});", read, write))
         return "\n  ".join(calls)
@@ -101,10 +106,17 @@ def dense_strides(shape: tuple[int, ...]) -> tuple[int, ...]:
 
 
 def copy(
-    inputs: tuple[int, ...], output: int, name: str, blocks: tuple[CopyBlock, ...], fill: int | None = None
+    inputs: tuple[int, ...],
+    output: int,
+    name: str,
+    blocks: tuple[CopyBlock, ...],
+    fill: int | None = None,
+    *,
+    constants: tuple[NDArray[np.int8], ...] = (),
 ) -> Copy:
     """Return the layer of some blocks."""
-    return Copy(inputs, output, name, tuple(merge(block) for block in blocks if math.prod(block.shape)), fill)
+    merged = tuple(merge(block) for block in blocks if math.prod(block.shape))
+    return Copy(inputs, output, name, merged, fill, constants)
 
 
 def merge(block: CopyBlock) -> CopyBlock:

@@ -59,6 +59,7 @@ class Lowering:
         self.value_of: dict[int, int] = {}
         self.functions: dict[int, tuple[int, NDArray[np.int8]]] = {}  # by value: of which other, and the table
         self._moved: dict[int, tuple[tuple[int, ...], NDArray[np.int32]]] = {}  # by value: of which others, and where
+        self._constants: dict[int, NDArray[np.int8]] = {}  # by value: what it holds
         self._waiting: dict[int, Padded | Permuted] = {}
         self._waiting_name: dict[int, str] = {}
 
@@ -168,6 +169,9 @@ class Lowering:
             raise self.refuse(op, "an operand is missing", "Convert the model again.")
         if tensor in self._waiting and tensor not in self.value_of:
             self._materialize(op, tensor)
+        constant = self.constant(tensor)
+        if constant is not None and constant.dtype == np.int8 and tensor not in self.value_of:
+            self._held(op, tensor, constant)
         if tensor not in self.value_of:
             kind = "a constant" if tensor in self.model.values else f"of type {self.dtype(tensor)}"
             raise self.refuse(op, f"{self.model.names[tensor]!r} is {kind}", "It must be computed, of type int8.")
@@ -184,6 +188,16 @@ class Lowering:
             return
         output = self.make(op, tensor)
         self.layers.append(copies.copy((how.source,), output, self._waiting_name[tensor], blocks, fill))
+
+    def _held(self, op: Op, tensor: int, constant: NDArray[np.int8]) -> None:
+        """Make a value of a constant: a copy from flash, which is left out where only movements read it."""
+        scale, zero_point = self.quantization(op, tensor)
+        name = self.model.names[tensor]
+        value = self.new(self.shape(tensor), name, scale, zero_point)
+        self.value_of[tensor] = value
+        self._constants[value] = constant
+        block = copies.take((constant.size,), (0,), (1,), (constant.size,))
+        self.layers.append(copies.copy((), value, name, (block,), constants=(constant,)))
 
     # -- movements
 
@@ -202,10 +216,13 @@ class Lowering:
                 self.make(op, tensor, alias=origins[0])
                 return
             if (blocks := copies.from_indices(places, sizes)) is not None:
-                read = tuple(dict.fromkeys(origins[block.source] for block in blocks))
-                blocks = tuple(replace(block, source=read.index(origins[block.source])) for block in blocks)
+                used = dict.fromkeys(origins[block.source] for block in blocks)
+                read = tuple(value for value in used if value not in self._constants)
+                held = tuple(value for value in used if value in self._constants)
+                blocks = tuple(replace(block, source=(read + held).index(origins[block.source])) for block in blocks)
                 output = self.make(op, tensor)
-                self.layers.append(copies.copy(read, output, name, blocks))
+                constants = tuple(self._constants[value] for value in held)
+                self.layers.append(copies.copy(read, output, name, blocks, constants=constants))
                 if index.size <= LARGEST_REMEMBERED:
                     self._moved[output] = origins, places.reshape(-1)
                 return
