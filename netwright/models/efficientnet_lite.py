@@ -2,7 +2,8 @@
 
 EfficientNet, Tan and Le 2019, arXiv:1905.11946, Table 1 and Section 3.3; the Lite variants are Google's (2020). Weights
 trained on ImageNet exist; `netwright.models.pretrained` reads them. The largest network of a family is the published
-one; the others have fewer blocks, narrower blocks, smaller kernels and smaller images.
+one; the others have up to one block a stage less, narrower blocks, smaller kernels and smaller images: what is far
+from the published network inherits little from it.
 """
 
 from __future__ import annotations
@@ -48,9 +49,9 @@ def efficientnet_lite(*, classes: int = 1000, size: int = 224, variant: int = 0)
     space = SearchSpace(
         name="efficientnet-lite",
         resolutions=tuple(sorted({*range(64, size, 16), size})),
-        depths=tuple(tuple(range(1, count + 1)) for count in repeats),
+        depths=tuple((count - 1, count) if count > 1 else (1,) for count in repeats),
         kernels=tuple((3, 5) if kernel == 5 else (3,) for kernel in kernels),
-        expansions=((2, 3, 4, 6),) * len(kernels),
+        expansions=((3, 4, 6),) * len(kernels),
     )
     return Family(
         space, functools.partial(mobile_blocks, config), settings={"classes": classes, "size": size, "variant": variant}

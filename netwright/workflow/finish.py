@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import statistics
 import time as clock
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -87,9 +88,8 @@ def finish(
         NetwrightError: a wrong name, value or path, or training diverged.
     """
     from netwright.core.files import write_json
-    from netwright.core.progress import say
     from netwright.core.run import Run
-    from netwright.training.evaluate import calibrated, evaluate
+    from netwright.training.evaluate import calibrated
     from netwright.training.loop import train_network
 
     if seconds is not None and (epochs is not None or not 0 < seconds < float("inf")):
@@ -98,53 +98,22 @@ def finish(
     opened.require_trained()
     chosen, _ = choose(opened, arch)
     folder = folder_of(opened, chosen)
+    finishing(opened, **settings)  # refuses wrong settings before anything is computed
     net: nn.Module = calibrated(opened.supernet, chosen, opened.training)
     teacher = calibrated(opened.supernet, opened.family.space.largest(), opened.training)
-    plan = finishing(opened, **settings)
     if seconds is not None:
-        step_s = _step_seconds(net, teacher, opened, plan, chosen.resolution)
-        steps = max(1, -(-len(opened.training.train) // plan.batch_size))
-        epochs = max(1 / steps, round(seconds / step_s / steps, 2))
-        say(f"a step takes {1000 * step_s:.0f} ms: {epochs:g} epochs in {seconds:.0f} s")
-    kept = _begun(folder)
-    if kept is not None and seconds is not None:
-        epochs = float(
-            kept["epochs"]
-        )  # a step takes another time now; the training that was begun goes on as it was planned
+        epochs = _epochs_within(seconds, net, teacher, opened, chosen, settings)
     plan = finishing(opened, **settings, **({} if epochs is None else {"epochs": epochs}))
     config = {"kind": "network", "arch": chosen.to_json(), "recipe": plan.to_json(), "of": opened.path.resolve().name}
     own = Run.create(folder, config)
-
-    def both(module: nn.Module) -> tuple[float, float]:
-        data = opened.training
-        shared = {"mean": data.mean, "std": data.std, "resolution": chosen.resolution, "task": opened.task}
-        prepared = [opened.task.prepare(_with(data, images)).val for images in (opened.held_out, opened.validation)]
-        first, second = (evaluate(module, images, **shared) for images in prepared)
-        return first, second
-
-    before = both(net)
-    trained = train_network(
-        net,
-        opened.training,
-        plan,
-        resolution=chosen.resolution,
-        run=own,
-        teacher=teacher,
-        task=opened.task,
-        callback=callback,
-    )
-    after = both(trained.cpu())
+    before = _judge(opened, chosen, net)
+    how: dict[str, Any] = {"resolution": chosen.resolution, "run": own, "teacher": teacher, "callback": callback}
+    trained = train_network(net, opened.training, plan, task=opened.task, **how)
+    after = _judge(opened, chosen, trained.cpu())
     better = opened.metric.score(after[0]) >= opened.metric.score(before[0])
-    done = Finished(
-        chosen,
-        folder,
-        plan.epochs,
-        (before[0], after[0]),
-        (before[1], after[1]),
-        "finished" if better else "inherited",
-        opened.metric,
-    )
-    if own.path.joinpath("model.safetensors").is_file():  # not where a callback stopped it
+    pairs = (before[0], after[0]), (before[1], after[1])
+    done = Finished(chosen, folder, plan.epochs, *pairs, "finished" if better else "inherited", opened.metric)
+    if (folder / "model.safetensors").is_file():  # not where a callback stopped it
         write_json(folder / RESULT, done.to_json())
     return done
 
@@ -180,30 +149,51 @@ def finished_weights(run: OpenRun, arch: Arch) -> Path | None:
     return folder / "model.safetensors"
 
 
-def _begun(folder: Path) -> dict[str, Any] | None:
-    from netwright.core.run import Run
-
-    return Run.open(folder).config["recipe"] if (folder / "config.json").is_file() else None
-
-
-def _with(dataset: Any, images: Any) -> Any:
+def _judge(run: OpenRun, arch: Arch, module: nn.Module) -> tuple[float, float]:
+    """Return the task's metric on the images held out for searches, and on the validation images."""
     import dataclasses
 
-    return dataclasses.replace(dataset, val=images)
+    from netwright.training.evaluate import evaluate
+
+    data = run.training
+    shared = {"mean": data.mean, "std": data.std, "resolution": arch.resolution, "task": run.task}
+    first, second = (
+        evaluate(module, run.task.prepare(dataclasses.replace(data, val=images)).val, **shared)
+        for images in (run.held_out, run.validation)
+    )
+    return first, second
 
 
-def _step_seconds(net: nn.Module, teacher: nn.Module, run: OpenRun, plan: Recipe, resolution: int) -> float:
-    """Return the seconds of a training step, the least of a few, on a copy."""
+def _epochs_within(
+    seconds: float, net: nn.Module, teacher: nn.Module, run: OpenRun, arch: Arch, settings: dict[str, Any]
+) -> float:
+    """Return the epochs that fit into a time; of a training that was begun, those that it was planned with."""
+    from netwright.core.progress import say
+    from netwright.core.run import Run
+
+    folder = folder_of(run, arch)
+    if (folder / "config.json").is_file():
+        return float(Run.open(folder).config["recipe"]["epochs"])
+    plan = finishing(run, **settings)
+    step_s = _step_seconds(net, teacher, plan.batch_size, arch.resolution)
+    steps = max(1, -(-len(run.training.train) // plan.batch_size))
+    epochs = max(1 / steps, round(seconds / step_s / steps, 3))
+    say(f"a step takes {1000 * step_s:.0f} ms: {epochs:g} epochs in {seconds:.0f} s")
+    return epochs
+
+
+def _step_seconds(net: nn.Module, teacher: nn.Module, batch_size: int, resolution: int) -> float:
+    """Return the seconds of a training step on the CPU: the median of a few on a copy, and a share for images and optimizer."""
     import copy
 
     import torch
 
-    learner, least = copy.deepcopy(net).train(), float("inf")
-    x_BCHW = torch.randn(plan.batch_size, 3, resolution, resolution)
+    learner, taken = copy.deepcopy(net).train(), []
+    x_BCHW = torch.randn(batch_size, 3, resolution, resolution)
     for _ in range(STEPS_MEASURED):
         start = clock.perf_counter()
         with torch.no_grad():
             taught = teacher(x_BCHW)
         (learner(x_BCHW) - taught).square().mean().backward()
-        least = min(least, clock.perf_counter() - start)
-    return least * 1.15  # the images' preparation and the optimizer
+        taken.append(clock.perf_counter() - start)
+    return 1.15 * statistics.median(taken[1:])

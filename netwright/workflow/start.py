@@ -6,8 +6,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from netwright.core.errors import NetwrightError
+from netwright.models.families import SPACES
+from netwright.models.pretrained import STARTS
 
 if TYPE_CHECKING:
+    from netwright.models.own_space import GivenSpace
     from netwright.models.pretrained import Start
     from netwright.supernet.supernet import Supernet
     from netwright.workflow.open import OpenRun
@@ -25,6 +28,26 @@ def start_record(start: Start, weights: str | Path | None) -> dict[str, Any]:
     if not path.is_file():
         raise NetwrightError(f"--weights: there is no file {path}.")
     return {"name": start.name, "weights": str(path.resolve())}
+
+
+def space_of(
+    start: Start | None, space: GivenSpace | None, settings: dict[str, Any]
+) -> tuple[GivenSpace, dict[str, Any]]:
+    """Return the space that is trained, and its settings: those of the start, where there is one.
+
+    Raises:
+        NetwrightError: neither a space nor a start, or a start of another space.
+    """
+    if start is None and space is None:
+        raise NetwrightError(
+            f"Nothing says which networks: give a space (--space {', '.join(SPACES)}), or a network to start from, "
+            f"with its trained weights (--from {', '.join(STARTS)})."
+        )
+    if start is None:
+        return space or "", settings
+    if space not in (None, start.space):
+        raise NetwrightError(f"{start.name} is the largest network of space {start.space}; leave --space out.")
+    return start.space, {**start.settings, **settings}
 
 
 def take_start(run: OpenRun, supernet: Supernet) -> None:
