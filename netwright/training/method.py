@@ -46,7 +46,7 @@ class Method:
     Attributes:
         stages: the stages of a training.
         lessons: the networks of one step. Pure: all chance comes from the generator, so that a training can be resumed.
-        loss: the loss of one network, a scalar; None: `loss.mixed`, the task's with soft targets mixed in.
+        loss: the loss of one network, a scalar; None: `mixed_loss.mixed`, the task's with soft targets mixed in.
         parameters: parameters of the method's own, for example of an architecture distribution.
         after: called after every update, with the whole state. What it keeps for later it keeps in tensors of the network or
             of `extras`, which the checkpoint holds; chance it derives from the recipe's seed and the step.

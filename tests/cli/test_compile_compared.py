@@ -49,7 +49,8 @@ def nets(tmp_path):
 
 
 def words(nets, name):
-    return ("compile", f"{nets}/nets.py:{name}", "--input", "1x3x16x16", "--data", nets / "photos", "--out", nets / "c")
+    return ("compile", f"{nets}/nets.py:{name}", "--input", "1x3x16x16", "--data", nets / "photos", "--out", nets / "c",
+        "--scale", "255")  # fmt: skip
 
 
 def test_the_distance_from_the_float_network_is_printed_and_written(call, nets):

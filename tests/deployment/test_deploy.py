@@ -99,7 +99,7 @@ def test_the_verification_measures_what_onnx_runtime_computes(artifact, net, ima
 @pytest.mark.parametrize(("limit_ms", "exceeds"), [(0.4, {"latency_ms": 0.4}), (0.42, {}), (None, {})])
 def test_a_network_above_its_limit_is_marked_wherever_it_goes(net, images, tmp_path, limit_ms, exceeds):
     from netwright.cli.deploy import describe
-    from netwright.deployment.artifact import Preparation, make_artifact
+    from netwright.deployment.artifact import make_artifact
 
     made = family("tiny", classes=len(CLASSES))
     arch = made.space.smallest()
@@ -108,7 +108,8 @@ def test_a_network_above_its_limit_is_marked_wherever_it_goes(net, images, tmp_p
         to="onnx",
         arch=arch,
         family={"space": "tiny", "settings": dict(made.settings)},
-        preparation=Preparation(arch.resolution, MEAN, STD, CLASSES),
+        preparation=Preparation(arch.resolution, arch.resolution, MEAN, STD),
+        classes=CLASSES,
         task="classification",
         out_dir=tmp_path / "out",
         images=images,

@@ -60,16 +60,17 @@ def test_passes_of_several_archs_add_up():
 def test_sorting_channels_keeps_the_largest_network(name, settings, normalization):
     if name != "vit":
         settings = {"normalization": normalization}
+    torch.manual_seed(0)
     supernet = trained_like(Supernet(family(name, **settings)))
     largest, smallest = supernet.family.space.largest(), supernet.family.space.smallest()
-    x_BCHW = images(supernet, largest)
+    x_BCHW = images(supernet.double(), largest).double()  # in float32 a deep network rounds by 1e-4 in another order
     differences(supernet, largest, x_BCHW)  # leaves fitting statistics behind
     supernet.eval()
     with torch.no_grad():
         before, before_small = supernet(x_BCHW, largest), supernet(x_BCHW, smallest)
         supernet.sort_channels()
         after, after_small = supernet(x_BCHW, largest), supernet(x_BCHW, smallest)
-    torch.testing.assert_close(after, before, rtol=1e-3, atol=1e-4 * float(before.abs().max()))
+    torch.testing.assert_close(after, before, rtol=1e-8, atol=1e-9 * float(before.abs().max()))
     assert not torch.allclose(before_small, after_small, rtol=1e-2)  # narrower networks now have other channels
 
 
