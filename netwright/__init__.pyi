@@ -59,6 +59,8 @@ from netwright.training.recipe import sandwich as sandwich
 from netwright.training.recipe import static_training as static_training
 from netwright.workflow.compile import compile as compile
 from netwright.workflow.deploy import deploy as deploy
+from netwright.workflow.finish import Finished as Finished
+from netwright.workflow.finish import finish as finish
 from netwright.workflow.lists import list_devices as list_devices
 from netwright.workflow.lists import list_spaces as list_spaces
 from netwright.workflow.measure import measure_device as measure
@@ -81,6 +83,7 @@ __all__ = [
     "Budget",
     "Dataset",
     "Family",
+    "Finished",
     "Found",
     "Graph",
     "ImageSet",
@@ -112,6 +115,7 @@ __all__ = [
     "eval_batches",
     "family",
     "fine_tuning",
+    "finish",
     "interpret",
     "list_devices",
     "list_spaces",

@@ -11,6 +11,7 @@ from netwright.cli.demo import demo
 from netwright.cli.deploy import deploy
 from netwright.cli.device import device
 from netwright.cli.emulate import emulate
+from netwright.cli.finish import finish
 from netwright.cli.profile import profile
 from netwright.cli.report import report
 from netwright.cli.result import verb
@@ -26,8 +27,8 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,  # plain help: importing rich takes half of the time of `--help`
 )
-for function in (demo, train, device, search, deploy, compile, emulate, report, profile):
-    app.command(function.__name__)(verb(function, resumable=function in (demo, train, search)))
+for function in (demo, train, device, search, finish, deploy, compile, emulate, report, profile):
+    app.command(function.__name__)(verb(function, resumable=function in (demo, train, search, finish)))
 
 
 def _version(asked: bool) -> None:

@@ -13,6 +13,7 @@ from netwright.cli.result import Result
 from netwright.core.errors import NetwrightError
 from netwright.core.tables import OWN
 from netwright.models.families import SPACES
+from netwright.models.pretrained import STARTS
 from netwright.tasks.tasks import TASKS
 from netwright.training.recipe import RECIPES
 from netwright.workflow.open import TASK
@@ -26,10 +27,19 @@ def train(
         str,
         typer.Argument(help="Folder or .zip of class folders, digits, torchvision:NAME[:ROOT], or a datasets folder."),
     ],
-    space: Annotated[str, typer.Option(help=f"Search space: {SPACES.help}.")],
     out: Annotated[Path, typer.Option(help="Run directory; if it holds the same run, that one is resumed.")],
+    space: Annotated[str | None, typer.Option(help=f"Search space: {SPACES.help}.")] = None,
+    start: Annotated[
+        str | None, typer.Option("--from", help=f"Begin with the trained weights of a network: {', '.join(STARTS)}.")
+    ] = None,
+    weights: Annotated[
+        Path | None, typer.Option(help="File of these weights: .safetensors, .pth, .npz, .onnx (default: a package's).")
+    ] = None,
     task: Annotated[str, typer.Option(help=f"What the networks are for: {TASKS.help}.")] = TASK,
-    recipe: Annotated[str, typer.Option(help=f"How to train: {SHOWN}, or {OWN}.")] = "progressive",
+    recipe: Annotated[
+        str | None,
+        typer.Option(help=f"How to train: {SHOWN}, or {OWN} (default: progressive; pretrained with --from)."),
+    ] = None,
     epochs: Annotated[float | None, typer.Option(help="Passes over the training images.")] = None,
     size: Annotated[
         int | None,
@@ -52,8 +62,16 @@ def train(
     from netwright.workflow.train import train as train_supernet
 
     settings: dict[str, Any] = {**read_settings(set_ or [])}
-    run = train_supernet(data, space=space, out=out, task=task, recipe=recipe, epochs=epochs, size=size, **settings)
-    metric, values = run.metric, final_values(run)
+    asked: dict[str, Any] = {
+        "space": space,
+        "start": start,
+        "weights": weights,
+        "task": task,
+        "recipe": recipe,
+        "size": size,
+    }
+    run = train_supernet(data, out=out, epochs=epochs, **asked, **settings)
+    space, metric, values = space or run.config["space"], run.metric, final_values(run)
     shown = [f"{run.path} holds the trained supernet of space {space}."]
     shown += [f"{metric.name} of the {arch} network: {metric.text(value)}" for arch, value in values.items()]
     where = shlex.quote(str(run.path))

@@ -8,6 +8,7 @@ import re
 from netwright.core.errors import NetwrightError
 
 TIME_MS = {"us": 1e-3, "ms": 1.0, "s": 1e3}
+DURATION_S = {"s": 1.0, "min": 60.0, "h": 3600.0}
 ENERGY_MJ = {"nJ": 1e-6, "uJ": 1e-3, "mJ": 1.0, "J": 1e3}
 COUNT = {"": 1.0, "K": 1e3, "M": 1e6, "G": 1e9}
 BYTES = {"B": 1.0, "KB": 1024.0, "MB": 1024.0**2, "GB": 1024.0**3}

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 SPACES: Table[Callable[..., Family]] = Table(
     "Space",
     {
+        "efficientnet-lite": "netwright.models.efficientnet_lite:efficientnet_lite",
         "mcunet": "netwright.models.mcunet:mcunet",
         "mobilenet-v3-small": "netwright.models.mobilenet:mobilenet_v3_small",
         "proxyless-small": "netwright.models.proxylessnas:proxyless_small",

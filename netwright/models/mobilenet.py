@@ -14,7 +14,7 @@ from netwright.models.arch import Arch
 from netwright.models.family import Family
 from netwright.models.space import OFA_RESOLUTIONS, SearchSpace, small_resolutions
 from netwright.nn.block import Block, divisible
-from netwright.nn.layers import Activation, Norm
+from netwright.nn.layers import Activation, Norm, Padding
 from netwright.nn.mbconv import MBConv
 from netwright.nn.simple import ConvNorm, PoolHead
 
@@ -46,6 +46,7 @@ class MobileConfig:
     normalization: Norm = "batch"
     first_activation: Activation | None = None  # None: the stem's
     eps: float = 1e-5
+    padding: Padding = "symmetric"
 
 
 def mobile_blocks(config: MobileConfig, arch: Arch) -> Mapping[str, Block]:
@@ -55,7 +56,7 @@ def mobile_blocks(config: MobileConfig, arch: Arch) -> Mapping[str, Block]:
     `widths` is one multiplier, relative to the family's `base_width`, or empty where the width is not elastic.
     """
     width = config.base_width * (arch.widths[0] if arch.widths else 1)
-    shared = {"normalization": config.normalization, "eps": config.eps}
+    shared = {"normalization": config.normalization, "eps": config.eps, "padding": config.padding}
     stem = divisible(config.stem_channels * width)
     first = divisible(config.first_channels * width)
     blocks: dict[str, Block] = {

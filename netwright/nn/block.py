@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import torch
 from torch import nn
@@ -76,6 +76,19 @@ def divisible(value: float, divisor: int = 8) -> int:
     """Round to the nearest multiple of `divisor`, never down by more than 10 % (MobileNetV2, arXiv:1801.04381)."""
     rounded = max(divisor, int(value + divisor / 2) // divisor * divisor)
     return rounded + divisor if rounded < 0.9 * value else rounded
+
+
+def named(block: Block, *later: str) -> str:
+    """Return the `repr` of a block without those of the fields `later` that hold their defaults.
+
+    Fields that a kind of block got later are left out, so that files name the block as they did before.
+    """
+    shown = [
+        f"{field.name}={getattr(block, field.name)!r}"
+        for field in fields(block)
+        if field.name not in later or getattr(block, field.name) != field.default
+    ]
+    return f"{type(block).__qualname__}({', '.join(shown)})"
 
 
 def conv_out(size: int, stride: int) -> int:

@@ -12,6 +12,7 @@ from netwright.core.errors import unknown
 
 Activation = Literal["relu", "relu6", "hswish", "none"]
 Norm = Literal["batch", "group"]
+Padding = Literal["symmetric", "same"]
 
 ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {
     "relu": lambda: nn.ReLU(inplace=True),
@@ -44,17 +45,34 @@ def conv_norm(
     activation: Activation = "none",
     normalization: Norm = "batch",
     eps: float = 1e-5,
+    padding: Padding = "symmetric",
 ) -> nn.Sequential:
-    """Return convolution, normalisation and activation, as children conv, norm and act."""
-    groups = in_channels if depthwise else 1
+    """Return convolution, normalisation and activation, as children conv, norm and act; pad before them where it is uneven."""
+    groups, margin = in_channels if depthwise else 1, kernel // 2
     layer = nn.Sequential()
-    layer.add_module(
-        "conv", nn.Conv2d(in_channels, out_channels, kernel, stride, kernel // 2, groups=groups, bias=False)
-    )
+    if padding == "same" and stride > 1:  # at stride 1 both are the same
+        layer.add_module("pad", SamePadding(kernel, stride))
+        margin = 0
+    layer.add_module("conv", nn.Conv2d(in_channels, out_channels, kernel, stride, margin, groups=groups, bias=False))
     layer.add_module("norm", norm(normalization, out_channels, eps))
     if activation != "none":
         layer.add_module("act", ACTIVATIONS[activation]())
     return layer
+
+
+class SamePadding(nn.Module):
+    """Zeros around an image as TensorFlow's SAME padding has them: the odd row and column at the bottom and right."""
+
+    def __init__(self, kernel: int, stride: int):
+        super().__init__()
+        self.kernel, self.stride = kernel, stride
+
+    def forward(self, x_BCHW: torch.Tensor) -> torch.Tensor:
+        height, width = (self._missing(int(size)) for size in x_BCHW.shape[-2:])
+        return nn.functional.pad(x_BCHW, (width // 2, width - width // 2, height // 2, height - height // 2))
+
+    def _missing(self, size: int) -> int:
+        return max(0, (size - 1) // self.stride * self.stride + self.kernel - size)
 
 
 class SqueezeExcite(nn.Module):

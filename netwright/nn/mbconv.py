@@ -11,8 +11,8 @@ from typing import Any
 import torch
 from torch import nn
 
-from netwright.nn.block import Block, Shape, conv_out, divisible
-from netwright.nn.layers import Activation, Norm, SqueezeExcite, channel_order, conv_norm, permute_channels
+from netwright.nn.block import Block, Shape, conv_out, divisible, named
+from netwright.nn.layers import Activation, Norm, Padding, SqueezeExcite, channel_order, conv_norm, permute_channels
 
 
 @dataclass(frozen=True)
@@ -28,6 +28,10 @@ class MBConv(Block):
     squeeze_excite: bool = False
     normalization: Norm = "batch"
     eps: float = 1e-5
+    padding: Padding = "symmetric"
+
+    def __repr__(self) -> str:
+        return named(self, "padding")
 
     @property
     def reduced(self) -> int:
@@ -61,7 +65,9 @@ class MBConvModule(nn.Module):
         parts: dict[str, Any] = {"activation": spec.activation, "normalization": spec.normalization, "eps": spec.eps}
         if spec.expands:
             self.expand = conv_norm(spec.in_channels, spec.hidden, 1, **parts)
-        self.depthwise = conv_norm(spec.hidden, spec.hidden, spec.kernel, spec.stride, depthwise=True, **parts)
+        self.depthwise = conv_norm(
+            spec.hidden, spec.hidden, spec.kernel, spec.stride, depthwise=True, padding=spec.padding, **parts
+        )
         if spec.squeeze_excite:
             self.squeeze_excite = SqueezeExcite(spec.hidden, spec.reduced)
         self.project = conv_norm(spec.hidden, spec.out_channels, 1, normalization=spec.normalization, eps=spec.eps)

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
-from netwright.nn.block import Block, Shape, conv_out
-from netwright.nn.layers import ACTIVATIONS, Activation, Norm, conv_norm
+from netwright.nn.block import Block, Shape, conv_out, named
+from netwright.nn.layers import ACTIVATIONS, Activation, Norm, Padding, conv_norm
 
 
 @dataclass(frozen=True)
@@ -22,6 +22,10 @@ class ConvNorm(Block):
     activation: Activation = "relu6"
     normalization: Norm = "batch"
     eps: float = 1e-5
+    padding: Padding = "symmetric"
+
+    def __repr__(self) -> str:
+        return named(self, "padding")
 
     def build(self) -> nn.Module:
         return conv_norm(
@@ -32,6 +36,7 @@ class ConvNorm(Block):
             activation=self.activation,
             normalization=self.normalization,
             eps=self.eps,
+            padding=self.padding,
         )
 
     def out_shape(self, in_shape: Shape) -> Shape:

@@ -126,6 +126,13 @@ def sandwich(**fields: Any) -> Recipe:
     return _filled({"method": "sandwich", "distillation_weight": 1.0, "subnets_per_step": 4}, fields)
 
 
+def pretrained(**fields: Any) -> Recipe:
+    """From trained weights: largest, smallest and one random network a step at a low rate, on varied crops."""
+    defaults = {"method": "sandwich", "distillation_weight": 1.0, "subnets_per_step": 3, "optimizer": "adamw"}
+    defaults |= {"learning_rate": 1e-3, "weight_decay": 0.01, "batch_size": 32, "epochs": 8.0, "warmup_epochs": 0.5}
+    return _filled({**defaults, "augment": "resized-crop", "ema_decay": 0.99}, fields)
+
+
 def random_sampling(**fields: Any) -> Recipe:
     """Random networks in every step, each from the labels: the baseline."""
     return _filled({"method": "random", "subnets_per_step": 4}, fields)
@@ -147,6 +154,7 @@ RECIPES: Table[Callable[..., Recipe]] = Table(
     {
         "progressive": "netwright.training.recipe:progressive_shrinking",
         "sandwich": "netwright.training.recipe:sandwich",
+        "pretrained": "netwright.training.recipe:pretrained",
         "random": "netwright.training.recipe:random_sampling",
         "static": "netwright.training.recipe:static_training",
         "fine-tuning": "netwright.training.recipe:fine_tuning",

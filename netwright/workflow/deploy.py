@@ -88,13 +88,23 @@ def deploy(
 
 
 def extract(run: OpenRun, arch: Arch, *, fine_tune: float = 0.0, calibration_images: int = 1024) -> nn.Module:
-    """Cut a network out of the run's supernet, calibrate it, and train it further where asked; on the CPU, in eval mode."""
+    """Cut a network out of the run's supernet, with the weights it was finished with, or calibrated and trained further
+    where asked; on the CPU, in eval mode.
+    """
+    from netwright.core.state import load_state
     from netwright.data.loader import calibration_batches
     from netwright.training.evaluate import calibrated
+    from netwright.training.load import load_tensors
     from netwright.training.loop import train_network
     from netwright.training.recipe import recipe
+    from netwright.workflow.finish import finished_weights
 
-    net: nn.Module = calibrated(run.supernet, arch, run.training, calibration_images=calibration_images)
+    finished = None if fine_tune else finished_weights(run, arch)
+    if finished is not None:
+        net = run.supernet.copy_of(arch)
+        load_tensors(net, load_state(finished), "weights")
+        return net.cpu().eval()
+    net = calibrated(run.supernet, arch, run.training, calibration_images=calibration_images)
     if fine_tune:
         batches = calibration_batches(run.training, resolution=arch.resolution, images=calibration_images)
         teacher = run.supernet.extract(run.family.space.largest(), batches)

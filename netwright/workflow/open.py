@@ -124,7 +124,8 @@ class OpenRun:
                 f"{self.config['data']['source']} has other classes than when {self.path} was trained. "
                 "Restore the data, or train a new run."
             )
-        return dataset
+        data = self.config["data"]  # a run that began with trained weights has the mean and deviation of these
+        return dataclasses.replace(dataset, mean=tuple(data["mean"]), std=tuple(data["std"]))
 
     @functools.cached_property
     def _parts(self) -> tuple[ImageSet, ImageSet]:

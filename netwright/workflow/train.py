@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import json
 import os
 from collections.abc import Callable, Mapping, Sequence
@@ -18,6 +19,7 @@ from netwright.workflow.changes import changes_of_supernet
 from netwright.workflow.open import KIND, TASK, OpenRun, check_config
 from netwright.workflow.size import draft_family, size_of
 from netwright.workflow.source import Source
+from netwright.workflow.start import space_of, start_record, take_start
 
 if TYPE_CHECKING:
     from netwright.models.family import Family
@@ -35,9 +37,11 @@ Callback = Callable[[dict[str, Any]], Any]
 def train(
     data: str | Path,
     *,
-    space: GivenSpace,
+    space: GivenSpace | None = None,
+    start: str | None = None,
+    weights: str | Path | None = None,
     out: str | Path,
-    recipe: GivenRecipe = "progressive",
+    recipe: GivenRecipe | None = None,
     epochs: float | None = None,
     size: int | None = None,
     task: str | Task = TASK,
@@ -50,9 +54,13 @@ def train(
 
     Args:
         data: what `load_dataset` takes: a folder or .zip of class folders, "digits", "torchvision:NAME[:ROOT]", ...
-        space: the search space: a name, FILE.py:NAME, a function that returns a `Family`, or a `Family`.
+        space: the search space: a name, FILE.py:NAME, a function that returns a `Family`, or a `Family`. None: that of
+            `start`.
+        start: a network whose trained weights the largest network begins with, by name (`models.pretrained.STARTS`).
+        weights: a file of its weights; None: an installed package that carries them, or timm's download.
         out: the run directory.
-        recipe: how to train: a name, FILE.py:NAME, a function that returns a `Recipe`, or a `Recipe`.
+        recipe: how to train: a name, FILE.py:NAME, a function that returns a `Recipe`, or a `Recipe`. None: "pretrained" with
+            a start, else "progressive".
         epochs: passes over the training images; None: the recipe's.
         size: height and width of the images in pixels. None: of a run that was begun, its own; of a space that takes a size,
             what `workflow.size.choose_size` chooses from the images (up to 96 without a GPU); else the largest of the space.
@@ -67,7 +75,8 @@ def train(
     """
     if callback is not None and not callable(callback):
         raise NetwrightError(f"callback must be a function of one record, not a {type(callback).__name__}.")
-    run = begin(data, space=space, out=out, recipe=recipe, epochs=epochs, size=size, task=task, **settings)
+    how: dict[str, Any] = {"recipe": recipe, "epochs": epochs, "size": size, "task": task, **settings}
+    run = begin(data, space=space, start=start, weights=weights, out=out, **how)
     go_on(run, callback)
     return run
 
@@ -75,9 +84,11 @@ def train(
 def begin(
     data: str | Path,
     *,
-    space: GivenSpace,
+    space: GivenSpace | None = None,
+    start: str | None = None,
+    weights: str | Path | None = None,
     out: str | Path,
-    recipe: GivenRecipe = "progressive",
+    recipe: GivenRecipe | None = None,
     epochs: float | None = None,
     size: int | None = None,
     task: str | Task = TASK,
@@ -93,6 +104,7 @@ def begin(
     from netwright.core.progress import say
     from netwright.data.images import held_out
     from netwright.data.kept import keep_split, kept_split
+    from netwright.models.pretrained import find_start
     from netwright.tasks.tasks import TASKS
     from netwright.training.distributed import create_run
     from netwright.training.loop import check_plan
@@ -101,6 +113,12 @@ def begin(
         if not isinstance(path, str | Path):
             raise NetwrightError(f"{name} must be a path, not a {type(path).__name__}.")
     of_recipe, of_space, of_data = split_settings(settings)
+    if weights is not None and start is None:
+        raise NetwrightError("--weights is a file of weights for the network of --from; name that too.")
+    begins = None if start is None else find_start(start)
+    space, of_space = space_of(begins, space, of_space)
+    from_weights = {} if begins is None else {"start": start_record(begins, weights)}
+    recipe = recipe or ("pretrained" if begins else "progressive")
     plan = make_recipe(recipe, epochs, of_recipe)
     changes_of_supernet(plan)  # refuses before anything is written
     _check_size(size)
@@ -111,11 +129,13 @@ def begin(
     size, pixels, reason = size_of(str(data), space, size, of_space, draft, begun)
     source = Source(str(data), pixels, **of_data)
     prepares = begun is None or "preparation" in begun.config
-    asked = _Asked(space, size, of_space, task, wanted, source, plan, prepares)
+    asked = _Asked(space, size, of_space, task, wanted, source, plan, prepares, from_weights)
     if begun is not None:
         begun.compare(asked.config_as_in(begun.config))
     say(f"Images are used at {pixels} x {pixels} pixels: {reason}.")
     dataset = kept_split(Path(out), source.load(), source.to_json())
+    if begins is not None:  # its weights expect images as they were trained on
+        dataset = dataclasses.replace(dataset, mean=begins.mean, std=begins.std)
     made, config = asked.config(wanted.outputs(dataset), dataset.classes, dataset.mean, dataset.std)
     if task == TASK:
         _check_classes(made, wanted.outputs(dataset))
@@ -131,7 +151,7 @@ def begin(
 class _Asked:
     """What was asked of a training, checked; with the facts of the data it becomes the config of the run.
 
-    `prepares`: the config says how image files are prepared; not so of runs that were begun before this was recorded.
+    `start`: what the config says of trained weights that it begins with, or nothing. `prepares`: the config says how image files are prepared; not so of runs that were begun before this was recorded.
     """
 
     space: GivenSpace
@@ -142,6 +162,7 @@ class _Asked:
     source: Source
     recipe: Recipe
     prepares: bool
+    start: Mapping[str, Any]
 
     def config(
         self, outputs: int, classes: Sequence[str], mean: Sequence[float], std: Sequence[float]
@@ -160,6 +181,7 @@ class _Asked:
             "data": {**self.source.to_json(), "classes": list(classes), "mean": list(mean), "std": list(std)},
             "recipe": self.recipe.to_json(),
             **({"preparation": prepared} if self.prepares else {}),
+            **self.start,
         }
 
     def config_as_in(self, config: Mapping[str, Any]) -> dict[str, Any]:
@@ -209,12 +231,15 @@ def go_on(run: OpenRun, callback: Callback | None = None) -> None:
 
     from netwright.core.seeds import derive_seed
     from netwright.supernet.supernet import Supernet
+    from netwright.training.checkpoint import NAME as CHECKPOINT
     from netwright.training.loop import train_supernet
 
     plan = run.recipe
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(derive_seed("weights", plan.seed))
         supernet = Supernet(run.family)
+    if "start" in run.config and not (run.path / CHECKPOINT).is_file():
+        take_start(run, supernet)
     changes = changes_of_supernet(plan)
     train_supernet(supernet, run.training, plan, run.run, task=run.task, changes=changes, callback=callback)
 
