@@ -208,7 +208,7 @@ class Recorder(TorchDispatchMode):
         return found
 
     def _whereabouts(self) -> tuple[str, str]:
-        if self.stage == "forward":
+        if self.stage == "forward" or len(self._modules.running) > 1:  # a part runs again: activation checkpointing
             here = self._modules.running[-1]
             if torch.is_grad_enabled():
                 self._forward_paths.setdefault(node_number(), here)

@@ -180,19 +180,14 @@ def _run(
         for number, tensor in enumerate(given):
             recorder.register(tensor, "input", f"input {number}")
 
-        def pack(tensor: Tensor) -> Tensor:
-            recorder.keep(tensor)
-            return tensor
-
+        # A compiled module takes no stand-ins: it runs on its own tensors, which the mode turns into shapes.
+        step = _Step(module, state, recorder if training else None)
         with recorder:
-            with saved_tensors_hooks(pack, lambda tensor: tensor) if training else contextlib.nullcontext():
-                # A compiled module takes no stand-ins: it runs on its own tensors, which the mode turns into shapes.
-                out = (
-                    module(*args, **kwargs)
-                    if scripted
-                    else torch.func.functional_call(module, _once(module, state), args, kwargs, tie_weights=False)
-                )
-            gradients = _backward(out, state, recorder) if training else {}
+            if scripted:
+                out, gradients = step(*args, **kwargs)
+            else:
+                lent = {f"module.{name}": tensor for name, tensor in _once(module, state).items()}
+                out, gradients = torch.func.functional_call(step, lent, args, kwargs, tie_weights=False)
         notes = []
         if errors:
             notes = [
@@ -230,17 +225,43 @@ def _once(module: nn.Module, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
     return {name: state[name] for name in names.values()}
 
 
-def _backward(out: Any, state: Mapping[str, Tensor], recorder: Recorder) -> dict[str, int]:
-    """Differentiate the outputs, given gradients of one; return where each parameter's gradient lies."""
-    ends = [value for value in tensors_in(out) if value.requires_grad]
-    recorder.begin_backward()
-    if ends:
-        torch.autograd.backward(ends, [torch.ones_like(end) for end in ends])
-    return {
-        name: recorder.register(tensor.grad, "activation", name)
-        for name, tensor in state.items()
-        if tensor.grad is not None
-    }
+class _Step(nn.Module):
+    """A module, and of its outputs the backward pass where a recorder is told of it.
+
+    Both in one call, so that a module that runs parts of itself again in the backward pass (activation checkpointing)
+    does so with the same stand-ins.
+    """
+
+    def __init__(self, module: nn.Module, state: Mapping[str, Tensor], recorder: Recorder | None):
+        super().__init__()
+        self.module = module
+        self._state, self._recorder = state, recorder
+
+    def forward(self, *args: Any, **kwargs: Any) -> tuple[Any, dict[str, int]]:
+        """Return the module's output and, by name, where the gradients of its parameters lie."""
+        recorder = self._recorder
+        if recorder is None:
+            return self.module(*args, **kwargs), {}
+
+        def pack(tensor: Tensor) -> Tensor:
+            recorder.keep(tensor)
+            return tensor
+
+        with saved_tensors_hooks(pack, lambda tensor: tensor):
+            out = self.module(*args, **kwargs)
+        return out, self._backward(out, recorder)
+
+    def _backward(self, out: Any, recorder: Recorder) -> dict[str, int]:
+        """Differentiate the outputs, given gradients of one; return where each parameter's gradient lies."""
+        ends = [value for value in tensors_in(out) if value.requires_grad]
+        recorder.begin_backward()
+        if ends:
+            torch.autograd.backward(ends, [torch.ones_like(end) for end in ends])
+        return {
+            name: recorder.register(tensor.grad, "activation", name)
+            for name, tensor in self._state.items()
+            if tensor.grad is not None
+        }
 
 
 def _on_cpu() -> contextlib.AbstractContextManager[Any]:
