@@ -66,6 +66,7 @@ __all__ = [
     "flop_formula",
     "int8_product",
     "is_composed",
+    "is_higher_order",
     "is_operation",
     "is_storage_gone",
     "lerp_all",
@@ -217,13 +218,22 @@ def is_operation(value: object) -> bool:
     return isinstance(value, _interface("torch._ops.OpOverload"))
 
 
+def is_higher_order(value: object) -> bool:
+    """Tell whether a value is an operation of torch that takes functions, such as torch.cond."""
+    return isinstance(value, _interface("torch._ops.HigherOrderOperator"))
+
+
 def operation_name(operation: Any) -> str:
     """Return the name of an operation without namespace and overload: "relu_"."""
+    if is_higher_order(operation):
+        return operation.__name__
     return schema_of(operation).name.partition("::")[2]
 
 
 def flop_formula(operation: Any) -> Callable[..., int] | None:
     """Return torch's own count of an operation's flops; None where torch has none."""
+    if not is_operation(operation):
+        return None
     registry = _interface("torch.utils.flop_counter.flop_registry")
     try:
         return registry.get(operation._overloadpacket)

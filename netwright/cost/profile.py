@@ -258,10 +258,11 @@ def profile(
             eager_with_workspace = inference_memory(graph, rules="eager", workspace=convolution_workspace).peak_bytes
     bounds = roofline(graph, counts, device) if device else None
     timed, metered = _run(graph, model, inputs) if measure and isinstance(model, nn.Module) else (None, None)
-    training = None
+    training, training_notes = None, ()
     if train and isinstance(model, nn.Module):
         joint = with_rules(_joint(model, inputs, train), rules)
         training = training_memory(joint, mode=train, optimizer=optimizer)
+        training_notes = tuple(f"training: {note}" for note in joint.notes if note not in graph.notes)
     layers = layers_of(graph, counts, moved, bounds, timed.ops_s if timed else None)
     return Profile(
         model=name or type(model).__name__,
@@ -286,7 +287,11 @@ def profile(
         energy_mj=metered.figure if metered and metered.figure else _energy(graph, counts, device),
         training=training,
         savings=savings_of(graph, counts, memory, moved, training, eager_bytes=_with_inputs(graph, eager_bytes)),
-        notes=(*_notes(graph, bounds, metered), *(_too_large(graph, memory, device) if device else ())),
+        notes=(
+            *_notes(graph, bounds, metered),
+            *training_notes,
+            *(_too_large(graph, memory, device) if device else ()),
+        ),
         graph=graph,
     )
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
@@ -15,15 +16,18 @@ from netwright.core.torch_internals import (
     StorageReference,
     TorchDispatchMode,
     is_composed,
+    is_higher_order,
     is_storage_gone,
     node_number,
     number_of_backward_node,
+    operation_name,
     parts_of,
     schema_of,
     storage_address,
     tree_iter,
     tree_map,
 )
+from netwright.graph.capture.higher_order import ATTENTION, attention_note, branch_note, larger, refusal
 from netwright.graph.capture.undisturbed import tensors_in
 from netwright.graph.graph import Graph, Op, Pass, Ref, Role, Storage, Tensor
 from netwright.graph.operations.table import known_as, traits_of
@@ -66,9 +70,13 @@ class Recorder(TorchDispatchMode):
     autograd unpacks are recognized. What has been freed is looked up before each operation.
     """
 
-    def __init__(self, modules: ModuleStack):
+    supports_higher_order_operators = True  # torch asks: operations that take functions come by here too
+
+    def __init__(self, modules: ModuleStack, *, training: bool = False):
         super().__init__()
-        self._modules = modules
+        self._modules, self._training = modules, training
+        self._notes: dict[str, None] = {}
+        self._later = contextlib.ExitStack()
         self._references: dict[int, tuple[StorageReference, int]] = {}
         self._alive: dict[int, int] = {}  # storage: its address
         self._kept: dict[int, int] = {}  # those that autograd keeps alive during the forward pass
@@ -81,6 +89,10 @@ class Recorder(TorchDispatchMode):
         self._forward_paths: dict[int, tuple[str, str]] = {}
         self._schemas: dict[Any, tuple[str, list[str], bool, list[int]]] = {}
         self.stage: Pass = "forward"
+
+    def close(self) -> None:
+        """Set back what was set for torch.compile while it recorded."""
+        self._later.close()
 
     def register(self, tensor: TorchTensor, role: Role, name: str = "") -> int:
         """Return the index of a tensor, entering it and its storage if they are new.
@@ -137,7 +149,9 @@ class Recorder(TorchDispatchMode):
         kwargs = kwargs or {}
         if any(is_composed(value) for value in tree_iter((args, kwargs))):
             return NotImplemented  # a quantized or otherwise composed tensor: its parts come by again
-        path, layer = self._whereabouts()
+        if is_higher_order(func):
+            return self._run_functions(func, args, kwargs)
+        path, _ = self._whereabouts()
         kind, names, is_view, written = self._schema(func)
         silent = traits_of(kind).silent
         if not silent and not is_view:
@@ -149,12 +163,46 @@ class Recorder(TorchDispatchMode):
                     self.register(value, "activation", path)
             return out
         arguments = dict(zip(names, args, strict=False)) | kwargs
+        written_tensors = [part for place in written for part in tree_iter(arguments.get(names[place]))]
+        self._record(kind, arguments, out, schema_of(func).overload_name, is_view, written_tensors)
+        return out
+
+    def _run_functions(self, func: Any, args: Any, kwargs: Any) -> Any:
+        """Run an operation that takes functions: of two branches the larger one, attention as one operation.
+
+        Raises:
+            NetwrightError: it is another one, whose functions cannot be seen into.
+        """
+        name = operation_name(func)
+        path, layer = self._whereabouts()
+        place = f"{path} ({layer})" if path else layer or "the module"
+        if name == "cond" and not self._training:
+            self._notes[branch_note(place)] = None
+            branch = larger(args[1:3], args[3])
+            with self:
+                return branch(*args[3])
+        if name in ATTENTION:
+            self._notes[attention_note(name, place)] = None
+            self._later.enter_context(torch.compiler.set_stance("force_eager"))  # else it asks for compiled code
+            self._note_freed()
+            out = func(*args, **kwargs)
+            self._record(f"higher_order.{name}", dict(zip(ATTENTION[name], args, strict=False)), out)
+            return out
+        raise refusal(name, place, training=self._training)
+
+    def _record(
+        self,
+        kind: str,
+        arguments: dict[str, Any],
+        out: Any,
+        overload: str = "",
+        is_view: bool = False,
+        written: Sequence[Any] = (),
+    ) -> None:
+        path, layer = self._whereabouts()
         references = {name: tree_map(self._plain, value) for name, value in arguments.items()}
         inputs = tuple(value.tensor for value in tree_iter(list(references.values())) if isinstance(value, Ref))
-        writes = []
-        for place in written:
-            value = arguments.get(names[place])
-            writes += [self.storage_of(part) for part in tree_iter(value) if isinstance(part, TorchTensor)]
+        writes = [self.storage_of(part) for part in written if isinstance(part, TorchTensor)]
         before = len(self._storages)
         outputs = tuple(
             self.register(value, "activation", path) for value in tree_iter(out) if isinstance(value, TorchTensor)
@@ -162,21 +210,8 @@ class Recorder(TorchDispatchMode):
         is_view = is_view or (
             not writes and bool(outputs) and len(self._storages) == before and self._alias(inputs, outputs)
         )
-        self._ops.append(
-            Op(
-                kind,
-                inputs,
-                outputs,
-                references,
-                path,
-                layer,
-                self.stage,
-                is_view,
-                tuple(w for w in writes if w is not None),
-                schema_of(func).overload_name,
-            )
-        )
-        return out
+        changed = tuple(w for w in writes if w is not None)
+        self._ops.append(Op(kind, inputs, outputs, references, path, layer, self.stage, is_view, changed, overload))
 
     def _alias(self, inputs: tuple[int, ...], outputs: tuple[int, ...]) -> bool:
         mine = {self._tensors[index].storage for index in inputs}
@@ -208,7 +243,7 @@ class Recorder(TorchDispatchMode):
         return found
 
     def _whereabouts(self) -> tuple[str, str]:
-        if self.stage == "forward":
+        if self.stage == "forward" or len(self._modules.running) > 1:  # a part runs again: activation checkpointing
             here = self._modules.running[-1]
             if torch.is_grad_enabled():
                 self._forward_paths.setdefault(node_number(), here)
@@ -234,7 +269,7 @@ class Recorder(TorchDispatchMode):
         notes: Sequence[str] = (),
     ) -> Graph:
         """Return what was recorded; `outputs` may be any nesting of tensors."""
-        notes = list(notes)
+        notes = [*notes, *self._notes]
         out = list(tensors_in(outputs))
         if any(self.storage_of(tensor) is None for tensor in out if not is_composed(tensor)):
             notes.append("an output comes from operations that were not seen: other threads or libraries made it")

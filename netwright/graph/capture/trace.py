@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import contextlib
 import math
-from collections.abc import Collection, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -29,6 +29,7 @@ from netwright.core.torch_internals import (
     real_tensors,
     tree_map,
 )
+from netwright.graph.capture.draws import Draws, note_of_draws, reseed
 from netwright.graph.capture.recorder import ModuleStack, Recorder
 from netwright.graph.capture.undisturbed import replace_plain_tensors, tensors_in, undisturbed
 from netwright.graph.capture.weights import packed_weights, roles_of_parts
@@ -64,8 +65,16 @@ def capture(
     check_capture()
     errors: list[str] = []
     for attempt in (_fake_values, _real_values) if values else (_fake_values,):
+
+        def once(draw: int = 0, attempt: Callable[[nn.Module], _Values] = attempt) -> tuple[Graph, list[str]]:
+            return _run(module, inputs, dict(keywords or {}), trainable, attempt(module), errors, draw)
+
         try:
-            return _run(module, inputs, dict(keywords or {}), trainable, attempt(module), errors)
+            graph, drawn = once()
+            if drawn:
+                note = note_of_draws(graph, drawn, lambda draw: once(draw)[0])
+                graph = replace(graph, notes=(*graph.notes, note))
+            return graph
         except TorchInternalsError:
             raise
         except Exception as error:  # noqa: BLE001 - a stranger's module may raise anything
@@ -156,14 +165,19 @@ def _run(
     trainable: Collection[str] | None,
     values: _Values,
     errors: list[str],
-) -> Graph:
+    draw: int,
+) -> tuple[Graph, list[str]]:
+    """Return the graph of one run, and the names of the generators of random numbers that could decide what runs.
+
+    `draw`: seed of what the module draws itself; the stand-ins' numbers are the same with all.
+    """
     training = trainable is not None
     scripted = isinstance(module, torch.jit.ScriptModule)
     if training and scripted:
         raise NetwrightError("It is compiled by TorchScript and can be captured for inference only.")
     with undisturbed(module, keep_mode=training), _hooked(module) as stack, values.mode, _on_cpu():
-        torch.manual_seed(0)  # what a module draws, and what it does with it, is the same every time
-        recorder = Recorder(stack)
+        reseed(0)  # what a module draws, and what it does with it, is the same every time
+        recorder = Recorder(stack, training=training)
         state = _stand_ins(module, values, trainable or (), themselves=scripted)
         replace_plain_tensors(module, values.copy)
         parameters = dict(module.named_parameters(remove_duplicate=False))
@@ -180,28 +194,42 @@ def _run(
         for number, tensor in enumerate(given):
             recorder.register(tensor, "input", f"input {number}")
 
-        def pack(tensor: Tensor) -> Tensor:
-            recorder.keep(tensor)
-            return tensor
-
-        with recorder:
-            with saved_tensors_hooks(pack, lambda tensor: tensor) if training else contextlib.nullcontext():
-                # A compiled module takes no stand-ins: it runs on its own tensors, which the mode turns into shapes.
-                out = (
-                    module(*args, **kwargs)
-                    if scripted
-                    else torch.func.functional_call(module, _once(module, state), args, kwargs, tie_weights=False)
-                )
-            gradients = _backward(out, state, recorder) if training else {}
-        notes = []
-        if errors:
-            notes = [
-                "the module looks at values, so it ran on random numbers, and only what ran for them is counted "
-                f"({errors[0]})"
-            ]
-        return recorder.graph(
+        # A compiled module takes no stand-ins: it runs on its own tensors, which the mode turns into shapes.
+        step = _Step(module, state, recorder if training else None)
+        if draw:
+            reseed(draw, module)
+        with real_tensors() if values.fake else contextlib.nullcontext():
+            draws = Draws(module)
+        with contextlib.closing(recorder), recorder:
+            if scripted:
+                out, gradients = step(*args, **kwargs)
+            else:
+                lent = {f"module.{name}": tensor for name, tensor in _once(module, state).items()}
+                out, gradients = torch.func.functional_call(step, lent, args, kwargs, tie_weights=False)
+        with real_tensors() if values.fake else contextlib.nullcontext():
+            drawn = draws.names()
+        notes = _notes(errors, trainable or (), gradients)
+        graph = recorder.graph(
             given, out, source=values.source, saved=tuple(recorder.saved), gradients=gradients, notes=notes
         )
+        return graph, drawn
+
+
+def _notes(errors: Sequence[str], trainable: Collection[str], gradients: Mapping[str, int]) -> list[str]:
+    notes = []
+    if errors:
+        notes.append(
+            "the module looks at values, so it ran on random numbers, and only what ran for them is counted "
+            f"({errors[0]})"
+        )
+    without = [name for name in trainable if name not in gradients]
+    if without:
+        shown = ", ".join(without[:3]) + (f" and {len(without) - 3} more" if len(without) > 3 else "")
+        notes.append(
+            f"{shown} should learn and get no gradient: no output depends on them in a way that autograd sees "
+            "(checkpoint with use_reentrant=True hides parameters where its inputs need no gradient)"
+        )
+    return notes
 
 
 def _stand_ins(
@@ -230,17 +258,43 @@ def _once(module: nn.Module, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
     return {name: state[name] for name in names.values()}
 
 
-def _backward(out: Any, state: Mapping[str, Tensor], recorder: Recorder) -> dict[str, int]:
-    """Differentiate the outputs, given gradients of one; return where each parameter's gradient lies."""
-    ends = [value for value in tensors_in(out) if value.requires_grad]
-    recorder.begin_backward()
-    if ends:
-        torch.autograd.backward(ends, [torch.ones_like(end) for end in ends])
-    return {
-        name: recorder.register(tensor.grad, "activation", name)
-        for name, tensor in state.items()
-        if tensor.grad is not None
-    }
+class _Step(nn.Module):
+    """A module, and of its outputs the backward pass where a recorder is told of it.
+
+    Both in one call, so that a module that runs parts of itself again in the backward pass (activation checkpointing)
+    does so with the same stand-ins.
+    """
+
+    def __init__(self, module: nn.Module, state: Mapping[str, Tensor], recorder: Recorder | None):
+        super().__init__()
+        self.module = module
+        self._state, self._recorder = state, recorder
+
+    def forward(self, *args: Any, **kwargs: Any) -> tuple[Any, dict[str, int]]:
+        """Return the module's output and, by name, where the gradients of its parameters lie."""
+        recorder = self._recorder
+        if recorder is None:
+            return self.module(*args, **kwargs), {}
+
+        def pack(tensor: Tensor) -> Tensor:
+            recorder.keep(tensor)
+            return tensor
+
+        with saved_tensors_hooks(pack, lambda tensor: tensor):
+            out = self.module(*args, **kwargs)
+        return out, self._backward(out, recorder)
+
+    def _backward(self, out: Any, recorder: Recorder) -> dict[str, int]:
+        """Differentiate the outputs, given gradients of one; return where each parameter's gradient lies."""
+        ends = [value for value in tensors_in(out) if value.requires_grad]
+        recorder.begin_backward()
+        if ends:
+            torch.autograd.backward(ends, [torch.ones_like(end) for end in ends])
+        return {
+            name: recorder.register(tensor.grad, "activation", name)
+            for name, tensor in self._state.items()
+            if tensor.grad is not None
+        }
 
 
 def _on_cpu() -> contextlib.AbstractContextManager[Any]:

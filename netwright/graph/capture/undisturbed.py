@@ -5,16 +5,15 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import logging
-import random
 import warnings
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
 from netwright.core.torch_internals import FAKE_TENSOR_LOGGER, tree_iter
+from netwright.graph.capture.draws import sources
 
 _CONTAINERS = (dict, list, set)
 
@@ -30,7 +29,7 @@ def undisturbed(module: nn.Module, *, keep_mode: bool) -> Iterator[None]:
     parts = list(module.modules())
     modes = [part.training for part in parts]
     attributes = [_attributes(part) for part in parts]
-    settings = _settings()
+    settings = _settings(module)
     try:
         if not keep_mode:
             with contextlib.suppress(NotImplementedError):  # an exported program has its mode in it
@@ -50,17 +49,15 @@ def undisturbed(module: nn.Module, *, keep_mode: bool) -> Iterator[None]:
             _restore(part, kept)
 
 
-def _settings() -> list[Callable[[], None]]:
-    """Return functions that set back what a module may set for the whole process."""
-    torch_state, numpy_state, python_state = torch.random.get_rng_state(), np.random.get_state(), random.getstate()
+def _settings(module: nn.Module) -> list[Callable[[], None]]:
+    """Return functions that set back what a module may set for the whole process, and generators that it holds."""
+    generators = [(source, source.state()) for source in sources(module)]
     dtype, fast_path = torch.get_default_dtype(), torch.backends.mha.get_fastpath_enabled()
     autocast, autocast_dtype = torch.is_autocast_enabled("cpu"), torch.get_autocast_dtype("cpu")
     log_level = logging.getLogger(FAKE_TENSOR_LOGGER).level
     return [
         lambda: logging.getLogger(FAKE_TENSOR_LOGGER).setLevel(log_level),
-        lambda: torch.random.set_rng_state(torch_state),
-        lambda: np.random.set_state(numpy_state),
-        lambda: random.setstate(python_state),
+        *(lambda source=source, kept=kept: source.restore(kept) for source, kept in generators),
         lambda: torch.set_default_dtype(dtype),
         lambda: torch.backends.mha.set_fastpath_enabled(fast_path),
         lambda: torch.set_autocast_enabled("cpu", autocast),

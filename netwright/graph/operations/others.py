@@ -1,4 +1,4 @@
-"""Operations of other namespaces that torch dispatches: torchvision, quantization (PT2E, torchao), and torch's own questions."""
+"""Operations of other namespaces that torch dispatches: torchvision, quantization (PT2E, torchao), functions, and torch's own questions."""
 
 from __future__ import annotations
 
@@ -68,11 +68,16 @@ _TORCHAO = (
     (Traits("elementwise", 2), "dequantize_affine"),
     (Traits("norm", 2, per="input"), "choose_qparams_affine"),
 )
+_HIGHER_ORDER = (
+    (Traits("matmul", formula="attention"), "flex_attention"),
+    (Traits("matmul", formula="attention_backward"), "flex_attention_backward"),
+)
 
 TRAITS: dict[str, Traits] = {
     **dict(rows("torchvision", *_TORCHVISION)),
     **dict(rows("quantized_decomposed", *_QUANTIZED)),
     **dict(rows("torchao", *_TORCHAO)),
     **dict(rows("quantized", *_TORCH_AO)),
+    **dict(rows("higher_order", *_HIGHER_ORDER)),
     "prim.device": Traits(silent=True),
 }
