@@ -258,11 +258,8 @@ def profile(
             eager_with_workspace = inference_memory(graph, rules="eager", workspace=convolution_workspace).peak_bytes
     bounds = roofline(graph, counts, device) if device else None
     timed, metered = _run(graph, model, inputs) if measure and isinstance(model, nn.Module) else (None, None)
-    training, training_notes = None, ()
-    if train and isinstance(model, nn.Module):
-        joint = with_rules(_joint(model, inputs, train), rules)
-        training = training_memory(joint, mode=train, optimizer=optimizer)
-        training_notes = tuple(f"training: {note}" for note in joint.notes if note not in graph.notes)
+    joint = with_rules(_joint(model, inputs, train), rules) if train and isinstance(model, nn.Module) else None
+    training = training_memory(joint, mode=train or "", optimizer=optimizer) if joint else None
     layers = layers_of(graph, counts, moved, bounds, timed.ops_s if timed else None)
     return Profile(
         model=name or type(model).__name__,
@@ -289,7 +286,7 @@ def profile(
         savings=savings_of(graph, counts, memory, moved, training, eager_bytes=_with_inputs(graph, eager_bytes)),
         notes=(
             *_notes(graph, bounds, metered),
-            *training_notes,
+            *_training_notes(graph, joint),
             *(_too_large(graph, memory, device) if device else ()),
         ),
         graph=graph,
@@ -314,6 +311,12 @@ def _run(graph: Graph, module: nn.Module, inputs: tuple[Any, ...]) -> tuple[Time
 def _notes(graph: Graph, bounds: Roofline | None, metered: Metered | None) -> tuple[str, ...]:
     unmetered = (f"energy was not measured: {metered.meter}",) if metered and metered.figure is None else ()
     return (*graph.notes, *(bounds.notes if bounds else ()), *unmetered)
+
+
+def _training_notes(graph: Graph, joint: Graph | None) -> tuple[str, ...]:
+    """Return what only the capture of a training step had to say."""
+    notes = joint.notes if joint else ()
+    return tuple(f"training: {note}" for note in notes if note not in graph.notes)
 
 
 def _too_large(graph: Graph, memory: InferenceMemory, device: Machine) -> Iterator[str]:

@@ -22,8 +22,8 @@ class Source:
 
     name: str
     state: Callable[[], Any]
-    restore: Callable[[Any], None]
-    reseed: Callable[[int], Any]
+    restore: Callable[[Any], object]
+    reseed: Callable[[int], object]
 
 
 TORCH = Source("torch", torch.random.get_rng_state, torch.random.set_rng_state, torch.manual_seed)

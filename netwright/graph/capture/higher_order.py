@@ -11,10 +11,8 @@ from netwright.core.errors import NetwrightError
 from netwright.core.torch_internals import TorchDispatchMode, flop_formula, tree_iter
 
 # Tensors among the arguments of attention with a function of the scores, in order; the others are functions and masks.
-ATTENTION = {
-    "flex_attention": ("query", "key", "value"),
-    "flex_attention_backward": ("query", "key", "value", "out", "logsumexp", "grad_out"),
-}
+# It has no backward pass on a CPU, which torch says itself.
+ATTENTION = {"flex_attention": ("query", "key", "value")}
 # What such an operation can be replaced by where it is not known.
 _INSTEAD = {
     "while_loop": "How often it runs is known to the data alone: capture its body by itself.",
@@ -28,7 +26,7 @@ _INSTEAD = {
 def attention_note(name: str, place: str) -> str:
     """Say what is not in the price of attention with a function of the scores."""
     return (
-        f"{name.removesuffix('_backward')} in {place}: counted are all products of queries and keys; neither what "
+        f"{name} in {place}: counted are all products of queries and keys; neither what "
         "its mask leaves out nor its function of the scores is known"
     )
 

@@ -49,7 +49,7 @@ def undisturbed(module: nn.Module, *, keep_mode: bool) -> Iterator[None]:
             _restore(part, kept)
 
 
-def _settings(module: nn.Module) -> list[Callable[[], None]]:
+def _settings(module: nn.Module) -> list[Callable[[], object]]:
     """Return functions that set back what a module may set for the whole process, and generators that it holds."""
     generators = [(source, source.state()) for source in sources(module)]
     dtype, fast_path = torch.get_default_dtype(), torch.backends.mha.get_fastpath_enabled()

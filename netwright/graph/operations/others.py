@@ -68,10 +68,7 @@ _TORCHAO = (
     (Traits("elementwise", 2), "dequantize_affine"),
     (Traits("norm", 2, per="input"), "choose_qparams_affine"),
 )
-_HIGHER_ORDER = (
-    (Traits("matmul", formula="attention"), "flex_attention"),
-    (Traits("matmul", formula="attention_backward"), "flex_attention_backward"),
-)
+_HIGHER_ORDER = ((Traits("matmul", formula="attention"), "flex_attention"),)
 
 TRAITS: dict[str, Traits] = {
     **dict(rows("torchvision", *_TORCHVISION)),
