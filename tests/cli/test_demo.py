@@ -61,6 +61,7 @@ def test_what_makes_the_demo_doubtful_is_printed(monkeypatch, call, tmp_path):
     assert json.loads(call("demo", "--out", tmp_path / "run", "--json").out)["warnings"] == list(told)
 
 
+@pytest.mark.slow
 def test_every_row_of_the_demo_says_whether_it_holds_its_budget(small_demo, tmp_path, monkeypatch):
     from netwright.cost.figures import Figure
     from netwright.workflow import deploy

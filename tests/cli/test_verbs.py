@@ -266,7 +266,10 @@ def test_search_result(call, run, monkeypatch):
 
 
 @pytest.mark.usefixtures("latency_model")
-@pytest.mark.parametrize("limits", [["--macs", "2M"], ["--latency", "1ms"], ["--latency", "0.36ms"]])
+@pytest.mark.parametrize(
+    "limits",
+    [["--macs", "2M"], pytest.param(["--latency", "1ms"], marks=pytest.mark.slow), ["--latency", "0.36ms"]],
+)
 def test_the_count_asked_for_is_the_most_that_is_evaluated(call, run, monkeypatch, limits):
     """Also where the machine is slower than the model, so that the search is repeated."""
     from netwright.cost.figures import Figure
