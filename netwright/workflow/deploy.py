@@ -146,7 +146,8 @@ def _origin(run: OpenRun, fine_tune: float) -> dict[str, str]:
     return {
         "run": run.path.resolve().name,
         "space": config["space"],
-        "training data": f"{dataset.name}, {len(dataset.train)} images for training, {len(dataset.val)} for validation",
+        "training data": f"{dataset.name}, {len(run.training.train)} images for training, {len(run.held_out)} for choosing, "
+        f"{len(dataset.val)} for validation",
         **({"training data since then": dataset.changes} if dataset.changes else {}),
         "training": f"{config['recipe'].get('method')}, {config['recipe'].get('epochs')} epochs"
         + (f", then {fine_tune:g} epochs of fine-tuning" if fine_tune else ""),

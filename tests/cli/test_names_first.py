@@ -58,3 +58,13 @@ def test_the_latency_of_another_device_is_not_the_expected_one_here(searched, ki
 def test_training_of_a_module_without_data_for_it_is_refused_before_anything_is_read(tmp_path):
     with pytest.raises(NetwrightError, match=r"give RUN:ARCH[^-]*$"):
         compile_model("mobilenetv2_035", out=tmp_path / "c", data=str(tmp_path / "nosuch"), qat=1.0)
+
+
+def test_a_card_counts_only_what_was_trained_on(searched):
+    from netwright.workflow.deploy import _origin
+    from netwright.workflow.open import open_run
+
+    run = open_run(searched)
+    told = _origin(run, 0)["training data"]
+    assert f"{len(run.training.train)} images for training, {len(run.held_out)} for choosing" in told
+    assert len(run.training.train) + len(run.held_out) == len(run.dataset.train)
