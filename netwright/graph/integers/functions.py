@@ -169,17 +169,18 @@ def tanh(call: Call) -> NDArray[np.int8]:
 def gelu(call: Call) -> NDArray[np.int8]:
     """GELU as a table (GeluTransform): x / 2 times erfc(-x / sqrt(2)), or the formula with tanh where `approximate`."""
 
-    def exact(x: NDArray[np.float32]) -> NDArray[np.float32]:
+    def exact(x: Any) -> Any:
         inner = x * np.float32(-math.sqrt(0.5))
         tail = np.array([math.erfc(value) for value in inner.tolist()], np.float32)
         return np.float32(0.5) * x * tail
 
-    def approximate(x: NDArray[np.float32]) -> NDArray[np.float32]:
+    def approximate(x: Any) -> Any:
         with np.errstate(over="ignore"):
             inner = np.float32(math.sqrt(2 / math.pi)) * (x + np.float32(0.044715) * x * x * x)
         return np.float32(0.5) * x * (np.float32(1) + _tanh(inner))
 
-    return _looked_up(call, approximate if call.option("approximate") else exact, *call.out())
+    scale, point = call.out()
+    return _looked_up(call, approximate if call.option("approximate") else exact, float(scale), point)
 
 
 def rsqrt(call: Call) -> NDArray[np.int8]:
