@@ -71,16 +71,17 @@ def train(
         "size": size,
     }
     run = train_supernet(data, out=out, epochs=epochs, **asked, **settings)
-    space, metric, values = space or run.config["space"], run.metric, final_values(run)
-    shown = [f"{run.path} holds the trained supernet of space {space}."]
+    metric, values = run.metric, final_values(run)
+    trained: str = space or run.config["space"]
+    shown = [f"{run.path} holds the trained supernet of space {trained}."]
     shown += [f"{metric.name} of the {arch} network: {metric.text(value)}" for arch, value in values.items()]
     where = shlex.quote(str(run.path))
-    device = f"netwright device this --measure --space {shlex.quote(space)}"
+    device = f"netwright device this --measure --space {shlex.quote(trained)}"
     searches = f"{device}; netwright search {where} --latency 2ms"
-    if space == "mcunet":  # made for boards, of which nothing has to be measured here
+    if trained == "mcunet":  # made for boards, of which nothing has to be measured here
         searches = f"netwright search {where} --device stm32f746"
     shown += [f"Next: {searches}"]
-    data_shown = {"run": str(run.path), "space": space, "recipe": run.config["recipe"], metric.key: values}
+    data_shown = {"run": str(run.path), "space": trained, "recipe": run.config["recipe"], metric.key: values}
     return Result(data_shown, shown)
 
 
