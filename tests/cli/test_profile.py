@@ -78,6 +78,7 @@ def test_the_tree_and_the_totals_are_printed(call):
         assert word in done.out
 
 
+@pytest.mark.slow
 def test_checkpointing_plans_trade_memory_for_work(call):
     words = ("profile", "tiny", "--input", "8x3x32x32", "--train")
     none, blocks = (result(call, *words, f"full:{plan}")["checkpointing"] for plan in ("none", "blocks"))

@@ -23,6 +23,7 @@ def test_known_parameters_are_found_without_noise(law):
     assert found.error < 1e-5
 
 
+@pytest.mark.slow
 def test_intervals_hold_the_truth_about_as_often_as_they_say():
     """90 % intervals from 12 tables of noisy runs: of 36 intervals, three in four hold the truth at the least."""
     held = []

@@ -59,7 +59,7 @@ def trained(made, steps: int = 6) -> Supernet:
     return supernet
 
 
-@pytest.fixture(scope="module", params=["sum", "concatenate"])
+@pytest.fixture(scope="module", params=["sum", pytest.param("concatenate", marks=pytest.mark.slow)])
 def supernet(request):
     return trained(two_branch(join=request.param))
 

@@ -176,11 +176,29 @@ def others() -> QuantizedGraph:
     return build.build([build.op("DEQUANTIZE", [x], (1, 2), None, dtype="float32")])
 
 
+def differences() -> QuantizedGraph:
+    """Functions and reductions that came later."""
+    build, q, shape = GraphBuilder(), quantization(0.1, 3), (1, 4, 6, 4)
+    x = build.input("x", shape, q)
+    size = build.op("ABS", [x], shape, q)
+    less = build.op("NEG", [x], shape, quantization(0.1, -3))
+    apart = build.op("SQUARED_DIFFERENCE", [size, x], shape, quantization(0.5, -128))
+    roots = build.op("RSQRT", [apart], shape, quantization(0.05, -128))
+    soft = build.op("GELU", [x], shape, q, approximate=False)
+    largest = build.op("MAXIMUM", [size, soft], shape, q)
+    axes = build.constant("axes", np.array([1, 2], np.int32))
+    reduced = [
+        build.op(name, [largest, axes], (1, 1, 1, 4), q if name != "SUM" else quantization(2.0), keep_dims=True)
+        for name in ("SUM", "REDUCE_MAX", "REDUCE_MIN")
+    ]
+    return build.build([less, roots, *reduced])
+
+
 @cache
 def seeds() -> tuple[bytes, ...]:
     """Return small files that are good; together they hold every operator that is compiled."""
     rng = np.random.default_rng(0)
-    models = [bottleneck(), moves(), others()]
+    models = [bottleneck(), moves(), others(), differences()]
     models += [make(rng, count) for make, count in ((sums, 3), (pools, 3), (means, 3), (functions, 8))]
     return tuple(tflite_bytes(model) for model in models)
 

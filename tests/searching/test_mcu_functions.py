@@ -34,7 +34,7 @@ def trained(module: nn.Module, shape: tuple[int, ...]) -> nn.Module:
 
 
 @pytest.mark.skipif(bool(missing("gcc", *TOOLS)), reason=missing("gcc", *TOOLS))
-@pytest.mark.parametrize("name", ["mobilenet-v3-small", "tiny"])
+@pytest.mark.parametrize("name", [pytest.param("mobilenet-v3-small", marks=pytest.mark.slow), "tiny"])
 def test_a_hard_swish_network_needs_what_was_predicted(name: str, tmp_path: Path) -> None:
     made = family(name, size=32, classes=10)
     arch = made.space.decode(made.space.sample(np.random.default_rng(1), 1)[0])

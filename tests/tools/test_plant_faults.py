@@ -42,6 +42,7 @@ def plant(repository: Path, *options: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run([sys.executable, SCRIPT, *map(str, places), *options], capture_output=True, text=True)
 
 
+@pytest.mark.slow
 def test_what_is_noticed_and_what_is_not(repository: Path) -> None:
     done = plant(repository)
     assert done.returncode == 0, done.stderr
