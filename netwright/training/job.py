@@ -94,7 +94,7 @@ class Job:
                 f"The recipe names changes ({named}), and none were given. Pass them as objects: "
                 "train_network(..., changes=resolve(recipe.changes, tables)), with resolve of netwright.training.change."
             )
-        _check(changes, self.module)
+        check_changes(changes, of_supernet=isinstance(self.module, Supernet))
         torch.manual_seed(derive_seed(recipe.seed, "changes"))
         module = self.module
         for change in changes:
@@ -126,14 +126,19 @@ class Job:
         return Example(on_device, calibration)
 
 
-def _check(changes: Sequence[Change], module: nn.Module) -> None:
+def check_changes(changes: Sequence[Change], *, of_supernet: bool) -> None:
+    """Refuse what cannot be done together, or not to what trains.
+
+    Raises:
+        NetwrightError: something that is no change, surgery or a plan for a supernet, or two plans.
+    """
     for change in changes:
         if not isinstance(change, Surgery | Objective | Plan):
             raise NetwrightError(
                 f"{name_of(change)!r} is no change of a network: it has none of the methods change, objective and plan. "
                 "training/change.py says what they take and return."
             )
-        if isinstance(module, Supernet) and isinstance(change, Surgery | Plan):
+        if of_supernet and isinstance(change, Surgery | Plan):
             raise NetwrightError(
                 f"{name_of(change)!r} changes one network; a supernet is many. Train the supernet without it, extract a "
                 "network, and apply it there."

@@ -196,6 +196,17 @@ def override(recipe: Recipe, settings: Sequence[str]) -> Recipe:
     return dataclasses.replace(recipe, **values)
 
 
+def with_fields(plan: Recipe, fields: Mapping[str, Any]) -> Recipe:
+    """Return the recipe with fields replaced; a text is read as on the command line, other values are taken as they are.
+
+    Raises:
+        NetwrightError: no such field, or a value of the wrong type.
+    """
+    plan = override(plan, [f"{name}={value}" for name, value in fields.items() if isinstance(value, str)])
+    values = {name: value for name, value in fields.items() if not isinstance(value, str)}
+    return recipe(plan, **values) if values else plan
+
+
 def _filled(defaults: dict[str, Any], given: dict[str, Any]) -> Recipe:
     return Recipe(**{**defaults, **_known(given)})
 

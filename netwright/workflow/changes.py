@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from netwright.core.errors import NetwrightError
-
 if TYPE_CHECKING:
     from netwright.training.change import Change
     from netwright.training.recipe import Recipe
@@ -34,9 +32,8 @@ def changes_of_supernet(recipe: Recipe) -> list[Change]:
         NetwrightError: as `changes_of`, or a change of one network.
     """
     found = changes_of(recipe)
-    for named, change in zip(recipe.changes, found, strict=True):
-        if not hasattr(change, "objective"):
-            raise NetwrightError(
-                f"The recipe's change {dict(named)} is for one network; a supernet is many. It takes objectives only."
-            )
+    if found:
+        from netwright.training.job import check_changes
+
+        check_changes(found, of_supernet=True)
     return found

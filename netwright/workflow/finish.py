@@ -120,7 +120,7 @@ def finish(
 
 def finishing(run: OpenRun, **fields: Any) -> Recipe:
     """Return the recipe for one network: that of the run's own kind of training, at a lower rate, with soft targets."""
-    from netwright.training.recipe import override, recipe
+    from netwright.training.recipe import recipe, with_fields
 
     shared = {"seed": run.recipe.seed, "augment": run.recipe.augment, "evaluate_every": 0.0}
     if run.config.get("start"):
@@ -128,9 +128,7 @@ def finishing(run: OpenRun, **fields: Any) -> Recipe:
         shared |= {**pretrained, "epochs": 20.0, "warmup_epochs": 0.5, "ema_decay": 0.99}
     else:
         shared |= {"batch_size": run.recipe.batch_size}
-    typed = [f"{name}={value}" for name, value in fields.items() if isinstance(value, str)]
-    values = {name: value for name, value in fields.items() if not isinstance(value, str)}
-    return override(recipe("fine-tuning", **{**shared, **values}), typed)
+    return with_fields(recipe("fine-tuning", **shared), fields)
 
 
 def folder_of(run: OpenRun, arch: Arch) -> Path:

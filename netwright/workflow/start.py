@@ -38,13 +38,13 @@ def space_of(
     Raises:
         NetwrightError: neither a space nor a start, or a start of another space.
     """
-    if start is None and space is None:
+    if start is None and space is not None:
+        return space, settings
+    if start is None:
         raise NetwrightError(
             f"Nothing says which networks: give a space (--space {', '.join(SPACES)}), or a network to start from, "
             f"with its trained weights (--from {', '.join(STARTS)})."
         )
-    if start is None:
-        return space or "", settings
     if space not in (None, start.space):
         raise NetwrightError(f"{start.name} is the largest network of space {start.space}; leave --space out.")
     return start.space, {**start.settings, **settings}
@@ -56,8 +56,6 @@ def take_start(run: OpenRun, supernet: Supernet) -> None:
     Raises:
         NetwrightError: the weights are nowhere, or are of another network.
     """
-    import torch
-
     from netwright.core.progress import say
     from netwright.models.pretrained import find_start, fit_weights, weights_of
     from netwright.training.evaluate import evaluate
@@ -68,10 +66,7 @@ def take_start(run: OpenRun, supernet: Supernet) -> None:
     given, where = weights_of(start, Path(told["weights"]) if "weights" in told else None)
     taken = fit_weights(start, supernet.net, given, where)
     say(f"starting from {start.name} ({where}): {taken}")
-    with torch.no_grad():
-        for name, tensor in supernet.net.state_dict(keep_vars=True).items():
-            if name in taken.tensors:
-                tensor.copy_(taken.tensors[name])
+    supernet.net.load_state_dict(taken.tensors, strict=False)  # the classifier comes next
     dataset, resolution = run.training, run.family.space.largest().resolution
     say(f"fitting a classifier to the frozen features of {len(dataset.train)} images at {resolution} px")
     features_ND, labels_N = features_of(supernet.net, dataset.train, dataset, resolution)

@@ -250,14 +250,12 @@ def make_recipe(given: GivenRecipe, epochs: float | None, fields: Mapping[str, A
     Raises:
         NetwrightError: no such recipe or field, or a value of the wrong type.
     """
-    from netwright.training.recipe import RECIPES, override, recipe
+    from netwright.training.recipe import RECIPES, recipe, with_fields
 
     if isinstance(given, str) and given in OF_ONE_NETWORK:
         raise unknown("Recipe", given, [name for name in RECIPES if name not in OF_ONE_NETWORK])
     plan = recipe(given, **({} if epochs is None else {"epochs": epochs}))
-    plan = override(plan, [f"{name}={value}" for name, value in fields.items() if isinstance(value, str)])
-    values = {name: value for name, value in fields.items() if not isinstance(value, str)}
-    return recipe(plan, **values) if values else plan
+    return with_fields(plan, fields)
 
 
 def split_settings(settings: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]]:

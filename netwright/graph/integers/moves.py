@@ -197,13 +197,23 @@ def reverse(call: Call) -> NDArray[Any]:
     return np.ascontiguousarray(np.flip(call.array(0), axes))
 
 
+def _in_blocks(call: Call, how: str) -> tuple[NDArray[Any], list[int], NDArray[Any]]:
+    """Return the images, the sides of a block and the margins [dimensions, 2] of them, by which images are `how`.
+
+    Raises:
+        NetwrightError: they are not of one number of dimensions, or negative.
+    """
+    x, block = call.array(0), call.whole(1)
+    margins = np.array(call.whole(2)).reshape(-1, 2)
+    if len(margins) != len(block) or not 1 <= len(block) < x.ndim or min(block) < 1 or (margins < 0).any():
+        raise NetwrightError(f"{call.where} makes blocks {block} of {x.ndim} dimensions, {how} by {margins.tolist()}.")
+    return x, block, margins
+
+
 def space_to_batch(call: Call) -> NDArray[Any]:
     """SPACE_TO_BATCH_ND: padded with zeros, then every `block`-th pixel is an image; of N images, image b N + n is of image n."""
-    x, block = call.array(0), call.whole(1)
-    widths = np.array(call.whole(2)).reshape(-1, 2)
+    x, block, widths = _in_blocks(call, "padded")
     spatial = len(block)
-    if len(widths) != spatial or not 1 <= spatial < x.ndim or min(block) < 1 or (widths < 0).any():
-        raise NetwrightError(f"{call.where} makes blocks {block} of {x.ndim} dimensions, padded by {widths.tolist()}.")
     found = call.model.quantization[call.op.outputs[0]]
     zero = 0 if found is None else call.out()[1]
     x = np.pad(x, [(0, 0), *widths.tolist(), *((0, 0),) * (x.ndim - 1 - spatial)], constant_values=zero)
@@ -219,11 +229,8 @@ def space_to_batch(call: Call) -> NDArray[Any]:
 
 def batch_to_space(call: Call) -> NDArray[Any]:
     """BATCH_TO_SPACE_ND: the inverse of SPACE_TO_BATCH_ND, and then cropped."""
-    x, block = call.array(0), call.whole(1)
-    crops = np.array(call.whole(2)).reshape(-1, 2)
+    x, block, crops = _in_blocks(call, "cropped")
     spatial = len(block)
-    if len(crops) != spatial or not 1 <= spatial < x.ndim or min(block) < 1 or (crops < 0).any():
-        raise NetwrightError(f"{call.where} makes blocks {block} of {x.ndim} dimensions, cropped by {crops.tolist()}.")
     images = int(np.prod(block))
     if len(x) % images:
         raise NetwrightError(f"{call.where} joins blocks {block} of {len(x)} images.")

@@ -21,8 +21,10 @@ from netwright.mcu.layer import Network
 from netwright.mcu.operators.operator import Operator
 from netwright.mcu.operators.shared.elementwise import (
     PairLayer,
+    as_read,
     constant_array,
     merged_runs,
+    scaled_fields,
     two_operands,
 )
 from netwright.mcu.operators.shared.lowering import Lowering
@@ -112,11 +114,7 @@ class Add(PairLayer):
                 *(("least", self.low), ("most", self.high)),
             ]
             return struct("nw_add_linear_constants", name, fields)
-        fields = [
-            (f"{what}_{end}", number)
-            for what, numbers in (("zero", self.zero_points), ("factor", self.multipliers), ("shift", self.shifts))
-            for end, number in zip(("a", "b", "out"), numbers, strict=True)
-        ]
+        fields = scaled_fields(self.zero_points, self.multipliers, self.shifts)
         fields += [("left", self.left_shift), ("low", self.low), ("high", self.high), ("sign", self.sign)]
         return struct("nw_add_constants", name, fields)
 
@@ -128,10 +126,8 @@ def lower(work: Lowering, op: Op) -> None:
     sign = 1 if op.kind == "tflite.ADD" else -1
     constants = sum_constants(work.call(op))
     inputs, constant, turned = two_operands(work, op)
-    order = (1, 0, 2) if turned else (0, 1, 2)
     zero_points, multipliers, shifts = (
-        (numbers[order[0]], numbers[order[1]], numbers[2])
-        for numbers in (constants.zero_points, constants.multipliers, constants.shifts)
+        as_read(numbers, turned) for numbers in (constants.zero_points, constants.multipliers, constants.shifts)
     )
     if turned and sign < 0:
         raise work.refuse(op, "it subtracts from a constant", "Let the converter negate and add.")

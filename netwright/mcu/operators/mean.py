@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from netwright.graph.graph import Op
 from netwright.graph.integers.reduce import mean_constants, sum_multiplier
 from netwright.mcu.code import LayerData, struct
-from netwright.mcu.layer import Layer, Network, Work
+from netwright.mcu.layer import Network
 from netwright.mcu.operators.operator import Operator
 from netwright.mcu.operators.shared.lowering import Lowering
-from netwright.mcu.operators.shared.reductions import five_sides, make_reduced, reduction
+from netwright.mcu.operators.shared.reductions import ReducingLayer, make_reduced, reduction
 
 
 @dataclass(frozen=True, eq=False)
-class Mean(Layer):
+class Mean(ReducingLayer):
     """Mean or sum over the dimensions `axes`, requantized with one multiplier (reduce.h of the reference kernels)."""
 
     axes: tuple[int, ...]
@@ -25,18 +24,12 @@ class Mean(Layer):
     shift: int
     zero_point: int
 
-    def work(self, network: Network, by_rows: bool) -> Work:
-        """Return elements made and read."""
-        del by_rows
-        given, made = (network.values[index].shape for index in (self.inputs[0], self.output))
-        return self.type_name, (math.prod(made), math.prod(given))
-
     def data(self, network: Network, name: str) -> LayerData:
         """Return the kernel's constants."""
-        sides = five_sides(network.values[self.inputs[0]].shape, self.axes)
-        count = sides[1] * sides[3]
+        sides = self.sides(network)
+        count = sides["across"] * sides["down"]
         fields = [
-            *zip(("outer", "across", "middle", "down", "inner"), sides, strict=True),
+            *sides.items(),
             *(("factor", self.multiplier), ("offset", self.input_zero_point * count)),
             *(("shift", self.shift), ("zero_out", self.zero_point)),
         ]

@@ -2,35 +2,28 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from netwright.graph.graph import Op
 from netwright.mcu.code import LayerData, struct
-from netwright.mcu.layer import Layer, Network, Work
+from netwright.mcu.layer import Network
 from netwright.mcu.operators.operator import Operator
 from netwright.mcu.operators.shared.lowering import Lowering
-from netwright.mcu.operators.shared.reductions import five_sides, make_reduced, reduction
+from netwright.mcu.operators.shared.reductions import ReducingLayer, make_reduced, reduction
 
 
 @dataclass(frozen=True, eq=False)
-class ReduceExtreme(Layer):
+class ReduceExtreme(ReducingLayer):
     """The largest value over the dimensions `axes`, or (`least`) the smallest."""
 
     axes: tuple[int, ...]
     least: bool
 
-    def work(self, network: Network, by_rows: bool) -> Work:
-        """Return elements made and read."""
-        del by_rows
-        given, made = (network.values[index].shape for index in (self.inputs[0], self.output))
-        return self.type_name, (math.prod(made), math.prod(given))
-
     def data(self, network: Network, name: str) -> LayerData:
         """Return the kernel's constants."""
-        sides = five_sides(network.values[self.inputs[0]].shape, self.axes)
-        fields = [*zip(("outer", "across", "middle", "down", "inner"), sides, strict=True), ("flip", -int(self.least))]
+        sides = self.sides(network)
+        fields = [*sides.items(), ("flip", -int(self.least))]
         return LayerData(struct("nw_reduce_constants", f"{name}_constants", fields), frozenset({"reduce"}))
 
     def call(self, network: Network, name: str, inputs: Sequence[str], out: str, scratch: str) -> str:

@@ -12,7 +12,7 @@ from netwright.graph.integers.elementwise import square_constants
 from netwright.mcu.code import LayerData, struct
 from netwright.mcu.layer import Network
 from netwright.mcu.operators.operator import Operator
-from netwright.mcu.operators.shared.elementwise import PairLayer, constant_array, two_operands
+from netwright.mcu.operators.shared.elementwise import PairLayer, as_read, constant_array, scaled_fields, two_operands
 from netwright.mcu.operators.shared.lowering import Lowering
 from netwright.mcu.operators.shared.tables import becomes_table
 
@@ -31,11 +31,7 @@ class SquaredDifference(PairLayer):
     def data(self, network: Network, name: str) -> LayerData:
         """Return the kernel's constants, and a constant operand."""
         del network
-        fields = [
-            (f"{what}_{end}", number)
-            for what, numbers in (("zero", self.zero_points), ("factor", self.multipliers), ("shift", self.shifts))
-            for end, number in zip(("a", "b", "out"), numbers, strict=True)
-        ]
+        fields = scaled_fields(self.zero_points, self.multipliers, self.shifts)
         fields += [("low", self.low), ("high", self.high)]
         text = struct("nw_squared_difference_constants", f"{name}_constants", fields)
         return LayerData(text + constant_array(self.constant, name), frozenset({"squared_difference"}))
@@ -51,10 +47,8 @@ def lower(work: Lowering, op: Op) -> None:
         return
     found = square_constants(work.call(op))
     inputs, constant, turned = two_operands(work, op)
-    order = (1, 0, 2) if turned else (0, 1, 2)
     zero_points, multipliers, shifts = (
-        (numbers[order[0]], numbers[order[1]], numbers[2])
-        for numbers in (found.zero_points, found.multipliers, found.shifts)
+        as_read(numbers, turned) for numbers in (found.zero_points, found.multipliers, found.shifts)
     )
     output = work.make(op, op.outputs[0])
     work.layers.append(

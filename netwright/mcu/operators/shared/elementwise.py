@@ -52,6 +52,24 @@ def two_operands(work: Lowering, op: Op) -> tuple[tuple[int, ...], NDArray[np.in
     return (work.value(op, tensors[0]),), given[1].reshape(without_batch(given[1].shape)), turned
 
 
+Numbers = tuple[int, int, int]  # of the first operand, the second, and the result
+
+
+def scaled_fields(zero_points: Numbers, multipliers: Numbers, shifts: Numbers) -> list[tuple[str, int]]:
+    """Return the fields of a kernel's constants that scale two operands and a result."""
+    return [
+        (f"{what}_{end}", number)
+        for what, numbers in (("zero", zero_points), ("factor", multipliers), ("shift", shifts))
+        for end, number in zip(("a", "b", "out"), numbers, strict=True)
+    ]
+
+
+def as_read(numbers: Numbers, turned: bool) -> Numbers:
+    """Return numbers of the operands in the order in which the layer reads them (`two_operands`)."""
+    first, second, out = numbers
+    return (second, first, out) if turned else (first, second, out)
+
+
 def of_one_shape(layer: Layer, network: Network, constant: NDArray[np.int8] | None) -> bool:
     """Return whether a layer reads values of its result's shape and no constant, so that rows are made of rows."""
     shape = network.values[layer.output].shape

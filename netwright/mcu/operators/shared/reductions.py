@@ -6,6 +6,7 @@ import math
 from dataclasses import dataclass
 
 from netwright.graph.graph import Op
+from netwright.mcu.layer import Layer, Network, Work
 from netwright.mcu.operators.shared.lowering import Lowering, Permuted, without_batch
 
 
@@ -35,6 +36,23 @@ def five_sides(shape: tuple[int, ...], axes: tuple[int, ...]) -> tuple[int, int,
         place -= 1
     outer, across, middle, down, inner = sides
     return outer, across, middle, down, inner
+
+
+class ReducingLayer(Layer):
+    """A layer that reduces dimensions of a tensor, on whole tensors; its dataclasses have this field."""
+
+    axes: tuple[int, ...]
+
+    def work(self, network: Network, by_rows: bool) -> Work:
+        """Return elements made and read."""
+        del by_rows
+        given, made = (network.values[index].shape for index in (self.inputs[0], self.output))
+        return self.type_name, (math.prod(made), math.prod(given))
+
+    def sides(self, network: Network) -> dict[str, int]:
+        """Return the sides that the kernel loops over, by the names of its constants."""
+        sides = five_sides(network.values[self.inputs[0]].shape, self.axes)
+        return dict(zip(("outer", "across", "middle", "down", "inner"), sides, strict=True))
 
 
 @dataclass(frozen=True)
