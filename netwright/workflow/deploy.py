@@ -79,7 +79,7 @@ def deploy(
         out_dir=out,
         images=opened.task.prepare(opened.dataset).val,
         predicted=predicted,
-        origin=_origin(opened, fine_tune),
+        origin=_origin(opened, chosen, fine_tune),
         measure=lambda exported, folder: measure_exported(opened.family, exported, chosen),
         budget=budget,
     )
@@ -92,12 +92,11 @@ def extract(run: OpenRun, arch: Arch, *, fine_tune: float = 0.0, calibration_ima
     where asked; on the CPU, in eval mode.
     """
     from netwright.core.state import load_state
-    from netwright.data.loader import calibration_batches
     from netwright.training.evaluate import calibrated
     from netwright.training.load import load_tensors
     from netwright.training.loop import train_network
     from netwright.training.recipe import recipe
-    from netwright.workflow.finish import finished_weights
+    from netwright.workflow.finish import finished_weights, teacher_of
 
     finished = None if fine_tune else finished_weights(run, arch)
     if finished is not None:
@@ -106,8 +105,7 @@ def extract(run: OpenRun, arch: Arch, *, fine_tune: float = 0.0, calibration_ima
         return net.cpu().eval()
     net = calibrated(run.supernet, arch, run.training, calibration_images=calibration_images)
     if fine_tune:
-        batches = calibration_batches(run.training, resolution=arch.resolution, images=calibration_images)
-        teacher = run.supernet.extract(run.family.space.largest(), batches)
+        teacher = teacher_of(run, arch.resolution, calibration_images)
         plan = recipe("fine-tuning", epochs=fine_tune)
         net = train_network(net, run.training, plan, resolution=arch.resolution, teacher=teacher, task=run.task)
     return net.cpu().eval()
@@ -140,9 +138,12 @@ def measure_exported(made: Family, exported: Exported, arch: Arch) -> Figure:
     return measured_figures(timing, f"the file itself, in {exported.runtime}", model)[0]
 
 
-def _origin(run: OpenRun, fine_tune: float) -> dict[str, str]:
+def _origin(run: OpenRun, arch: Arch, fine_tune: float) -> dict[str, str]:
     """Return texts on where a network comes from, for its card."""
+    from netwright.workflow.finish import finished_result
+
     config, dataset = run.config, run.dataset
+    finished = None if fine_tune else finished_result(run, arch)
     return {
         "run": run.path.resolve().name,
         "space": config["space"],
@@ -150,6 +151,7 @@ def _origin(run: OpenRun, fine_tune: float) -> dict[str, str]:
         f"{len(dataset.val)} for validation",
         **({"training data since then": dataset.changes} if dataset.changes else {}),
         "training": f"{config['recipe'].get('method')}, {config['recipe'].get('epochs')} epochs"
-        + (f", then {fine_tune:g} epochs of fine-tuning" if fine_tune else ""),
+        + (f", then {fine_tune:g} epochs of fine-tuning" if fine_tune else "")
+        + (f", then {finished['epochs']:g} epochs alone, taught by the largest network" if finished else ""),
         "selection": f"by {run.metric.key} on images held out from training; the validation images had no part in it",
     }

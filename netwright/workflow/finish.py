@@ -100,7 +100,7 @@ def finish(
     folder = folder_of(opened, chosen)
     finishing(opened, **settings)  # refuses wrong settings before anything is computed
     net: nn.Module = calibrated(opened.supernet, chosen, opened.training)
-    teacher = calibrated(opened.supernet, opened.family.space.largest(), opened.training)
+    teacher = teacher_of(opened, chosen.resolution)
     if seconds is not None:
         epochs = _epochs_within(seconds, net, teacher, opened, chosen, settings)
     plan = finishing(opened, **settings, **({} if epochs is None else {"epochs": epochs}))
@@ -137,14 +137,26 @@ def folder_of(run: OpenRun, arch: Arch) -> Path:
     return run.path / FOLDER / told
 
 
-def finished_weights(run: OpenRun, arch: Arch) -> Path | None:
-    """Return the file of weights of a network that was finished, and is better than the inherited one; else None."""
+def finished_result(run: OpenRun, arch: Arch) -> dict[str, Any] | None:
+    """Return what `finish` wrote of a network, where that is better than the inherited one; else None."""
     from netwright.core.files import read_json
 
-    folder = folder_of(run, arch)
-    if not (folder / RESULT).is_file() or read_json(folder / RESULT).get("kept") != "finished":
-        return None
-    return folder / "model.safetensors"
+    file = folder_of(run, arch) / RESULT
+    told = read_json(file) if file.is_file() else {}
+    return told if told.get("kept") == "finished" else None
+
+
+def finished_weights(run: OpenRun, arch: Arch) -> Path | None:
+    """Return the file of weights of a network that was finished, and is better than the inherited one; else None."""
+    return folder_of(run, arch) / "model.safetensors" if finished_result(run, arch) else None
+
+
+def teacher_of(run: OpenRun, resolution: int, calibration_images: int = 1024) -> nn.Module:
+    """Return the largest network, its statistics measured at the resolution at which it will teach."""
+    from netwright.data.loader import calibration_batches
+
+    batches = calibration_batches(run.training, resolution=resolution, images=calibration_images)
+    return run.supernet.extract(run.family.space.largest(), batches)
 
 
 def _judge(run: OpenRun, arch: Arch, module: nn.Module) -> tuple[float, float]:

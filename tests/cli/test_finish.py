@@ -33,6 +33,10 @@ def test_a_finished_network_is_what_deploy_and_compile_take(call, run):
     file = finished_weights(opened, arch)
     assert file is not None and same_weights(extract(opened, arch), load_state(file))
     assert finished_weights(opened, opened.family.space.largest()) is None
+    deployed = call("deploy", run, "--arch", "smallest", "--out", run.parent / "out", "--json")
+    assert "then 0.5 epochs alone, taught by the largest" in (run.parent / "out" / "README.md").read_text(), (
+        deployed.err
+    )
     again = call("finish", run, "--arch", "smallest", "--epochs", "0.5", "--set", "learning_rate=0.05", "--json")
     assert json.loads(again.out)["validation"] == told["validation"]  # it goes on from its end
     refused = call("finish", run, "--arch", "smallest", "--epochs", "2")
