@@ -65,6 +65,6 @@ def test_a_card_counts_only_what_was_trained_on(searched):
     from netwright.workflow.open import open_run
 
     run = open_run(searched)
-    told = _origin(run, 0)["training data"]
+    told = _origin(run, run.family.space.smallest(), 0)["training data"]
     assert f"{len(run.training.train)} images for training, {len(run.held_out)} for choosing" in told
     assert len(run.training.train) + len(run.held_out) == len(run.dataset.train)
